@@ -1,0 +1,2 @@
+//! teamlink
+fn main() {}

@@ -1,0 +1,128 @@
+//! Datadog's side: teams, connections, and which of them are ours.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConnectionId, DatadogTeamId, TeamId};
+
+/// A Datadog team, as far as mapping needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatadogTeam {
+    /// Its id.
+    pub id: DatadogTeamId,
+    /// Its handle, unique in the Datadog organisation (409 otherwise).
+    pub handle: String,
+    /// Its display name.
+    pub name: String,
+}
+
+/// How Datadog names a GitHub team: `@Org/slug`. There is no numeric id in it, so a rename of either part
+/// makes another key. Compared without case; kept in the case it was written in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GithubHandle(String);
+
+impl GithubHandle {
+    /// The handle of the team with this slug in the organisation with this login.
+    pub fn new(login: &str, slug: &str) -> Self {
+        Self(format!("@{login}/{slug}"))
+    }
+
+    /// A handle as Datadog sent it.
+    pub fn from_datadog(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// The handle as it is written to Datadog.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The form in which handles are compared and kept as keys.
+    pub fn key(&self) -> String {
+        self.0.to_lowercase()
+    }
+
+    /// The organisation's login and the team's slug, when the text has that form.
+    pub fn parts(&self) -> Option<(&str, &str)> {
+        self.0.strip_prefix('@')?.split_once('/')
+    }
+}
+
+impl fmt::Display for GithubHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What makes a connection the one it is: the Datadog team and the GitHub team's handle, lower-cased.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnectionKey {
+    /// The Datadog team.
+    pub datadog_team: DatadogTeamId,
+    /// `@org/slug`, lower-cased.
+    pub github: String,
+}
+
+impl ConnectionKey {
+    /// The key of the connection between these two.
+    pub fn new(datadog_team: DatadogTeamId, github: &GithubHandle) -> Self {
+        Self { datadog_team, github: github.key() }
+    }
+}
+
+impl fmt::Display for ConnectionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.github, self.datadog_team)
+    }
+}
+
+/// A connection as Datadog lists it, whoever made it. Every attribute and relationship is optional in
+/// Datadog's contract; a connection that lacks one is foreign, not an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// The Datadog team it belongs to.
+    pub datadog_team: Option<DatadogTeamId>,
+    /// The GitHub team it names, in the case it was written in.
+    pub github: Option<String>,
+    /// Who says to manage it: a free string that the writer chose.
+    pub managed_by: Option<String>,
+    /// `github`, or another system that Datadog connects teams to.
+    pub source: Option<String>,
+}
+
+impl Connection {
+    /// Its key, when it has both ends.
+    pub fn key(&self) -> Option<ConnectionKey> {
+        Some(ConnectionKey {
+            datadog_team: self.datadog_team.clone()?,
+            github: self.github.as_ref()?.to_lowercase(),
+        })
+    }
+}
+
+/// A connection that this ledger knows it made (or adopted).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// Its key.
+    pub key: ConnectionKey,
+    /// Its id in Datadog.
+    pub id: ConnectionId,
+    /// The GitHub team it is for. The slug in the key may have moved on to another team since.
+    pub team: TeamId,
+}
+
+/// Whose a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnedBy {
+    /// Our `managed_by`, and a row in this ledger.
+    Us,
+    /// Our `managed_by`, but unknown to this ledger.
+    Orphan,
+    /// Somebody else's.
+    Foreign,
+}

@@ -1,0 +1,19 @@
+//! Ids, values and snapshots that every room speaks.
+//!
+//! Nothing here does I/O, reads a clock or logs. A type lives here only when two rooms pass it to each other.
+
+mod answer;
+mod datadog;
+mod delivery;
+mod github;
+mod ids;
+mod target;
+mod time;
+
+pub use answer::{Answer, Class, Trouble};
+pub use datadog::{Connection, ConnectionKey, DatadogTeam, GithubHandle, Owned, OwnedBy};
+pub use delivery::Delivery;
+pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState};
+pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey};
+pub use target::{Cause, Integration, Mark, Target};
+pub use time::Time;

@@ -1,0 +1,75 @@
+//! What there is to look at, and why somebody wants it looked at.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{OrgId, TeamKey};
+
+/// A Datadog integration whose document teamlink keeps entries in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Integration {
+    /// `enabled_repos`
+    Github,
+    /// `enabled_projects`
+    Jira,
+    /// `accounts`
+    Pagerduty,
+}
+
+impl Integration {
+    /// The id in Datadog's path.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::Jira => "jira",
+            Self::Pagerduty => "pagerduty",
+        }
+    }
+}
+
+/// What to look at. An event never says more than this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Target {
+    /// One team.
+    Team(TeamKey),
+    /// An organisation as a whole.
+    Org(OrgId),
+    /// One integration's document.
+    Document(Integration),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Team(key) => write!(f, "team:{key}"),
+            Self::Org(org) => write!(f, "org:{org}"),
+            Self::Document(integration) => write!(f, "integration:{}", integration.as_str()),
+        }
+    }
+}
+
+/// Who asked for a look. It decides the order and the pace, never what is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A GitHub event.
+    Event,
+    /// The periodic full pass, or the one at start-up.
+    Pass,
+    /// A person's command.
+    Person,
+}
+
+/// "Look at this target", as an event asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What to look at.
+    pub target: Target,
+    /// The event said that this team was deleted: its descendants in the mirror are looked at too, since
+    /// GitHub does not announce them, and the event is kept as evidence.
+    pub deleted: bool,
+    /// The organisation's login as the event gave it, which binds a login to its id at first sight.
+    pub login: Option<String>,
+}
