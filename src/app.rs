@@ -1,0 +1,1 @@
+//! Composition root: the only place that names concrete clients, spawns tasks and joins them.

@@ -1,0 +1,1 @@
+//! GitHub webhook JSON → `Event` → marks. Pure; the only place that sees webhook JSON.

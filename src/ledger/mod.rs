@@ -1,0 +1,1 @@
+//! The durable store: schema, migrations, every query. Row types stay inside.

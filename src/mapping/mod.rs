@@ -1,0 +1,1 @@
+//! Mapping rules: GitHub team → Datadog teams. Pure.

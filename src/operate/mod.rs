@@ -1,0 +1,1 @@
+//! What an operator can ask, one file a verb; `cli` prints it.

@@ -1,0 +1,1 @@
+//! Desire, planner, guard. Pure and synchronous.

@@ -1,0 +1,1 @@
+//! RabbitMQ: topology, publisher with confirms (an `Inbox`), supervised consumer.

@@ -1,0 +1,1 @@
+//! The worker loop: observe → plan → guard → apply → read back → settle.

@@ -1,0 +1,1 @@
+//! A stateful GitHub and Datadog that speak the real HTTP contracts. Imports nothing of ours: it is the judge.

@@ -1,0 +1,1 @@
+//! The HTTP door in: limits, signature, then an `Inbox`.
