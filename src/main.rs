@@ -1,2 +1,33 @@
-//! teamlink
-fn main() {}
+//! The life story: arguments → settings → telemetry → command → exit code.
+//!
+//! Exit codes: 0 well; 1 failed; 2 where a command's help gives it a meaning, and clap's own for wrong usage;
+//! 78 (`EX_CONFIG`) for settings with mistakes.
+
+use std::{collections::BTreeMap, env, process::ExitCode};
+
+use clap::Parser;
+use teamlink::{
+    cli::{Cli, output},
+    settings::{Problems, Settings},
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(Cli::parse()).await.unwrap_or_else(|error| {
+        output::print_error(&error);
+        ExitCode::from(if error.is::<Problems>() { 78 } else { 1 })
+    })
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    // Before anything opens a connection: the process has one TLS provider, whatever its libraries prefer.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        anyhow::bail!("failed to install the TLS provider: another one is installed already");
+    }
+    let loaded = if cli.command.stands_alone() {
+        Settings::load(&[], &BTreeMap::new())?
+    } else {
+        Settings::load(&cli.global.config, &env::vars().collect())?
+    };
+    cli.command.run(loaded).await
+}

@@ -1,1 +1,100 @@
 //! Arguments and printing, one file a command. Nothing is decided here: `operate` decides, this room shows.
+//!
+//! Results go to stdout, logs and errors to stderr. A command answers with its exit code; what each code means
+//! stands in that command's help.
+
+pub mod check;
+pub mod connections;
+pub mod demo;
+pub mod healthcheck;
+pub mod map;
+pub mod output;
+pub mod parked;
+pub mod plan;
+pub mod run;
+pub mod sandbox;
+pub mod sync;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::settings::Loaded;
+
+/// Keeps Datadog team connections true to what GitHub says, seconds after GitHub changes.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  teamlink demo                            see it work, without any account
+  teamlink check --config teamlink.toml    are the settings and credentials right?
+  teamlink plan --config teamlink.toml     what would it change? nothing is written
+  teamlink run --config teamlink.toml      the daemon";
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// Settings file (TOML); may be given several times, later files win
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Say more: -v debug, -vv trace; RUST_LOG says it more finely
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take GitHub events and keep Datadog in step (the daemon)
+    Run(run::Args),
+    /// Make one full pass, then exit
+    Sync(sync::Args),
+    /// Show what a full pass would do; writes nothing
+    Plan(plan::Args),
+    /// Tell which mapping rule a GitHub team meets and what it gives
+    Map(map::Args),
+    /// List, create and delete Datadog team connections by hand
+    Connections(connections::Args),
+    /// Look at what was given up on
+    Parked(parked::Args),
+    /// Check settings, credentials, permissions and the broker
+    Check(check::Args),
+    /// Serve a stateful GitHub and Datadog on one local port
+    Sandbox(sandbox::Args),
+    /// Watch sandbox and worker live through a day of an organisation
+    Demo(demo::Args),
+    /// Ask the local daemon whether it is alive (for containers)
+    Healthcheck(healthcheck::Args),
+}
+
+impl Command {
+    /// Whether the command brings its own world and must not see this machine's settings.
+    pub fn stands_alone(&self) -> bool {
+        matches!(self, Self::Sandbox(_) | Self::Demo(_))
+    }
+
+    /// Runs it.
+    pub async fn run(self, loaded: Loaded) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Run(args) => run::run(args, loaded).await,
+            Self::Sync(args) => sync::run(args, loaded).await,
+            Self::Plan(args) => plan::run(args, loaded).await,
+            Self::Map(args) => map::run(args, loaded).await,
+            Self::Connections(args) => connections::run(args, loaded).await,
+            Self::Parked(args) => parked::run(args, loaded).await,
+            Self::Check(args) => check::run(args, loaded).await,
+            Self::Sandbox(args) => sandbox::run(args, loaded).await,
+            Self::Demo(args) => demo::run(args, loaded).await,
+            Self::Healthcheck(args) => healthcheck::run(args, loaded).await,
+        }
+    }
+}

@@ -1,1 +1,5 @@
 //! Mapping rules: GitHub team → Datadog teams. Pure.
+
+/// Mapping rules, validated and compiled.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {}

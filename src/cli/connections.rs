@@ -1,0 +1,15 @@
+//! `teamlink connections`: the Datadog API of team connections by hand.
+
+use std::process::ExitCode;
+
+use crate::settings::Loaded;
+
+/// Arguments of `teamlink connections`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    drop((args, loaded));
+    anyhow::bail!("not built yet")
+}

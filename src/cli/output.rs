@@ -1,0 +1,70 @@
+//! How results and errors are shown: tables that line up, JSON, and errors with a hint. Styles are written
+//! through `anstream`, which drops them where stdout or stderr is no terminal.
+
+use std::{error::Error, fmt};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::settings::Problem;
+
+/// The forms in which data is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// For scripts
+    Json,
+}
+
+/// A table without lines, whose columns line up.
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Prints a value as JSON on stdout.
+pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    anstream::println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// An error that comes with what to do about it.
+#[derive(Debug)]
+pub struct Hinted {
+    /// What went wrong.
+    pub error: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)
+    }
+}
+
+impl Error for Hinted {}
+
+/// Prints an error with its causes on stderr, and a hint when one of them brings one.
+pub fn print_error(error: &anyhow::Error) {
+    anstream::eprintln!("{}: {error:#}", styled("error", AnsiColor::Red));
+    let hint = error.chain().find_map(|cause| {
+        let hinted = cause.downcast_ref::<Hinted>().map(|hinted| &hinted.hint);
+        hinted.or_else(|| cause.downcast_ref::<Problem>().map(|problem| &problem.remedy))
+    });
+    if let Some(hint) = hint {
+        anstream::eprintln!("{}: {hint}", styled("hint", AnsiColor::Cyan));
+    }
+}
+
+fn styled(word: &str, color: AnsiColor) -> String {
+    let style = Style::new().bold().fg_color(Some(color.into()));
+    format!("{style}{word}{style:#}")
+}
