@@ -67,7 +67,7 @@ pub enum Cause {
 pub struct Mark {
     /// What to look at.
     pub target: Target,
-    /// The event said that this team was deleted: its descendants in the mirror are looked at too, since
+    /// The event said that this was deleted. A team's descendants in the mirror are looked at too, since
     /// GitHub does not announce them, and the event is kept as evidence.
     pub deleted: bool,
     /// The organisation's login as the event gave it, which binds a login to its id at first sight.

@@ -1,0 +1,23 @@
+//! [`Event`] → marks: what each event asks to look at.
+
+use super::{About, Event};
+use crate::model::{Integration, Mark, Target, TeamKey};
+
+/// What to look at because of an event. A team or organisation whose organisation's id the event does not give
+/// cannot be marked; the next full pass finds it.
+pub fn marks(event: &Event) -> Vec<Mark> {
+    let mark = |target, deleted, login| Mark { target, deleted, login };
+    let (target, deleted, documents) = match (event.about, &event.org) {
+        (About::Team { team, deleted, repositories }, Some(org)) => {
+            (Some(Target::Team(TeamKey { org: org.id, team })), deleted, repositories)
+        }
+        (About::Team { repositories, .. }, None) => (None, false, repositories),
+        (About::Org { deleted }, Some(org)) => (Some(Target::Org(org.id)), deleted, true),
+        (About::Org { .. }, None) => (None, false, false),
+        (About::Repository, _) => (None, false, true),
+        (About::Nothing | About::Unknown, _) => (None, false, false),
+    };
+    let login = event.org.as_ref().and_then(|org| org.login.clone());
+    let document = documents.then(|| mark(Target::Document(Integration::Github), false, None));
+    target.map(|target| mark(target, deleted, login)).into_iter().chain(document).collect()
+}
