@@ -16,6 +16,7 @@ pub mod github;
 pub mod intake;
 pub mod ledger;
 pub mod queue;
+pub mod transport;
 pub mod webhook;
 
 pub mod event;

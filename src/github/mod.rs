@@ -1,1 +1,36 @@
-//! Reading GitHub (octocrab).
+//! Reading GitHub. Every method asks once and says what came back as one of the four answers; who asks again,
+//! and when, is the caller's business.
+//!
+//! octocrab signs the requests and carries them into our own [`transport`](crate::transport), so that proxies,
+//! CA file and timeouts are those of Datadog. Its models and its paging are not used: the models demand fields
+//! that GitHub leaves out, and its paging drops the credential from page 2 on for an App anywhere but on
+//! api.github.com. Only what teamlink needs is decoded; redirects are not followed.
+//!
+//! This room never writes to GitHub, and never decides what an answer means for a connection.
+
+mod cache;
+mod client;
+mod reader;
+mod wire;
+
+use std::time::Duration;
+
+use reqwest::Url;
+use secrecy::SecretString;
+
+pub use reader::{Reader, Whoami};
+
+/// What a [`Reader`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `https://api.github.com`, or `https://HOST/api/v3` of GitHub Enterprise Server.
+    pub base_url: Url,
+    /// A personal access token.
+    pub token: SecretString,
+    /// The client of [`transport::client`](crate::transport::client).
+    pub http: reqwest::Client,
+    /// How many requests may be under way at once. GitHub allows 100 over everything that uses the credential.
+    pub concurrency: usize,
+    /// How long one request may take, body included.
+    pub timeout: Duration,
+}

@@ -3,3 +3,5 @@
 //!
 //! Every room that does I/O may call these functions; the pure rooms (`model`, `event`, `mapping`, `plan`,
 //! `upstream`) may not.
+
+pub mod upstreams;

@@ -1,1 +1,12 @@
-//! What both clients share: error classes, backoff. Pure; clock and jitter are arguments.
+//! What both clients share: which class an answer belongs to, what it says, how long to back off. Pure: no
+//! I/O, no clock, no randomness; the time and the jitter are arguments.
+
+mod answer;
+mod backoff;
+mod classify;
+mod text;
+
+pub use answer::{many, one, ungranted};
+pub use backoff::Backoff;
+pub use classify::{Reply, datadog, github, invalid};
+pub use text::sanitise;

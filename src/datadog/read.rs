@@ -1,0 +1,169 @@
+//! The questions that teamlink asks Datadog.
+
+use std::collections::HashSet;
+
+use futures_util::future::try_join_all;
+use serde_json::Value;
+
+use super::{
+    Filter, Options,
+    client::Client,
+    wire::{List, One, TeamSync},
+};
+use crate::{
+    model::{Answer, Class, Connection, DatadogTeam, DatadogTeamId, Trouble},
+    transport::{self, Page},
+    upstream::{many, one, ungranted},
+};
+
+/// Datadog: "The maximum allowed value is 100."
+const PAGE: usize = 100;
+
+/// Reads Datadog. Cheap to clone; clones share the limit on concurrency.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+}
+
+impl Reader {
+    /// A reader with these options.
+    ///
+    /// # Errors
+    /// When a key cannot be sent in a header, or the base URL has no host.
+    pub fn new(options: &Options) -> anyhow::Result<Self> {
+        Ok(Self { client: Client::new(options)? })
+    }
+
+    /// All connections that pass the filter: all pages or none. One list of ids may be of any length.
+    ///
+    /// # Errors
+    /// Those of any request; permanent when two lists hold more than 50 ids; transient when the list
+    /// contradicts its own total twice in a row.
+    pub async fn connections(&self, filter: &Filter) -> Result<Vec<Connection>, Trouble> {
+        let queries = filter.queries()?;
+        let parts = queries.iter().map(|query| {
+            self.list("list_connections", "list team connections", &["team", "connections"], query)
+        });
+        let mut seen = HashSet::new();
+        let connections = try_join_all(parts).await?.into_iter().flatten();
+        Ok(connections.filter(|connection: &Connection| seen.insert(connection.id.clone())).collect())
+    }
+
+    /// One page of connections, as Datadog cuts it, for a person who wants to see it. Pages are numbered from 0.
+    ///
+    /// # Errors
+    /// Permanent, without asking, for a size that is not from 1 to 100 and for lists of more than 50 ids.
+    pub async fn connections_page(
+        &self,
+        filter: &Filter,
+        size: usize,
+        number: usize,
+    ) -> Result<Vec<Connection>, Trouble> {
+        let refused = |why: &str| {
+            Err(Trouble::new(Class::Permanent, format!("failed to list one page of team connections: {why}")))
+        };
+        if !(1..=PAGE).contains(&size) {
+            return refused(&format!("Datadog's pages hold from 1 to {PAGE} items, not {size}"));
+        }
+        let queries = filter.queries()?;
+        let [query] = queries.as_slice() else {
+            return refused(
+                "a filter with more than 50 values has no pages of its own; list all of them instead",
+            );
+        };
+        let query = paged(query, size, number);
+        let attempt = "list one page of team connections";
+        let list: List =
+            self.client.get("list_connections", attempt, &["team", "connections"], &query).await?;
+        Ok(list.data.into_iter().map(Connection::from).collect())
+    }
+
+    /// All teams, with no more than mapping needs.
+    ///
+    /// # Errors
+    /// As for [`Reader::connections`].
+    pub async fn teams(&self) -> Result<Vec<DatadogTeam>, Trouble> {
+        self.list("list_teams", "list Datadog teams", &["team"], &[fields()]).await
+    }
+
+    /// Teams whose handle, name or member's address contains the text: Datadog's search, not an exact match.
+    ///
+    /// # Errors
+    /// As for [`Reader::connections`].
+    pub async fn teams_matching(&self, keyword: &str) -> Result<Vec<DatadogTeam>, Trouble> {
+        let attempt = format!("search Datadog teams for `{keyword}`");
+        let query = [fields(), ("filter[keyword]", keyword.to_owned())];
+        self.list("search_teams", &attempt, &["team"], &query).await
+    }
+
+    /// One team. Datadog: 404 too for an id that is no UUID.
+    pub async fn team(&self, id: &DatadogTeamId) -> Answer<DatadogTeam> {
+        let attempt = format!("read Datadog team {id}");
+        one(self.client.get::<One>("get_team", &attempt, &["team", id.as_str()], &[]).await)
+            .map(|team| team.data.into())
+    }
+
+    /// Datadog's own synchronisation from GitHub, if one was ever set up.
+    pub async fn team_sync(&self) -> Answer<Option<TeamSync>> {
+        let query = [("filter[source]", "github".to_owned())];
+        let attempt = "read Datadog's own team sync";
+        many(self.client.get::<List>("get_team_sync", attempt, &["team", "sync"], &query).await)
+            .map(|list| list.data.into_iter().next().map(TeamSync::from))
+    }
+
+    /// The configuration of an entity integration (`github`, `jira`, `pagerduty`), as the whole document that
+    /// Datadog answers. Takes API and application keys only.
+    pub async fn integration(&self, id: &str) -> Answer<Value> {
+        let attempt = format!("read the configuration of entity integration {id}");
+        one(self.client.get("get_integration", &attempt, &["idp", "entity_integrations", id], &[]).await)
+    }
+
+    async fn list<T: From<super::wire::Item> + Identified>(
+        &self,
+        operation: &'static str,
+        attempt: &str,
+        path: &[&str],
+        query: &[(&'static str, String)],
+    ) -> Result<Vec<T>, Trouble> {
+        let fetch = |number| async move {
+            let list: List = self.client.get(operation, attempt, path, &paged(query, PAGE, number)).await?;
+            let total = list.total();
+            Ok(Page {
+                more: list.data.len() >= PAGE,
+                pages: total.map(|total| total.div_ceil(PAGE)),
+                total,
+                items: list.data.into_iter().map(T::from).collect(),
+            })
+        };
+        transport::pages(attempt, fetch, T::identity).await.map_err(ungranted)
+    }
+}
+
+/// What tells items of a list apart.
+trait Identified {
+    fn identity(&self) -> String;
+}
+
+impl Identified for Connection {
+    fn identity(&self) -> String {
+        self.id.0.clone()
+    }
+}
+
+impl Identified for DatadogTeam {
+    fn identity(&self) -> String {
+        self.id.0.clone()
+    }
+}
+
+fn fields() -> (&'static str, String) {
+    ("fields[team]", "id,name,handle".to_owned())
+}
+
+/// Always both parameters: without them Datadog's default size is not the documented one, and its metadata
+/// changes shape.
+fn paged<'a>(query: &[(&'a str, String)], size: usize, number: usize) -> Vec<(&'a str, String)> {
+    let mut query = query.to_vec();
+    query.extend([("page[size]", size.to_string()), ("page[number]", number.to_string())]);
+    query
+}

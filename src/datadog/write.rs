@@ -1,0 +1,99 @@
+//! The changes that teamlink makes in Datadog. One try each; a trouble that is `ambiguous` may have changed
+//! something, so look before anything else is decided.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    Options,
+    client::{Call, Client},
+    wire::{List, One, new_connection},
+};
+use crate::model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, GithubHandle, Trouble};
+
+/// A connection to be made.
+#[derive(Clone, Debug)]
+pub struct NewConnection {
+    /// The Datadog team.
+    pub datadog_team: DatadogTeamId,
+    /// The GitHub team, in the case it is written in on GitHub.
+    pub github: GithubHandle,
+}
+
+/// Writes to Datadog. Cheap to clone; clones share the limit on concurrency.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    managed_by: String,
+}
+
+impl Writer {
+    /// A writer with these options.
+    ///
+    /// # Errors
+    /// When a key cannot be sent in a header, or the base URL has no host.
+    pub fn new(options: &Options) -> anyhow::Result<Self> {
+        Ok(Self { client: Client::new(options)?, managed_by: options.managed_by.clone() })
+    }
+
+    /// Makes connections, marked as ours. `fence` is the counter of the lease under which they are made.
+    ///
+    /// # Errors
+    /// Datadog answers for the whole batch: 409 when any pair exists already, 400 when any team does not.
+    /// Whether the others were made then is not documented.
+    pub async fn create(
+        &self,
+        connections: &[NewConnection],
+        fence: Option<i64>,
+    ) -> Result<Vec<Connection>, Trouble> {
+        let attempt = format!("create {}", count(connections.len()));
+        let data: Vec<Value> = connections
+            .iter()
+            .map(|new| new_connection(&new.datadog_team, &new.github, &self.managed_by))
+            .collect();
+        let call = call("create_connections", &attempt, Method::POST, &["team", "connections"]);
+        let made: List = self.client.ask(call, Some(&json!({"data": data})), fence).await?;
+        Ok(made.data.into_iter().map(Connection::from).collect())
+    }
+
+    /// Deletes connections.
+    ///
+    /// # Errors
+    /// Datadog answers for the whole batch: 404 when any id is gone already. Whether the others were deleted
+    /// then is not documented.
+    pub async fn delete(&self, connections: &[ConnectionId], fence: Option<i64>) -> Result<(), Trouble> {
+        let attempt = format!("delete {}", count(connections.len()));
+        let data: Vec<Value> =
+            connections.iter().map(|id| json!({"id": id, "type": "team_connection"})).collect();
+        let call = call("delete_connections", &attempt, Method::DELETE, &["team", "connections"]);
+        self.client.send(&call, Some(&json!({"data": data})), fence).await.map(drop)
+    }
+
+    /// Creates a team without members.
+    ///
+    /// # Errors
+    /// Datadog: 409 when the handle or the name is taken; 403 without `teams_manage`.
+    pub async fn create_team(
+        &self,
+        handle: &str,
+        name: &str,
+        fence: Option<i64>,
+    ) -> Result<DatadogTeam, Trouble> {
+        let attempt = format!("create Datadog team `{handle}`");
+        let body = json!({"data": {"type": "team", "attributes": {"handle": handle, "name": name}}});
+        let call = call("create_team", &attempt, Method::POST, &["team"]);
+        let made: One = self.client.ask(call, Some(&body), fence).await?;
+        Ok(made.data.into())
+    }
+}
+
+fn call<'a>(operation: &'static str, attempt: &'a str, method: Method, path: &'a [&'a str]) -> Call<'a> {
+    Call { operation, attempt, method, path, query: &[] }
+}
+
+fn count(connections: usize) -> String {
+    match connections {
+        1 => "1 team connection".to_owned(),
+        n => format!("{n} team connections"),
+    }
+}

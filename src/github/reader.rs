@@ -1,0 +1,177 @@
+//! The questions that teamlink asks GitHub.
+
+use reqwest::Url;
+use serde::de::DeserializeOwned;
+
+use super::{Options, client::Client, wire};
+use crate::{
+    model::{Answer, OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, Trouble},
+    transport::{self, Page},
+    upstream::{Reply, many, one},
+};
+
+/// GitHub's page size limit.
+const PAGE: usize = 100;
+
+/// Reads GitHub with one credential. Cheap to clone; clones share the cache and the limit on concurrency.
+#[derive(Clone)]
+pub struct Reader {
+    client: Client,
+}
+
+/// Whose credential it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whoami {
+    /// The user's login.
+    pub login: String,
+    /// A classic token's scopes; fine-grained tokens have none to show.
+    pub scopes: Option<Vec<String>>,
+}
+
+impl Reader {
+    /// A reader with these options. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the token cannot be sent in a header.
+    pub fn new(options: Options) -> anyhow::Result<Self> {
+        Ok(Self { client: Client::new(options)? })
+    }
+
+    /// A team by id; the answer survives renames of the team and of its organisation.
+    pub async fn team(&self, org: OrgId, team: TeamId) -> Answer<TeamFacts> {
+        let attempt = format!("read team {team} of organisation {org}");
+        let uri = path(&["organizations", &org.to_string(), "team", &team.to_string()]);
+        one(self.get::<wire::Team, _>("get_team", &attempt, &uri).await)
+    }
+
+    /// The team that has this slug now.
+    pub async fn team_by_slug(&self, login: &str, slug: &str) -> Answer<TeamFacts> {
+        let attempt = format!("read team {login}/{slug}");
+        one(self
+            .get::<wire::Team, _>("get_team_by_slug", &attempt, &path(&["orgs", login, "teams", slug]))
+            .await)
+    }
+
+    /// An organisation by id.
+    pub async fn org(&self, org: OrgId) -> Answer<OrgFacts> {
+        let attempt = format!("read organisation {org}");
+        one(self.get::<wire::Org, _>("get_org", &attempt, &path(&["organizations", &org.to_string()])).await)
+    }
+
+    /// The organisation that has this login now. After a rename the old login is absent, until another takes it.
+    pub async fn org_by_login(&self, login: &str) -> Answer<OrgFacts> {
+        let attempt = format!("read organisation {login}");
+        one(self.get::<wire::Org, _>("get_org_by_login", &attempt, &path(&["orgs", login])).await)
+    }
+
+    /// All teams of an organisation that the credential may see: all pages or none. GitHub gives no total and
+    /// leaves out secret teams, so a team that is missing here is only suspected to be gone.
+    pub async fn teams(&self, login: &str) -> Answer<Vec<TeamFacts>> {
+        let attempt = format!("list the teams of {login}");
+        let uri = path(&["orgs", login, "teams"]);
+        many(self.list::<wire::Team, _>("list_teams", &attempt, &uri, |team: &TeamFacts| team.id.0).await)
+    }
+
+    /// Whether the list of an organisation's teams can be read at all, for proof of absence.
+    pub async fn teams_answer(&self, login: &str) -> Answer<()> {
+        let attempt = format!("look at the teams of {login}");
+        let uri = format!("{}?per_page=1", path(&["orgs", login, "teams"]));
+        let decode = |reply: &Reply| serde_json::from_slice::<Vec<wire::Team>>(&reply.body).map(drop);
+        many(self.client.get("probe_teams", &attempt, &uri, decode).await)
+    }
+
+    /// All repositories that a team has access to.
+    pub async fn team_repositories(&self, login: &str, slug: &str) -> Answer<Vec<RepositoryFacts>> {
+        let attempt = format!("list the repositories of team {login}/{slug}");
+        let uri = path(&["orgs", login, "teams", slug, "repos"]);
+        many(self.list::<wire::Repository, _>("list_team_repositories", &attempt, &uri, repository_id).await)
+    }
+
+    /// All repositories of an organisation.
+    pub async fn org_repositories(&self, login: &str) -> Answer<Vec<RepositoryFacts>> {
+        let attempt = format!("list the repositories of {login}");
+        let uri = path(&["orgs", login, "repos"]);
+        many(self.list::<wire::Repository, _>("list_org_repositories", &attempt, &uri, repository_id).await)
+    }
+
+    /// A repository by id; the answer survives renames and transfers.
+    pub async fn repository(&self, id: RepositoryId) -> Answer<RepositoryFacts> {
+        let attempt = format!("read repository {id}");
+        one(self
+            .get::<wire::Repository, _>("get_repository", &attempt, &path(&["repositories", &id.to_string()]))
+            .await)
+    }
+
+    /// Whether the token belongs to an owner of the organisation. Only an owner's token sees secret teams.
+    pub async fn owner(&self, login: &str) -> Answer<bool> {
+        let attempt = format!("read this token's membership in {login}");
+        let uri = path(&["user", "memberships", "orgs", login]);
+        let decode = |reply: &Reply| {
+            let membership: wire::Membership = serde_json::from_slice(&reply.body)?;
+            Ok(membership.role.as_deref() == Some("admin") && membership.state.as_deref() == Some("active"))
+        };
+        match one(self.client.get("get_membership", &attempt, &uri, decode).await) {
+            // GitHub: 404 when the user is no member.
+            Answer::Absent => Answer::Present(false),
+            answer => answer,
+        }
+    }
+
+    /// Whose token it is. An App has no user: for it the answer is *forbidden*.
+    pub async fn whoami(&self) -> Answer<Whoami> {
+        let decode = |reply: &Reply| {
+            let user: wire::User = serde_json::from_slice(&reply.body)?;
+            let scopes = reply.headers.get("x-oauth-scopes").and_then(|scopes| scopes.to_str().ok());
+            let scopes =
+                scopes.map(|s| s.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect());
+            Ok(Whoami { login: user.login, scopes })
+        };
+        many(self.client.get("get_user", "read whose token this is", "/user", decode).await)
+    }
+
+    async fn get<W, T>(&self, operation: &'static str, attempt: &str, uri: &str) -> Result<T, Trouble>
+    where
+        W: DeserializeOwned + Into<T>,
+        T: Clone + Send + Sync + 'static,
+    {
+        let decode = |reply: &Reply| serde_json::from_slice::<W>(&reply.body).map(Into::into);
+        self.client.get(operation, attempt, uri, decode).await
+    }
+
+    async fn list<W, T>(
+        &self,
+        operation: &'static str,
+        attempt: &str,
+        uri: &str,
+        id: fn(&T) -> i64,
+    ) -> Result<Vec<T>, Trouble>
+    where
+        W: DeserializeOwned + Into<T>,
+        T: Clone + Send + Sync + 'static,
+    {
+        let decode = |reply: &Reply| {
+            let items: Vec<W> = serde_json::from_slice(&reply.body)?;
+            let (next, pages) = wire::links(&reply.headers);
+            let more = next || items.len() >= PAGE;
+            Ok(Page { items: items.into_iter().map(Into::into).collect(), more, pages, total: None })
+        };
+        let fetch = |number: usize| async move {
+            let uri = format!("{uri}?per_page={PAGE}&page={}", number + 1);
+            self.client.get(operation, attempt, &uri, decode).await
+        };
+        transport::pages(attempt, fetch, id).await
+    }
+}
+
+fn repository_id(repository: &RepositoryFacts) -> i64 {
+    repository.id.0
+}
+
+/// A path of these segments, each encoded, so that whatever a person typed stays one segment.
+fn path(segments: &[&str]) -> String {
+    let mut url = Url::parse("http://path").ok();
+    if let Some(mut path) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
+        path.clear().extend(segments);
+    }
+    url.map_or_else(String::new, |url| url.path().to_owned())
+}

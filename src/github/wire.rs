@@ -1,0 +1,157 @@
+//! GitHub's JSON, as little of it as is used. A field that GitHub's schema leaves optional, or that some
+//! version of GitHub Enterprise Server lacks, is optional here.
+
+use http::HeaderMap;
+use serde::Deserialize;
+
+use crate::model::{OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId};
+
+#[derive(Deserialize)]
+pub(super) struct Org {
+    id: i64,
+    login: String,
+}
+
+impl From<Org> for OrgFacts {
+    fn from(org: Org) -> Self {
+        Self { id: OrgId(org.id), login: org.login }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Team {
+    id: i64,
+    slug: String,
+    name: Option<String>,
+    parent: Option<Parent>,
+}
+
+#[derive(Deserialize)]
+struct Parent {
+    id: i64,
+}
+
+impl From<Team> for TeamFacts {
+    fn from(team: Team) -> Self {
+        Self {
+            id: TeamId(team.id),
+            name: team.name.unwrap_or_else(|| team.slug.clone()),
+            slug: team.slug,
+            parent: team.parent.map(|parent| TeamId(parent.id)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Repository {
+    id: i64,
+    name: String,
+    owner: Owner,
+    archived: Option<bool>,
+    private: Option<bool>,
+    visibility: Option<String>,
+    topics: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    login: String,
+}
+
+impl From<Repository> for RepositoryFacts {
+    fn from(repository: Repository) -> Self {
+        let by_flag = if repository.private.unwrap_or(true) { "private" } else { "public" };
+        Self {
+            id: RepositoryId(repository.id),
+            name: repository.name,
+            owner: repository.owner.login,
+            archived: repository.archived.unwrap_or(false),
+            visibility: repository.visibility.unwrap_or_else(|| by_flag.to_owned()),
+            topics: repository.topics.unwrap_or_default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Membership {
+    pub(super) state: Option<String>,
+    pub(super) role: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct User {
+    pub(super) login: String,
+}
+
+/// What the `Link` header says: whether there is a next page, and the number of the last one.
+pub(super) fn links(headers: &HeaderMap) -> (bool, Option<usize>) {
+    let mut next = false;
+    let mut last = None;
+    let header = headers.get(http::header::LINK).and_then(|link| link.to_str().ok()).unwrap_or_default();
+    for link in header.split(',') {
+        if link.contains("rel=\"next\"") {
+            next = true;
+        }
+        if link.contains("rel=\"last\"") {
+            last = page_number(link);
+        }
+    }
+    (next, last)
+}
+
+/// The value of the parameter `page` in `<https://…?per_page=100&page=3>; rel="last"`.
+fn page_number(link: &str) -> Option<usize> {
+    let (uri, _) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let (_, query) = uri.split_once('?')?;
+    query.split('&').find_map(|pair| pair.strip_prefix("page="))?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_team_needs_only_its_id_and_its_slug() {
+        let bare: Team = serde_json::from_str(r#"{"id": 7, "slug": "core", "privacy": "new-kind"}"#).unwrap();
+        assert_eq!(
+            TeamFacts::from(bare),
+            TeamFacts { id: TeamId(7), slug: "core".into(), name: "core".into(), parent: None }
+        );
+        let nested = r#"{"id": 8, "slug": "db", "name": "DB", "parent": {"id": 7, "name": "Core"}, "permission": null}"#;
+        let nested: Team = serde_json::from_str(nested).unwrap();
+        assert_eq!(TeamFacts::from(nested).parent, Some(TeamId(7)));
+        let top: Team =
+            serde_json::from_str(r#"{"id": 8, "slug": "db", "name": null, "parent": null}"#).unwrap();
+        assert_eq!(TeamFacts::from(top).parent, None);
+    }
+
+    #[test]
+    fn a_repository_without_visibility_is_as_public_as_its_flag_says() {
+        let visibility =
+            |json: &str| RepositoryFacts::from(serde_json::from_str::<Repository>(json).unwrap()).visibility;
+        assert_eq!(visibility(r#"{"id":1,"name":"r","owner":{"login":"o"},"private":false}"#), "public");
+        assert_eq!(visibility(r#"{"id":1,"name":"r","owner":{"login":"o"}}"#), "private");
+        assert_eq!(
+            visibility(r#"{"id":1,"name":"r","owner":{"login":"o"},"private":true,"visibility":"internal"}"#),
+            "internal"
+        );
+    }
+
+    #[test]
+    fn the_link_header_tells_whether_there_is_more_and_how_much() {
+        let read = |link: &'static str| {
+            links(&HeaderMap::from_iter([(http::header::LINK, HeaderValue::from_static(link))]))
+        };
+        assert_eq!(
+            read(
+                r#"<https://other.host/orgs/a/teams?per_page=100&page=2>; rel="next", <https://other.host/orgs/a/teams?per_page=100&page=7>; rel="last""#
+            ),
+            (true, Some(7))
+        );
+        assert_eq!(read(r#"<https://h/t?page=1&per_page=100>; rel="first""#), (false, None));
+        assert_eq!(read(r#"garbage; rel="last""#), (false, None));
+        assert_eq!(links(&HeaderMap::new()), (false, None));
+    }
+}
