@@ -1,14 +1,20 @@
 //! One signed request to Datadog, and the decoding of its answer. What may be asked is decided in `read`,
 //! `write` and `probe`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time,
+};
 
 use super::{Auth, Options};
 use crate::{
@@ -108,8 +114,8 @@ impl Client {
             attempt: call.attempt,
             write: call.write(),
         };
-        let _permit = self.permits.acquire().await;
-        let reply = transport::send(&self.http, request, self.timeout, what).await?;
+        let (_permit, timeout) = self.turn(call).await?;
+        let reply = transport::send(&self.http, request, timeout, what).await?;
         if let Some(left) = reply.number("x-ratelimit-remaining") {
             let bucket = reply.headers.get("x-ratelimit-name").and_then(|name| name.to_str().ok());
             upstreams::remaining("datadog", bucket.unwrap_or(call.operation), left);
@@ -118,6 +124,22 @@ impl Client {
             Ok(reply)
         } else {
             Err(upstream::datadog(call.attempt, &reply, call.write()))
+        }
+    }
+
+    /// Waits until another request may be under way; answers how long it may take. A read waits as long as it
+    /// must. A write's wait is part of its timeout: whoever sends it under a lease has counted on that.
+    async fn turn(&self, call: &Call<'_>) -> Result<(Option<SemaphorePermit<'_>>, Duration), Trouble> {
+        let started = Instant::now();
+        if !call.write() {
+            return Ok((self.permits.acquire().await.ok(), self.timeout));
+        }
+        match time::timeout(self.timeout, self.permits.acquire()).await {
+            Ok(permit) => Ok((permit.ok(), self.timeout.saturating_sub(started.elapsed()))),
+            Err(_) => Err(Trouble::new(
+                Class::Transient,
+                format!("failed to {}: other writes took all the time; nothing was sent", call.attempt),
+            )),
         }
     }
 

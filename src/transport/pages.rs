@@ -88,3 +88,93 @@ where
         _ => Ok(Ok(items)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    use super::*;
+
+    fn page(items: &[u32], more: bool, pages: Option<usize>, total: Option<usize>) -> Page<u32> {
+        Page { items: items.to_vec(), more, pages, total }
+    }
+
+    /// Reads a list whose every page answers these versions in turn, the last one again and again.
+    async fn read_pages(versions: Vec<Vec<Page<u32>>>) -> (Result<Vec<u32>, String>, usize) {
+        let asked = Mutex::new(vec![0; versions.len()]);
+        let requests = AtomicUsize::new(0);
+        let fetch = |number: usize| {
+            requests.fetch_add(1, Relaxed);
+            let version = std::mem::replace(&mut asked.lock().unwrap()[number], 1);
+            let page = versions[number].get(version).or(versions[number].last()).cloned();
+            async move { page.ok_or_else(|| Trouble::new(Class::Transient, "down")) }
+        };
+        let outcome = pages("read", fetch, |item| *item).await;
+        (outcome.map_err(|trouble| trouble.message), requests.into_inner())
+    }
+
+    #[tokio::test]
+    async fn a_list_is_read_to_its_last_page_whether_or_not_its_length_is_known() {
+        let known = vec![vec![page(&[1, 2], true, Some(2), Some(3))], vec![page(&[3], false, None, Some(3))]];
+        assert_eq!(read_pages(known).await, (Ok(vec![1, 2, 3]), 2));
+        let unknown = vec![vec![page(&[1, 2], true, None, None)], vec![page(&[3], false, None, None)]];
+        assert_eq!(read_pages(unknown).await, (Ok(vec![1, 2, 3]), 2));
+    }
+
+    #[tokio::test]
+    async fn a_hint_that_is_too_low_or_too_high_does_no_harm() {
+        let low = vec![vec![page(&[1], true, Some(1), None)], vec![page(&[2], false, None, None)]];
+        assert_eq!(read_pages(low).await.0, Ok(vec![1, 2]));
+        let high = vec![
+            vec![page(&[1], true, Some(3), None)],
+            vec![page(&[2], false, None, None)],
+            vec![page(&[], false, None, None)],
+        ];
+        assert_eq!(read_pages(high).await.0, Ok(vec![1, 2]));
+    }
+
+    #[tokio::test]
+    async fn what_came_twice_is_kept_once() {
+        let shifted =
+            vec![vec![page(&[1, 2], true, None, Some(3))], vec![page(&[2, 3], false, None, Some(3))]];
+        assert_eq!(read_pages(shifted).await.0, Ok(vec![1, 2, 3]));
+    }
+
+    #[tokio::test]
+    async fn one_page_that_fails_fails_the_list() {
+        let broken = vec![vec![page(&[1], true, Some(2), None)], vec![]];
+        assert_eq!(read_pages(broken).await.0, Err("down".into()));
+    }
+
+    #[tokio::test]
+    async fn a_list_shorter_than_its_total_is_read_again_and_then_refused() {
+        let healed = vec![vec![page(&[1], false, None, Some(2)), page(&[1, 2], false, None, Some(2))]];
+        assert_eq!(read_pages(healed).await, (Ok(vec![1, 2]), 2));
+        let cut = vec![vec![page(&[1], false, None, Some(2))]];
+        let (outcome, requests) = read_pages(cut).await;
+        assert_eq!(requests, 2);
+        insta::assert_snapshot!(outcome.unwrap_err(), @"failed to read: the list has 1 items but says it has 2, twice in a row");
+    }
+
+    #[tokio::test]
+    async fn a_last_page_before_a_page_with_items_is_a_cut_list() {
+        let cut = vec![
+            vec![page(&[1], true, Some(3), None)],
+            vec![page(&[2], false, None, None)],
+            vec![page(&[3], false, None, None)],
+        ];
+        insta::assert_snapshot!(
+            read_pages(cut).await.0.unwrap_err(),
+            @"failed to read: page 2 of 3 said it was the last, twice in a row"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_list_that_never_ends_is_refused() {
+        let endless = vec![vec![page(&[1], true, None, None)], vec![page(&[], true, None, None)]];
+        assert!(read_pages(endless).await.0.unwrap_err().contains("page 2 was empty and not the last"));
+    }
+}
