@@ -1,1 +1,3 @@
 //! Composition root: the only place that names concrete clients, spawns tasks and joins them.
+
+pub mod upstreams;

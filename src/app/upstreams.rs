@@ -1,0 +1,65 @@
+//! Settings → the options of the clients of both upstreams.
+
+use std::{fs, time::Duration};
+
+use anyhow::Context;
+
+use crate::{
+    datadog, github,
+    settings::{DatadogCredential, GithubCredential, Problem, Settings},
+    transport,
+};
+
+/// How long one request to GitHub may take: as long as GitHub itself lets one run.
+const GITHUB_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What [`github::Reader`] needs.
+///
+/// # Errors
+/// A [`Problem`] when no usable credential is set; when `network.ca_file` cannot be read.
+pub fn github(settings: &Settings) -> anyhow::Result<github::Options> {
+    let token = match settings.github.require()? {
+        GithubCredential::Token(token) => token.clone(),
+        GithubCredential::App { .. } => {
+            return Err(Problem::new(
+                "github.app_id",
+                "signing in as a GitHub App is not supported by this version",
+                "set GITHUB_TOKEN to an organisation owner's token with `read:org`",
+            )
+            .into());
+        }
+    };
+    Ok(github::Options {
+        base_url: settings.github.base_url.clone(),
+        token,
+        http: http(settings)?,
+        concurrency: settings.github.concurrency,
+        timeout: GITHUB_TIMEOUT,
+    })
+}
+
+/// What [`datadog::Reader`], [`datadog::Writer`] and [`datadog::Probe`] need.
+///
+/// # Errors
+/// A [`Problem`] when no credential is set; when `network.ca_file` cannot be read.
+pub fn datadog(settings: &Settings) -> anyhow::Result<datadog::Options> {
+    let auth = match settings.datadog.require()? {
+        DatadogCredential::Keys { api, app } => datadog::Auth::Keys { api: api.clone(), app: app.clone() },
+        DatadogCredential::AccessToken(token) => datadog::Auth::Bearer(token.clone()),
+    };
+    Ok(datadog::Options {
+        base_url: settings.datadog.base_url.clone(),
+        auth,
+        managed_by: settings.datadog.managed_by.clone(),
+        timeout: settings.datadog.timeout,
+        concurrency: settings.datadog.concurrency,
+        http: http(settings)?,
+    })
+}
+
+fn http(settings: &Settings) -> anyhow::Result<reqwest::Client> {
+    let pem = settings.network.ca_file.as_ref().map(|path| {
+        fs::read(path).with_context(|| format!("failed to read network.ca_file {}", path.display()))
+    });
+    transport::client(pem.transpose()?.as_deref())
+}
