@@ -78,6 +78,16 @@ impl Reader {
         Ok(list.data.into_iter().map(Connection::from).collect())
     }
 
+    /// Whether connections can be listed at all.
+    pub async fn connections_answer(&self) -> Answer<()> {
+        self.answers("probe_connections", "look at team connections", &["team", "connections"]).await
+    }
+
+    /// Whether teams can be listed at all.
+    pub async fn teams_answer(&self) -> Answer<()> {
+        self.answers("probe_teams", "look at Datadog teams", &["team"]).await
+    }
+
     /// All teams, with no more than mapping needs.
     ///
     /// # Errors
@@ -116,6 +126,10 @@ impl Reader {
     pub async fn integration(&self, id: &str) -> Answer<Value> {
         let attempt = format!("read the configuration of entity integration {id}");
         one(self.client.get("get_integration", &attempt, &["idp", "entity_integrations", id], &[]).await)
+    }
+
+    async fn answers(&self, operation: &'static str, attempt: &str, path: &[&str]) -> Answer<()> {
+        many(self.client.get::<List>(operation, attempt, path, &paged(&[], 1, 0)).await.map(drop))
     }
 
     async fn list<T: From<super::wire::Item> + Identified>(

@@ -1,1 +1,3 @@
 //! What an operator can ask, one file a verb; `cli` prints it.
+
+pub mod check;
