@@ -73,7 +73,7 @@ impl Finding {
     }
 
     /// The same, where teamlink's main work goes on without it.
-    fn as_warning(self) -> Self {
+    fn softened(self) -> Self {
         Self { verdict: Verdict::Warning, ..self }
     }
 }
@@ -123,7 +123,7 @@ pub async fn datadog(options: &datadog::Options) -> anyhow::Result<Vec<Finding>>
             "give the application key `integrations_read` (an access token cannot have it); without it only \
              [integrations.*] does not work",
         )
-        .as_warning(),
+        .softened(),
     };
     let what = "Datadog's own team sync is off";
     let sync = match retry_answer(|| reader.team_sync()).await {
@@ -135,7 +135,7 @@ pub async fn datadog(options: &datadog::Options) -> anyhow::Result<Vec<Finding>>
         Answer::Present(Some(sync)) => Finding::ok(what, format!("its frequency is `{}`", sync.frequency)),
         Answer::Present(None) => Finding::ok(what, "it was never set up"),
         refused => {
-            Finding::refused(what, refused, "look in Datadog (Teams, settings, GitHub) yourself").as_warning()
+            Finding::refused(what, refused, "look in Datadog (Teams, settings, GitHub) yourself").softened()
         }
     };
     Ok(vec![teams, connections, write, integrations, sync])
@@ -205,7 +205,7 @@ async fn org(reader: &github::Reader, login: &str) -> Vec<Finding> {
             "the token is not an owner's, so a team that is not seen is taken for gone only after its team.deleted event",
             format!("use the token of an owner of {login}, unless it has no secret teams"),
         ),
-        refused => Finding::refused(&what, refused, "give the token `read:org`").as_warning(),
+        refused => Finding::refused(&what, refused, "give the token `read:org`").softened(),
     };
     vec![visible, teams, owner]
 }

@@ -10,7 +10,7 @@ pub fn request(upstream: &'static str, operation: &'static str, status: &str, to
         operation,
         status,
         duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        "{upstream} answered {operation}"
+        "asked {upstream}: {operation}"
     );
     let labels = [("upstream", upstream.to_owned()), ("operation", operation.to_owned())];
     metrics::counter!(
