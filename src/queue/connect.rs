@@ -1,0 +1,150 @@
+//! One connection to the broker, and what can be wrong with it, in words that say what to do.
+
+use std::{fmt, io::ErrorKind as Io, str::FromStr, time::Duration};
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use lapin::{Channel, Connection, ConnectionProperties, Error, ErrorKind, uri::AMQPUri};
+use secrecy::ExposeSecret;
+
+use super::Options;
+use crate::telemetry::doors;
+
+/// How long one attempt to connect may take, handshake included. Not shorter: lapin keeps the thread of an
+/// attempt that was given up until its socket closes, and a frozen broker closes none.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Heartbeat unless the URL says otherwise (`?heartbeat=`): a silent broker is noticed within twice this.
+const HEARTBEAT_S: u16 = 10;
+/// Largest frame unless the URL says otherwise (`?frame_max=`). lapin keeps room for 64 frames a connection: the
+/// broker's own 128 KiB would be 8 MiB, of which a GitHub event, 10 KiB or so, needs nothing.
+const FRAME_MAX: u32 = 32 * 1024;
+/// Waits between attempts to connect grow from this to [`MAX_WAIT`], with jitter on top, so that many workers do
+/// not return to a restarted broker in the same instant.
+const MIN_WAIT: Duration = Duration::from_millis(200);
+/// Short, since a refused attempt costs the broker nothing, and GitHub's deliveries are refused meanwhile.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// AMQP's reply code for something that does not exist.
+pub(super) const NOT_FOUND: u16 = 404;
+
+/// What is wrong between us and the broker, and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Trouble {
+    /// What was attempted and what happened.
+    pub what: String,
+    /// What a person can do, when we know.
+    pub remedy: Option<String>,
+    /// The broker's reply code, when it was the broker who said so.
+    pub(super) code: Option<u16>,
+}
+
+impl Trouble {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), remedy: None, code: None }
+    }
+
+    fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+
+    /// What lapin's error means while `attempted` ("failed to …").
+    pub(super) fn of(attempted: &str, error: &Error) -> Self {
+        let mut trouble = Self::new(format!("{attempted}: {error}"));
+        if let ErrorKind::ProtocolError(error) = error.kind() {
+            trouble.code = Some(error.get_id());
+        }
+        match error.kind() {
+            // https://www.rabbitmq.com/amqp-0-9-1-reference.html#constants
+            ErrorKind::ProtocolError(error) => match error.get_id() {
+                403 => trouble.with_remedy(
+                    "check the user and password in queue.url, and its permissions on this virtual host: \
+                     configure, write and read (rabbitmqctl set_permissions); with queue.declare = false, \
+                     configure is not needed",
+                ),
+                NOT_FOUND => trouble.with_remedy("create what is missing, or set queue.declare = true"),
+                405 => trouble.with_remedy("somebody else uses this queue exclusively; choose another queue.queue"),
+                406 => trouble.with_remedy(
+                    "it exists with other arguments than ours: choose another name in [queue], or delete it once \
+                     it is empty, or set queue.declare = false to use it as it is",
+                ),
+                320 => trouble.with_remedy("an operator or a restart closed the connection"),
+                530 => trouble.with_remedy("check the virtual host in queue.url (rabbitmqctl list_vhosts)"),
+                _ => trouble,
+            },
+            ErrorKind::IOError(error) => match error.kind() {
+                Io::ConnectionRefused => trouble.with_remedy("start RabbitMQ there, or correct queue.url"),
+                _ => trouble,
+            },
+            _ => trouble,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Connects once; `role` is what the broker shows as the connection's name.
+pub(super) async fn connect(options: &Options, role: &str) -> Result<Connection, Trouble> {
+    let mut uri = AMQPUri::from_str(options.url.expose_secret()).map_err(|reason| {
+        Trouble::new(format!("failed to read queue.url: {reason}"))
+            .with_remedy("write it as amqp://user:password@host:5672/%2f")
+    })?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+    uri.query.frame_max.get_or_insert(FRAME_MAX);
+    let place = format!("{}:{}", uri.authority.host, uri.authority.port);
+    let attempted = format!("failed to connect to RabbitMQ at {place} as {}", uri.authority.userinfo.username);
+    // No auto-recovery and no retries in lapin: the supervised loops here do both.
+    let properties = ConnectionProperties::default().with_connection_name(format!("teamlink {role}").into());
+    match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties)).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(Trouble::of(&attempted, &error)),
+        Err(_) => Err(Trouble::new(format!("{attempted}: it accepts connections but does not answer"))
+            .with_remedy("look at the broker's log; it may be frozen or overloaded")),
+    }
+}
+
+/// What a supervised loop remembers between its connections: how long to wait, and what was said already.
+pub(super) struct Supervision {
+    user: &'static str,
+    waits: ExponentialBackoff,
+    said: Option<Trouble>,
+}
+
+impl Supervision {
+    pub(super) fn new(user: &'static str) -> Self {
+        Self { user, waits: backoff(), said: None }
+    }
+
+    /// Connected, with everything in place.
+    pub(super) fn connected(&mut self) {
+        doors::broker_connected(self.user);
+        *self = Self::new(self.user);
+    }
+
+    /// Says what is wrong, loudly when it is news; answers how long to wait before the next attempt.
+    pub(super) fn lost(&mut self, trouble: Trouble) -> Duration {
+        let wait = self.waits.next().unwrap_or(MAX_WAIT);
+        doors::broker_lost(self.user, &trouble, self.said.as_ref() != Some(&trouble), wait);
+        self.said = Some(trouble);
+        wait
+    }
+}
+
+fn backoff() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(MIN_WAIT)
+        .with_max_delay(MAX_WAIT)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Trouble> {
+    connection.create_channel().await.map_err(|error| Trouble::of("failed to open a channel", &error))
+}

@@ -1,0 +1,84 @@
+//! Reads a body within bounds of size, time and memory.
+//!
+//! Memory is reserved as bytes arrive, not as they are announced, so that a sender who announces much and sends
+//! nothing keeps nobody else out.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::{Body, BodyDataStream};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout, timeout_at},
+};
+
+/// Why there is no body.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    TooLarge,
+    Slow,
+    Broken,
+    Busy,
+}
+
+/// Reads the whole body. The permit stands for its bytes: keep it as long as the body.
+pub(super) async fn read(
+    body: Body,
+    length: Option<usize>,
+    max: usize,
+    in_flight: &Arc<Semaphore>,
+    deadline: Instant,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Trouble> {
+    let mut stream = body.into_data_stream();
+    let read = timeout_at(deadline, read_stream(&mut stream, length, max, in_flight)).await;
+    let result = read.unwrap_or(Err(Trouble::Slow));
+    if matches!(result, Err(Trouble::TooLarge)) {
+        discard(Body::from_stream(stream));
+    }
+    result
+}
+
+async fn read_stream(
+    stream: &mut BodyDataStream,
+    length: Option<usize>,
+    max: usize,
+    in_flight: &Arc<Semaphore>,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Trouble> {
+    let mut permit: Option<OwnedSemaphorePermit> = None;
+    // Most bodies come in one piece, which is then passed on without a copy.
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(piece) = stream.next().await {
+        let piece = piece.map_err(|_| Trouble::Broken)?;
+        let so_far = if rest.is_empty() { first.len() } else { rest.len() };
+        if so_far + piece.len() > max {
+            return Err(Trouble::TooLarge);
+        }
+        let bytes = u32::try_from(piece.len()).map_err(|_| Trouble::TooLarge)?;
+        let more = Arc::clone(in_flight).try_acquire_many_owned(bytes).map_err(|_| Trouble::Busy)?;
+        match &mut permit {
+            Some(permit) => permit.merge(more),
+            None => permit = Some(more),
+        }
+        if so_far == 0 {
+            first = piece;
+            continue;
+        }
+        if rest.is_empty() {
+            rest.reserve(length.unwrap_or_default().max(so_far + piece.len()).min(max));
+            rest.extend_from_slice(&first);
+        }
+        rest.extend_from_slice(&piece);
+    }
+    Ok((if rest.is_empty() { first } else { rest.freeze() }, permit))
+}
+
+/// Reads on for a while without keeping anything. A sender that is still sending would otherwise find the
+/// connection reset, and never read why.
+pub(super) fn discard(body: Body) {
+    tokio::spawn(timeout(Duration::from_secs(10), async move {
+        let mut stream = body.into_data_stream();
+        while let Some(Ok(_)) = stream.next().await {}
+    }));
+}

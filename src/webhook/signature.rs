@@ -1,0 +1,55 @@
+//! Whether a body was signed with one of our secrets. Compares in constant time.
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+
+/// Where GitHub puts `sha256=` and the HMAC-SHA256 of the raw body in hexadecimal.
+pub(super) const HEADER: &str = "x-hub-signature-256";
+
+/// Whether `signature` is that of `body` under any of `secrets`. An empty secret never matches: everybody
+/// knows it.
+pub(super) fn matches(signature: &str, body: &[u8], secrets: &[SecretString]) -> bool {
+    let mut expected = [0; 32];
+    let Some(digits) = signature.strip_prefix("sha256=") else { return false };
+    if hex::decode_to_slice(digits, &mut expected).is_err() {
+        return false;
+    }
+    secrets.iter().map(|secret| secret.expose_secret().as_bytes()).filter(|secret| !secret.is_empty()).any(
+        |secret| {
+            Hmac::<Sha256>::new_from_slice(secret)
+                .is_ok_and(|mac| mac.chain_update(body).verify_slice(&expected).is_ok())
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of GitHub's "Validating webhook deliveries".
+    const SIGNATURE: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+    const SECRET: &str = "It's a Secret to Everybody";
+
+    #[test]
+    fn github_s_own_example_matches_whichever_secret_of_several_signed_it() {
+        assert!(matches(SIGNATURE, b"Hello, World!", &[SECRET.into()]));
+        assert!(matches(SIGNATURE, b"Hello, World!", &["new".into(), SECRET.into()]));
+    }
+
+    #[test]
+    fn another_body_secret_or_form_of_the_header_does_not_match() {
+        assert!(!matches(SIGNATURE, b"Hello, World?", &[SECRET.into()]));
+        assert!(!matches(SIGNATURE, b"Hello, World!", &["another".into()]));
+        assert!(!matches(SIGNATURE, b"Hello, World!", &[]));
+        for signature in ["", "sha256=", "sha256=zz", &SIGNATURE[7..], &SIGNATURE[..40], "sha1=7571"] {
+            assert!(!matches(signature, b"Hello, World!", &[SECRET.into()]), "{signature:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_never_matches() {
+        let mac = Hmac::<Sha256>::new_from_slice(b"").unwrap().chain_update(b"x").finalize().into_bytes();
+        assert!(!matches(&format!("sha256={}", hex::encode(mac)), b"x", &["".into()]));
+    }
+}
