@@ -98,7 +98,8 @@ pub(super) async fn connect(options: &Options, role: &str) -> Result<Connection,
     uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
     uri.query.frame_max.get_or_insert(FRAME_MAX);
     let place = format!("{}:{}", uri.authority.host, uri.authority.port);
-    let attempted = format!("failed to connect to RabbitMQ at {place} as {}", uri.authority.userinfo.username);
+    let attempted =
+        format!("failed to connect to RabbitMQ at {place} as {}", uri.authority.userinfo.username);
     // No auto-recovery and no retries in lapin: the supervised loops here do both.
     let properties = ConnectionProperties::default().with_connection_name(format!("teamlink {role}").into());
     match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties)).await {

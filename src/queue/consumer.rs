@@ -269,7 +269,8 @@ impl<'a> Consuming<'a> {
 
     fn take_what_is_ready(&mut self) -> Result<(), Trouble> {
         while self.received.len() < MAX_BATCH && self.bytes <= BUDGET {
-            let Some(Some(message)) = self.messages.as_mut().map(|messages| messages.next().now_or_never()) else {
+            let Some(Some(message)) = self.messages.as_mut().map(|messages| messages.next().now_or_never())
+            else {
                 break;
             };
             self.take(message)?;

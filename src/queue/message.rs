@@ -179,8 +179,13 @@ mod tests {
 
     #[test]
     fn a_name_too_long_for_amqp_is_an_error() {
-        let delivery =
-            Delivery { guid: "g".repeat(256), event: "team".into(), host: None, received_at: NOW, body: Bytes::new() };
+        let delivery = Delivery {
+            guid: "g".repeat(256),
+            event: "team".into(),
+            host: None,
+            received_at: NOW,
+            body: Bytes::new(),
+        };
         assert!(write(&delivery).is_err());
     }
 
@@ -201,7 +206,8 @@ mod tests {
     fn every_spelling_of_a_binary_cloud_event_is_read() {
         for prefix in CLOUD_EVENT_PREFIXES {
             let names = [format!("{prefix}type"), format!("{prefix}id")];
-            let properties = with_headers(&[(&names[0], "dev.knative.source.github.team"), (&names[1], "17")]);
+            let properties =
+                with_headers(&[(&names[0], "dev.knative.source.github.team"), (&names[1], "17")]);
             assert_eq!(read_key("x", &properties), ("team".into(), "17".into()), "{prefix}");
         }
     }
@@ -220,8 +226,8 @@ mod tests {
 
     #[test]
     fn a_structured_cloud_event_gives_up_its_body_in_each_form() {
-        let properties =
-            BasicProperties::default().with_content_type("application/cloudevents+json; charset=utf-8".into());
+        let properties = BasicProperties::default()
+            .with_content_type("application/cloudevents+json; charset=utf-8".into());
         for envelope in [
             r#"{"specversion":"1.0","type":"com.github.team.created","id":"9","data":{"a": 1}}"#,
             r#"{"type":"github.team","id":"9","data":"{\"a\": 1}"}"#,

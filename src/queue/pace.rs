@@ -102,7 +102,11 @@ mod tests {
             messages += 1;
             assert!(messages < 10_000, "stuck at {pace:?}");
         }
-        assert_eq!(pace.committed(10_000, 8 * 1024), None, "at the configured prefetch there is nothing to grow");
+        assert_eq!(
+            pace.committed(10_000, 8 * 1024),
+            None,
+            "at the configured prefetch there is nothing to grow"
+        );
     }
 
     #[test]

@@ -142,8 +142,8 @@ impl Publisher {
     }
 
     async fn publish(&self, delivery: Delivery) -> Result<(), String> {
-        let (key, properties) =
-            message::write(&delivery).map_err(|error| format!("the delivery cannot be published: {error}"))?;
+        let (key, properties) = message::write(&delivery)
+            .map_err(|error| format!("the delivery cannot be published: {error}"))?;
         let session = self.live()?;
         let _slot = timeout(CHANNEL_WITHIN, self.shared.slots.acquire())
             .await
@@ -158,12 +158,14 @@ impl Publisher {
         let exchange = topology::name(&self.shared.options.exchange);
         let confirm = async {
             let channel = session.channel().await?;
-            let sent = channel.basic_publish(exchange, key.clone(), options, &delivery.body, properties).await;
+            let sent =
+                channel.basic_publish(exchange, key.clone(), options, &delivery.body, properties).await;
             let confirmation = match sent {
                 Ok(confirm) => confirm.await,
                 Err(error) => Err(error),
             };
-            let confirmation = confirmation.map_err(|error| Trouble::of("failed to publish a delivery", &error))?;
+            let confirmation =
+                confirmation.map_err(|error| Trouble::of("failed to publish a delivery", &error))?;
             Ok::<_, Trouble>((channel, confirmation))
         };
         let (channel, confirmation) = match timeout(CONFIRM_WITHIN, confirm).await {

@@ -33,7 +33,11 @@ pub(super) async fn ensure(channel: &Channel, options: &Options) -> Result<(), T
     Ok(())
 }
 
-pub(super) async fn declare_exchange(channel: &Channel, options: &Options, passive: bool) -> Result<(), Trouble> {
+pub(super) async fn declare_exchange(
+    channel: &Channel,
+    options: &Options,
+    passive: bool,
+) -> Result<(), Trouble> {
     let exchange = ExchangeDeclareOptions {
         passive,
         // It survives a restart of the broker, as the queues do.
@@ -48,11 +52,17 @@ pub(super) async fn declare_exchange(channel: &Channel, options: &Options, passi
     channel
         .exchange_declare(name(&options.exchange), ExchangeKind::Topic, exchange, FieldTable::default())
         .await
-        .map_err(|error| Trouble::of(&format!("failed to declare the exchange {:?}", options.exchange), &error))
+        .map_err(|error| {
+            Trouble::of(&format!("failed to declare the exchange {:?}", options.exchange), &error)
+        })
 }
 
 /// Answers how many messages wait in it, and how many consumers it has.
-pub(super) async fn declare_queue(channel: &Channel, options: &Options, passive: bool) -> Result<(u32, u32), Trouble> {
+pub(super) async fn declare_queue(
+    channel: &Channel,
+    options: &Options,
+    passive: bool,
+) -> Result<(u32, u32), Trouble> {
     let mut arguments = quorum();
     arguments.insert("x-delivery-limit".into(), DELIVERY_LIMIT.into());
     // The default exchange reaches the dead queue by its name.

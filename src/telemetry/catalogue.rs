@@ -37,11 +37,20 @@ pub(super) fn describe() {
         "requests by upstream, operation and status (or what happened instead of a status)"
     );
     describe_histogram!("teamlink_upstream_request_seconds", Unit::Seconds, "how long requests took");
-    describe_gauge!("teamlink_upstream_remaining", "requests left of a rate limit, as the upstream last said");
+    describe_gauge!(
+        "teamlink_upstream_remaining",
+        "requests left of a rate limit, as the upstream last said"
+    );
     describe_gauge!("teamlink_held", "actions held back that wait for a person");
-    describe_gauge!("teamlink_parked", "deliveries and actions given up on until a person or news tries again");
+    describe_gauge!(
+        "teamlink_parked",
+        "deliveries and actions given up on until a person or news tries again"
+    );
     describe_gauge!("teamlink_connections", "team connections by ownership: us, orphan or foreign");
-    describe_counter!("teamlink_drift_total", "differences that a full pass found and no event had told, by kind");
+    describe_counter!(
+        "teamlink_drift_total",
+        "differences that a full pass found and no event had told, by kind"
+    );
     describe_gauge!(
         "teamlink_last_attempt_timestamp_seconds",
         Unit::Seconds,

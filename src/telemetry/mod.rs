@@ -84,7 +84,11 @@ pub fn install_logs(options: &Options) -> anyhow::Result<()> {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         lines.with_ansi(colour).with_target(false).boxed()
     };
-    tracing_subscriber::registry().with(filter).with(lines).try_init().context("failed to set up logging twice")
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .context("failed to set up logging twice")
 }
 
 fn install_metrics() -> anyhow::Result<Metrics> {

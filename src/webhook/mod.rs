@@ -72,9 +72,11 @@ pub fn router(options: Options, inbox: Arc<dyn Inbox>) -> Router {
         doors::no_webhook_secret();
     }
     let bytes = Arc::new(Semaphore::new(options.max_body.saturating_mul(BODIES_IN_FLIGHT)));
-    Router::new()
-        .route("/webhooks/github", post(receive))
-        .with_state(Arc::new(Receiver { options, inbox, bytes }))
+    Router::new().route("/webhooks/github", post(receive)).with_state(Arc::new(Receiver {
+        options,
+        inbox,
+        bytes,
+    }))
 }
 
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
@@ -98,9 +100,13 @@ impl Receiver {
         let started = Instant::now();
         let (head, body) = request.into_parts();
         if self.options.secrets.borrow().is_empty() {
-            return Err(Refusal::later("no webhook secret is set here, so no delivery can be checked", RETRY_SOON));
+            return Err(Refusal::later(
+                "no webhook secret is set here, so no delivery can be checked",
+                RETRY_SOON,
+            ));
         }
-        let length = text(&head.headers, header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
+        let length =
+            text(&head.headers, header::CONTENT_LENGTH.as_str()).and_then(|length| length.parse().ok());
         if length.is_some_and(|length: usize| length > self.options.max_body) {
             body::discard(body);
             return Err(Refusal::too_large(self.options.max_body));
@@ -114,17 +120,18 @@ impl Receiver {
             }
         }
 
-        let (raw, _in_flight) = body::read(body, length, self.options.max_body, &self.bytes, started + BODY_TIMEOUT)
-            .await
-            .map_err(|trouble| match trouble {
-                body::Trouble::TooLarge => Refusal::too_large(self.options.max_body),
-                body::Trouble::Slow => Refusal {
-                    status: StatusCode::REQUEST_TIMEOUT,
-                    ..Refusal::malformed("the body did not arrive in time".into())
-                },
-                body::Trouble::Broken => Refusal::malformed("the body broke off".into()),
-                body::Trouble::Busy => Refusal::later("too many bodies at once", RETRY_SOON),
-            })?;
+        let (raw, _in_flight) =
+            body::read(body, length, self.options.max_body, &self.bytes, started + BODY_TIMEOUT)
+                .await
+                .map_err(|trouble| match trouble {
+                    body::Trouble::TooLarge => Refusal::too_large(self.options.max_body),
+                    body::Trouble::Slow => Refusal {
+                        status: StatusCode::REQUEST_TIMEOUT,
+                        ..Refusal::malformed("the body did not arrive in time".into())
+                    },
+                    body::Trouble::Broken => Refusal::malformed("the body broke off".into()),
+                    body::Trouble::Busy => Refusal::later("too many bodies at once", RETRY_SOON),
+                })?;
         if !signature::matches(signature, &raw, &self.options.secrets.borrow()) {
             return Err(Refusal::unauthorized("the signature matches none of the secrets set here"));
         }
