@@ -107,6 +107,10 @@ impl Lost {
                 let why = format!("{:#}", anyhow::Error::from(error.without_url()));
                 let message = if late {
                     format!("failed to {attempt}: no answer within {}", humantime::format_duration(timeout))
+                } else if unsent {
+                    format!(
+                        "failed to {attempt}: {why}; check the base URL, the proxy settings and network.ca_file"
+                    )
                 } else {
                     format!("failed to {attempt}: {why}")
                 };
@@ -137,4 +141,80 @@ async fn exchange(client: &Client, request: Request) -> Result<Reply, Lost> {
         headers: std::mem::take(response.headers_mut()),
         body: body.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::{Method, Url};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const WRITE: What<'static> =
+        What { upstream: "test", operation: "write", attempt: "write something", write: true };
+
+    /// Takes one request, answers with these bytes, then does as `end` says.
+    async fn server(answer: &'static [u8], end: impl Future<Output = ()> + Send + 'static) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer).await.unwrap();
+            end.await;
+        });
+        Url::parse(&format!("http://{address}/")).unwrap()
+    }
+
+    async fn write_to(url: Url, what: What<'_>) -> Result<Reply, Trouble> {
+        let request = Request::new(Method::POST, url);
+        send(&client(None).unwrap(), request, Duration::from_millis(300), what).await
+    }
+
+    #[tokio::test]
+    async fn a_write_that_could_not_be_sent_is_not_ambiguous() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let trouble = write_to(Url::parse(&format!("http://{free}/")).unwrap(), WRITE).await.unwrap_err();
+        assert_eq!((trouble.class, trouble.ambiguous), (Class::Transient, false), "{trouble}");
+        assert!(trouble.message.contains("Connection refused"), "{trouble}");
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_ambiguous_for_a_write_only() {
+        for answer in ["", "HTTP/1.1 201 Created\r\ncontent-length: 10\r\n\r\nhalf"] {
+            let trouble = write_to(server(answer.as_bytes(), async {}).await, WRITE).await.unwrap_err();
+            assert_eq!((trouble.class, trouble.ambiguous), (Class::Transient, true), "{trouble}");
+            let read = What { write: false, ..WRITE };
+            assert!(!write_to(server(answer.as_bytes(), async {}).await, read).await.unwrap_err().ambiguous);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_late_answer_is_ambiguous() {
+        let silent = server(b"", std::future::pending()).await;
+        let trouble = write_to(silent, WRITE).await.unwrap_err();
+        assert!(trouble.ambiguous);
+        insta::assert_snapshot!(trouble, @"failed to write something: no answer within 300ms");
+    }
+
+    #[tokio::test]
+    async fn a_redirect_is_an_answer_and_is_not_followed() {
+        let moved = server(
+            b"HTTP/1.1 307 Moved\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
+            async {},
+        );
+        assert_eq!(write_to(moved.await, WRITE).await.unwrap().status, 307);
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let error = client(Some(b"no certificate")).unwrap_err();
+        assert!(error.to_string().contains("holds no PEM certificate"), "{error:#}");
+    }
 }
