@@ -1,0 +1,61 @@
+//! The sandbox's clock: microseconds since the unix epoch that never go backwards, and how the two APIs print
+//! them.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Wall time at the start, advanced by the monotonic clock.
+pub(crate) struct Clock {
+    epoch_us: u64,
+    started: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { epoch_us: epoch.as_micros() as u64, started: Instant::now() }
+    }
+
+    /// Microseconds since the unix epoch.
+    pub(crate) fn now(&self) -> u64 {
+        self.epoch_us + self.started.elapsed().as_micros() as u64
+    }
+}
+
+/// `2026-03-27T09:28:24`, in UTC; each API adds its own end.
+fn seconds(at_us: u64) -> String {
+    let secs = at_us / 1_000_000;
+    let (day, second) = ((secs / 86_400) as i64, secs % 86_400);
+    // Howard Hinnant's civil_from_days, for days after 1970.
+    let z = day + 719_468;
+    let era = z / 146_097;
+    let doe = z % 146_097;
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (month, mday) = (if mp < 10 { mp + 3 } else { mp - 9 }, doy - (153 * mp + 2) / 5 + 1);
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{mday:02}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// As GitHub prints times: `2026-03-27T09:28:24Z`.
+pub(crate) fn github_time(at_us: u64) -> String {
+    seconds(at_us) + "Z"
+}
+
+/// As Datadog prints times: `2026-03-27T09:28:24.862516+00:00`.
+pub(crate) fn datadog_time(at_us: u64) -> String {
+    format!("{}.{:06}+00:00", seconds(at_us), at_us % 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_times_as_the_two_apis_do() {
+        assert_eq!(github_time(1_774_603_704_862_516), "2026-03-27T09:28:24Z");
+        assert_eq!(datadog_time(1_774_603_704_862_516), "2026-03-27T09:28:24.862516+00:00");
+        assert_eq!(github_time(951_782_400_000_000), "2000-02-29T00:00:00Z");
+        assert_eq!(github_time(1_735_689_599_000_000), "2024-12-31T23:59:59Z");
+    }
+}

@@ -1,0 +1,70 @@
+//! The sandbox's own routes, `/_sandbox/…`: look at what was asked, set faults, fill the worlds. They need no
+//! credentials and are neither noted nor spoilt.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Shared;
+use super::seed;
+
+pub(crate) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/_sandbox/stats", get(stats))
+        .route("/_sandbox/requests", get(requests))
+        .route("/_sandbox/seed", post(fill))
+        .route("/_sandbox/faults", put(faults))
+}
+
+async fn stats(State(shared): State<Arc<Shared>>) -> Response {
+    let counts = &shared.hooks.counts;
+    let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    axum::Json(json!({
+        "requests": shared.journal().counts(),
+        "webhooks": {
+            "sent": load(&counts.sent), "failed": load(&counts.failed), "pending": load(&counts.pending),
+        },
+    }))
+    .into_response()
+}
+
+#[derive(Deserialize)]
+struct Since {
+    #[serde(default)]
+    since: u64,
+}
+
+async fn requests(State(shared): State<Arc<Shared>>, Query(Since { since }): Query<Since>) -> Response {
+    match shared.journal().since(since) {
+        Ok(lines) => ([(header::CONTENT_TYPE, "application/json")], lines).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    match serde_json::from_slice(&body) {
+        Ok(rules) => {
+            shared.faults().set(rules);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, format!("cannot read the faults: {error}\n")).into_response(),
+    }
+}
+
+async fn fill(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let seeded = serde_json::from_slice(&body)
+        .map_err(|error| format!("cannot read the seed: {error}"))
+        .and_then(|seed| seed::sow(&shared, seed));
+    match seeded {
+        Ok(ids) => axum::Json(ids).into_response(),
+        Err(why) => (StatusCode::BAD_REQUEST, why + "\n").into_response(),
+    }
+}

@@ -1,0 +1,199 @@
+//! What happens around every request of the two APIs: body, fault, credentials, route, spoiling, finishing, journal,
+//! delay. The routes themselves know nothing of it but [`Call`].
+//!
+//! An answer is held back only after the request was carried out and noted: a caller that gives up waiting must not
+//! know whether its write took place, which is the harder case.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+use super::Shared;
+use super::faults::Rule;
+use super::journal::Entry;
+use super::listener::Scissors;
+use super::table::NOW;
+use super::{datadog, github};
+
+/// Larger bodies are refused; the largest real one is a batch of connections.
+const MAX_BODY: usize = 16 << 20;
+
+/// What a route may know about its request besides the path.
+pub(crate) struct Call {
+    /// The moment to read the world at: [`NOW`], or earlier for a stale read.
+    pub(crate) at: u64,
+    /// Send no webhooks for this write.
+    pub(crate) drop_webhooks: bool,
+    /// `http://host`, as the caller named this server.
+    pub(crate) base: String,
+    pub(crate) path: String,
+    /// As sent.
+    pub(crate) query: String,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    /// The first value of a query parameter.
+    pub(crate) fn param(&self, name: &str) -> Option<String> {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+
+    /// A number in the query; `default` when absent, `None` when it is not one.
+    pub(crate) fn number(&self, name: &str, default: usize) -> Option<usize> {
+        self.param(name).map_or(Some(default), |text| text.parse().ok())
+    }
+}
+
+/// A shared [`Call`], as routes take it.
+pub(crate) struct Context(pub(crate) Arc<Call>);
+
+impl std::ops::Deref for Context {
+    type Target = Call;
+
+    fn deref(&self) -> &Call {
+        &self.0
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Context {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
+        parts.extensions.get::<Arc<Call>>().cloned().map(Self).ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// The middleware of both APIs.
+pub(crate) async fn around(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(scissors): ConnectInfo<Scissors>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let method = parts.method.clone();
+    let path = parts.uri.path().to_owned();
+    let of_datadog = path.starts_with("/api/");
+    let rule = shared.faults().hit(method.as_str(), &path);
+    let stale_us = rule.as_ref().map_or(0, |rule| rule.stale_ms * 1000);
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let call = Arc::new(Call {
+        at: if stale_us > 0 && method == "GET" { shared.clock.now().saturating_sub(stale_us) } else { NOW },
+        drop_webhooks: rule.as_ref().is_some_and(|rule| rule.drop_webhooks),
+        base: host.map_or_else(|| shared.url.clone(), |host| format!("http://{host}")),
+        path: path.clone(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        body: body.clone(),
+    });
+    parts.extensions.insert(call.clone());
+    let route = parts.extensions.get::<MatchedPath>().map_or("(no route)", MatchedPath::as_str);
+    let route = format!("{method} {route}");
+    let headers = parts.headers.clone();
+
+    let made_up = rule.as_ref().and_then(|rule| made_up(rule, of_datadog));
+    let authorised =
+        if of_datadog { datadog::authorise(&path, &headers) } else { github::authorise(&headers) };
+    let mut response = match (made_up, authorised) {
+        (Some(response), _) => response,
+        (None, Err(refusal)) => refusal,
+        (None, Ok(())) => next.run(Request::from_parts(parts, Body::empty())).await,
+    };
+    if let Some(rule) = &rule {
+        response = spoil(rule, of_datadog, response).await;
+    }
+    let response = if of_datadog {
+        datadog::finish(&shared, response)
+    } else {
+        github::finish(&shared, &method, &headers, response).await
+    };
+
+    let cut = rule.as_ref().is_some_and(|rule| rule.reset);
+    let entry = Entry {
+        at_us: shared.clock.now(),
+        method: method.to_string(),
+        path,
+        query: call.query.clone(),
+        status: response.status().as_u16(),
+        fence: headers.get("x-teamlink-fence").and_then(|fence| fence.to_str().ok()).map(str::to_owned),
+        body,
+        cut,
+    };
+    shared.journal().note(route, entry);
+    let delay = shared.latency + Duration::from_millis(rule.map_or(0, |rule| rule.latency_ms));
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    if cut {
+        scissors.cut();
+    }
+    response
+}
+
+/// The answer that a rule gives in place of the world's, if it does.
+fn made_up(rule: &Rule, of_datadog: bool) -> Option<Response> {
+    if rule.status.is_none() && rule.body.is_none() {
+        return None;
+    }
+    let status = rule.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
+    let reason = status.canonical_reason().unwrap_or("Error");
+    let body = match &rule.body {
+        Some(Value::String(text)) => text.clone(),
+        Some(json) => json.to_string(),
+        None if of_datadog => format!(r#"{{"errors":["{reason}"]}}"#),
+        None => format!(r#"{{"message":"{reason}","status":"{}"}}"#, status.as_u16()),
+    };
+    let mut response = (status, body).into_response();
+    let json = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Some(response)
+}
+
+/// Empties or halves a list, and adds the rule's headers.
+async fn spoil(rule: &Rule, of_datadog: bool, response: Response) -> Response {
+    let (mut parts, mut body) = response.into_parts();
+    if rule.empty || rule.truncate {
+        let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let json: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        body = Body::from(if rule.empty {
+            parts.status = StatusCode::OK;
+            parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            parts.headers.remove(header::LINK);
+            parts.headers.remove(header::CONTENT_LENGTH);
+            if of_datadog { datadog::emptied(json).to_string() } else { "[]".to_owned() }.into()
+        } else {
+            truncated(json, &mut parts.headers).map_or(bytes, |json| json.to_string().into())
+        });
+    }
+    for (name, value) in &rule.headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            parts.headers.insert(name, value);
+        }
+    }
+    Response::from_parts(parts, body)
+}
+
+/// A list page without the second half of its items; `None` if it is no list page. Totals stay as they are: that is
+/// how a caller can tell.
+fn truncated(mut json: Value, headers: &mut axum::http::HeaderMap) -> Option<Value> {
+    let items = if json.is_array() { &mut json } else { json.get_mut("data")? }.as_array_mut()?;
+    items.truncate(items.len().div_ceil(2));
+    headers.remove(header::LINK);
+    headers.remove(header::CONTENT_LENGTH);
+    for at in ["/meta/page/next_number", "/meta/page/next_offset", "/links/next"] {
+        if let Some(next) = json.pointer_mut(at) {
+            *next = Value::Null;
+        }
+    }
+    Some(json)
+}
