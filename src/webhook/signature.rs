@@ -7,8 +7,12 @@ use sha2::Sha256;
 /// Where GitHub puts `sha256=` and the HMAC-SHA256 of the raw body in hexadecimal.
 pub(super) const HEADER: &str = "x-hub-signature-256";
 
-/// Whether `signature` is that of `body` under any of `secrets`. An empty secret never matches: everybody
-/// knows it.
+/// Whether there is a secret to sign with. An empty one is none: everybody knows it.
+pub(super) fn possible(secrets: &[SecretString]) -> bool {
+    secrets.iter().any(|secret| !secret.expose_secret().is_empty())
+}
+
+/// Whether `signature` is that of `body` under any of `secrets` but the empty one.
 pub(super) fn matches(signature: &str, body: &[u8], secrets: &[SecretString]) -> bool {
     let mut expected = [0; 32];
     let Some(digits) = signature.strip_prefix("sha256=") else { return false };
