@@ -1,1 +1,36 @@
-//! Desire, planner, guard. Pure and synchronous.
+//! What should be, and which steps lead there: desire → plan → guard. Pure and synchronous; the clock is an
+//! argument, nothing is fetched, nothing is logged. A plan leaves no choice to whoever applies it.
+//!
+//! The rules, in the order in which they are decided:
+//! 1. A team in the mirror that GitHub shows (or only suspects gone) wants one connection for each Datadog team
+//!    that its mapping rule resolves to. A handle that resolves to nothing keeps the Datadog team that an owned
+//!    connection of that team already has.
+//! 2. A wanted pair that exists is satisfied, whoever made it. One that is ours on paper of another team is
+//!    passed on without a write.
+//! 3. Only owned connections are ever deleted, only with a cause that carries its proof, and never one that any
+//!    team in the mirror wants.
+
+mod desire;
+mod guard;
+mod planner;
+#[cfg(test)]
+mod tests;
+
+pub use desire::{DatadogTeams, Desired, MissingTeam, Rulebook, Wanted, desire};
+pub use guard::{Guarded, guard};
+pub use planner::{Action, Actual, LeftAlone, Mode, Plan, Planned, RemovalCause, Why, plan};
+
+use std::collections::BTreeMap;
+
+use crate::model::{MirrorTeam, OrgFacts, TeamId};
+
+/// An organisation as GitHub last described it.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    /// The organisation.
+    pub org: OrgFacts,
+    /// The login that was bound to its id at first sight; rules match it too.
+    pub bound_login: String,
+    /// Its teams, those that are gone too.
+    pub teams: BTreeMap<TeamId, MirrorTeam>,
+}

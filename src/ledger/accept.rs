@@ -1,0 +1,289 @@
+//! Accepting deliveries, and marking targets for whoever else wants a look.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use sqlx::{Sqlite, SqliteConnection, query_builder::Separated};
+
+use super::{Ledger, rows};
+use crate::model::{Cause, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
+
+/// What became of a delivery at our door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It marked something, or is worth remembering.
+    Stored,
+    /// Not an event that changes what we keep, or not an organisation of ours.
+    Ignored,
+    /// It could not be decoded: kept with its body.
+    Parked,
+}
+
+impl Outcome {
+    /// As one word, for the ledger and for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Ignored => "ignored",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// One delivery, decoded and ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The delivery's GUID; a known one still marks.
+    pub guid: String,
+    /// The event's name.
+    pub event: String,
+    /// The event's action, empty when it has none.
+    pub action: String,
+    /// The organisation it is about.
+    pub org: Option<OrgId>,
+    /// The team it is about.
+    pub team: Option<TeamId>,
+    /// When our first door took it.
+    pub received_at: Time,
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// What to look at.
+    pub targets: Vec<Target>,
+    /// The team that this event says was deleted.
+    pub deleted: Option<TeamKey>,
+    /// An organisation seen for the first time: its login is bound to its id.
+    pub binds: Option<OrgFacts>,
+    /// Why it is parked, with the host and the body it came with.
+    pub poison: Option<(String, Option<String>, Bytes)>,
+}
+
+/// How long marks wait for company.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// A mark is due this long after its last event …
+    pub debounce: Duration,
+    /// … but at most this long after its first.
+    pub max_wait: Duration,
+}
+
+/// What one transaction of accepting found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Deliveries whose GUID was known already.
+    pub duplicates: u64,
+    /// Distinct targets that were marked.
+    pub marked: u64,
+}
+
+/// A request for a look, as one row of `marks`.
+struct Request {
+    target: Target,
+    cause: Cause,
+    received_at: Option<Time>,
+}
+
+/// The order of work that a cause stands for in `marks.cause`.
+pub(super) fn rank(cause: Cause) -> i64 {
+    match cause {
+        Cause::Person => 0,
+        Cause::Event => 1,
+        Cause::Pass => 2,
+    }
+}
+
+/// `marks.kind`, `marks.org_id` and `marks.team_id` of a target; `None` for one that is not looked at yet.
+pub(super) fn columns(target: Target) -> Option<(&'static str, i64, i64)> {
+    match target {
+        Target::Team(key) => Some(("team", key.org.0, key.team.0)),
+        Target::Org(org) => Some(("org", org.0, 0)),
+        // Documents have no reconciler yet, so a mark on one would be due for ever.
+        Target::Document(_) => None,
+    }
+}
+
+impl Ledger {
+    /// Stores deliveries and what they mark, in one transaction. Afterwards they survive anything that the disk
+    /// survives. A GUID that is known already marks again, since a redelivery must be able to run.
+    pub async fn accept(&self, entries: &[Entry], pace: Pace, now: Time) -> sqlx::Result<Accepted> {
+        let mut by_guid: BTreeMap<&str, &Entry> = BTreeMap::new();
+        let mut requests: BTreeMap<Target, Request> = BTreeMap::new();
+        let mut repeats = 0;
+        for entry in entries {
+            repeats += u64::from(by_guid.insert(&entry.guid, entry).is_some());
+            for &target in &entry.targets {
+                let request = requests.entry(target).or_insert(Request {
+                    target,
+                    cause: Cause::Event,
+                    received_at: Some(entry.received_at),
+                });
+                request.received_at = request.received_at.min(Some(entry.received_at));
+            }
+        }
+        let unique: Vec<&Entry> = by_guid.into_values().collect();
+
+        let mut transaction = self.begin().await?;
+        let known = store_deliveries(&mut transaction, &unique, now).await?;
+        for entry in &unique {
+            if let Some(org) = &entry.binds {
+                bind_org(&mut transaction, org, now).await?;
+            }
+            if let Some(key) = entry.deleted {
+                remember_deleted(&mut transaction, key, entry.received_at).await?;
+                for child in descendants(&mut transaction, key).await? {
+                    let target = Target::Team(TeamKey { org: key.org, team: child });
+                    let received_at = Some(entry.received_at);
+                    requests.entry(target).or_insert(Request { target, cause: Cause::Event, received_at });
+                }
+            }
+            if let Some((error, host, body)) = &entry.poison {
+                super::parked::park_delivery(&mut transaction, entry, error, host.as_deref(), body, now).await?;
+            }
+        }
+        let requests: Vec<Request> = requests.into_values().collect();
+        write_marks(&mut transaction, &requests, pace, now).await?;
+        transaction.commit().await?;
+        Ok(Accepted { duplicates: repeats + known, marked: requests.len() as u64 })
+    }
+
+    /// Asks for a look at each target, due at once.
+    pub async fn mark(&self, targets: &[Target], cause: Cause, now: Time) -> sqlx::Result<()> {
+        let mut transaction = self.begin().await?;
+        mark_in(&mut transaction, targets, cause, now).await?;
+        transaction.commit().await
+    }
+
+    /// Binds a login to an organisation's id at first sight; an organisation that is known already keeps the
+    /// login it was bound to.
+    pub async fn bind_org(&self, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
+        let mut transaction = self.begin().await?;
+        bind_org(&mut transaction, org, now).await?;
+        transaction.commit().await
+    }
+}
+
+/// Marks targets as due at once, inside a transaction.
+pub(super) async fn mark_in(
+    connection: &mut SqliteConnection,
+    targets: &[Target],
+    cause: Cause,
+    now: Time,
+) -> sqlx::Result<()> {
+    let at_once = Pace { debounce: Duration::ZERO, max_wait: Duration::ZERO };
+    let mut targets = targets.to_vec();
+    targets.sort_unstable();
+    targets.dedup();
+    let requests: Vec<Request> =
+        targets.into_iter().map(|target| Request { target, cause, received_at: None }).collect();
+    write_marks(connection, &requests, at_once, now).await
+}
+
+async fn write_marks(
+    connection: &mut SqliteConnection,
+    requests: &[Request],
+    pace: Pace,
+    now: Time,
+) -> sqlx::Result<()> {
+    let due_at = now + pace.debounce;
+    // The latest that a mark may be due is counted from its first request. The interval is a number of ours,
+    // and the same text each time, so that the prepared statements are found again.
+    let max_wait = i64::try_from(pace.max_wait.as_micros()).unwrap_or(i64::MAX / 2);
+    let tail = format!(
+        " ON CONFLICT (kind, org_id, team_id) DO UPDATE SET
+            generation = marks.generation + 1,
+            cause = CASE WHEN marks.first_at IS NOT NULL AND marks.cause < excluded.cause
+                         THEN marks.cause ELSE excluded.cause END,
+            due_at = CASE WHEN marks.first_at IS NOT NULL AND marks.first_at + {max_wait} < excluded.due_at
+                          THEN marks.first_at + {max_wait} ELSE excluded.due_at END,
+            first_at = COALESCE(marks.first_at, excluded.first_at),
+            event_at = COALESCE(excluded.event_at, marks.event_at),
+            received_at = COALESCE(marks.received_at, excluded.received_at)"
+    );
+    let rows: Vec<_> = requests.iter().filter_map(|request| Some((request, columns(request.target)?))).collect();
+    rows::insert(
+        connection,
+        "INSERT INTO marks
+            (kind, org_id, team_id, generation, cause, due_at, first_at, event_at, received_at) ",
+        &tail,
+        &rows,
+        |row, (request, (kind, org, team))| {
+            row.push_bind(*kind).push_bind(*org).push_bind(*team).push("1");
+            row.push_bind(rank(request.cause)).push_bind(due_at.0).push_bind(now.0);
+            row.push_bind((request.cause == Cause::Event).then_some(now.0));
+            row.push_bind(request.received_at.map(|at| at.0));
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Stores the deliveries and says how many of their GUIDs were known.
+async fn store_deliveries(
+    connection: &mut SqliteConnection,
+    entries: &[&Entry],
+    now: Time,
+) -> sqlx::Result<u64> {
+    let push = |row: &mut Separated<'_, Sqlite, &'static str>, entry: &&Entry| {
+        row.push_bind(rows::clean(&entry.guid))
+            .push_bind(rows::clean(&entry.event))
+            .push_bind(rows::clean(&entry.action))
+            .push_bind(entry.org.map(|org| org.0))
+            .push_bind(entry.team.map(|team| team.0))
+            .push_bind(entry.received_at.0)
+            .push_bind(now.0)
+            .push_bind(entry.outcome.as_str());
+    };
+    let head = "INSERT INTO deliveries (guid, event, action, org_id, team_id, received_at, stored_at, outcome) ";
+    let inserted = rows::insert(connection, head, " ON CONFLICT (guid) DO NOTHING", entries, push).await?;
+    let known = entries.len() as u64 - inserted;
+    if known > 0 {
+        // Only now is it worth finding out which they are.
+        let again = " ON CONFLICT (guid) DO UPDATE SET times = deliveries.times + 1
+            WHERE deliveries.stored_at < excluded.stored_at";
+        rows::insert(connection, head, again, entries, push).await?;
+    }
+    Ok(known)
+}
+
+async fn bind_org(connection: &mut SqliteConnection, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO orgs (org_id, login, bound_login, seen_at) VALUES ($1, $2, $2, $3)
+         ON CONFLICT (org_id) DO NOTHING",
+    )
+    .bind(org.id.0)
+    .bind(rows::clean(&org.login))
+    .bind(now.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn remember_deleted(connection: &mut SqliteConnection, key: TeamKey, at: Time) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO deleted_events (org_id, team_id, at) VALUES ($1, $2, $3)
+         ON CONFLICT (org_id, team_id) DO UPDATE SET at = excluded.at",
+    )
+    .bind(key.org.0)
+    .bind(key.team.0)
+    .bind(at.0)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The teams below a team in the mirror, at any depth.
+async fn descendants(connection: &mut SqliteConnection, key: TeamKey) -> sqlx::Result<Vec<TeamId>> {
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "WITH RECURSIVE below(team_id) AS (
+             SELECT team_id FROM teams WHERE org_id = $1 AND parent_id = $2
+             UNION
+             SELECT teams.team_id FROM teams JOIN below ON teams.parent_id = below.team_id
+             WHERE teams.org_id = $1
+         )
+         SELECT team_id FROM below ORDER BY team_id",
+    )
+    .bind(key.org.0)
+    .bind(key.team.0)
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().map(TeamId).collect())
+}

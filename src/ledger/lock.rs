@@ -1,0 +1,39 @@
+//! The OS lock that keeps a second daemon off one SQLite file. Commands do not take it.
+
+use std::{
+    fs::{File, TryLockError},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use anyhow::{Context as _, bail};
+use sqlx::sqlite::SqliteConnectOptions;
+
+/// Held as long as the daemon lives; the OS lets go of it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct DaemonLock {
+    _file: File,
+}
+
+impl DaemonLock {
+    /// Takes the lock beside the ledger's file.
+    pub fn take(url: &str) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::from_str(url)
+            .with_context(|| format!("ledger.url `{url}` is not an SQLite URL; write it as `sqlite:PATH`"))?;
+        let mut name = options.get_filename().as_os_str().to_owned();
+        name.push(".lock");
+        let path = PathBuf::from(name);
+        let file =
+            File::create(&path).with_context(|| format!("failed to create the lock file {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another teamlink daemon runs on the ledger {}; stop it, or give this one its own `ledger.url`",
+                options.get_filename().display()
+            ),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("failed to lock {}", path.display()))
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+-- Times are whole microseconds since 1970 in UTC. Ids of GitHub are numeric, ids of Datadog are opaque text.
+-- The SQL here and in the queries stays within what SQLite and PostgreSQL share.
+
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY NOT NULL,
+    value TEXT NOT NULL
+);
+
+-- Every delivery that was accepted, by its GUID. Bodies are kept only in `parked`.
+CREATE TABLE deliveries (
+    guid        TEXT PRIMARY KEY NOT NULL,
+    event       TEXT NOT NULL,
+    action      TEXT NOT NULL,
+    org_id      BIGINT,
+    team_id     BIGINT,
+    received_at BIGINT NOT NULL,
+    stored_at   BIGINT NOT NULL,
+    times       BIGINT NOT NULL DEFAULT 1,
+    outcome     TEXT NOT NULL
+);
+CREATE INDEX deliveries_stored_at ON deliveries (stored_at);
+
+-- One row a target, for good: its generation never goes back. `due_at` is null while nothing is to be done.
+CREATE TABLE marks (
+    kind            TEXT   NOT NULL,   -- team | org
+    org_id          BIGINT NOT NULL,
+    team_id         BIGINT NOT NULL,   -- 0 for an org
+    generation      BIGINT NOT NULL,
+    cause           BIGINT NOT NULL,   -- 0 person, 1 event, 2 pass: the order of work
+    due_at          BIGINT,
+    first_at        BIGINT,            -- the first request for a look that no look has answered yet
+    event_at        BIGINT,            -- the last event
+    received_at     BIGINT,            -- when a door took the first event that no look has answered yet
+    not_before      BIGINT NOT NULL DEFAULT 0,  -- the floor of a backoff, which a new event does not shorten
+    attempts        BIGINT NOT NULL DEFAULT 0,
+    last_attempt_at BIGINT,
+    last_success_at BIGINT,
+    last_error      TEXT,
+    PRIMARY KEY (kind, org_id, team_id)
+);
+CREATE INDEX marks_due ON marks (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX marks_due_of_org ON marks (org_id, kind, cause, due_at) WHERE due_at IS NOT NULL;
+
+-- One writer an organisation. The fence rises with each holder and is checked by everything it stores.
+CREATE TABLE leases (
+    org_id     BIGINT PRIMARY KEY NOT NULL,
+    holder     TEXT   NOT NULL,
+    fence      BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+-- The mirror of GitHub.
+CREATE TABLE orgs (
+    org_id      BIGINT PRIMARY KEY NOT NULL,
+    login       TEXT   NOT NULL,        -- as GitHub says now
+    bound_login TEXT   NOT NULL,        -- as first seen; rules match it too
+    seen_at     BIGINT NOT NULL
+);
+CREATE INDEX orgs_bound_login ON orgs (bound_login);
+CREATE TABLE teams (
+    org_id           BIGINT NOT NULL,
+    team_id          BIGINT NOT NULL,
+    slug             TEXT   NOT NULL,
+    name             TEXT   NOT NULL,
+    parent_id        BIGINT,
+    suspected_at     BIGINT,             -- the first of the two looks that prove absence
+    gone_at          BIGINT,             -- the second
+    seen_at          BIGINT NOT NULL,
+    in_step          BOOLEAN NOT NULL,
+    waiting          BOOLEAN NOT NULL,   -- a handle that its rule gives does not exist in Datadog
+    PRIMARY KEY (org_id, team_id)
+);
+CREATE INDEX teams_parent ON teams (parent_id);
+-- Kept apart from `teams`: an event may name a team that no look has seen.
+CREATE TABLE deleted_events (
+    org_id  BIGINT NOT NULL,
+    team_id BIGINT NOT NULL,
+    at      BIGINT NOT NULL,
+    PRIMARY KEY (org_id, team_id)
+);
+
+-- Connections that we made or adopted: the only ones that may ever be deleted.
+CREATE TABLE connections (
+    datadog_team_id TEXT   NOT NULL,
+    github          TEXT   NOT NULL,     -- @org/slug, lower-cased
+    connection_id   TEXT   NOT NULL,
+    org_id          BIGINT NOT NULL,
+    team_id         BIGINT NOT NULL,
+    created_at      BIGINT NOT NULL,
+    PRIMARY KEY (datadog_team_id, github)
+);
+CREATE INDEX connections_org ON connections (org_id, team_id);
+
+-- Writes that were about to be sent. One that is still here was interrupted: look before doing anything else.
+CREATE TABLE intents (
+    org_id          BIGINT NOT NULL,
+    datadog_team_id TEXT   NOT NULL,
+    github          TEXT   NOT NULL,
+    kind            TEXT   NOT NULL,     -- create | delete
+    team_id         BIGINT NOT NULL,
+    fence           BIGINT NOT NULL,
+    at              BIGINT NOT NULL,
+    PRIMARY KEY (datadog_team_id, github)
+);
+CREATE INDEX intents_org ON intents (org_id);
+
+-- Removals that the guard stopped.
+CREATE TABLE held (
+    org_id          BIGINT NOT NULL,
+    kind            TEXT   NOT NULL,
+    datadog_team_id TEXT   NOT NULL,
+    github          TEXT   NOT NULL,
+    team_id         BIGINT NOT NULL,
+    reason          TEXT   NOT NULL,
+    since           BIGINT NOT NULL,
+    PRIMARY KEY (org_id, kind, datadog_team_id, github)
+);
+
+CREATE TABLE parked (
+    id        INTEGER PRIMARY KEY,
+    kind      TEXT   NOT NULL,           -- delivery | action
+    guid      TEXT,
+    event     TEXT,
+    host      TEXT,
+    body      BLOB,
+    org_id    BIGINT,
+    team_id   BIGINT,
+    subject   TEXT   NOT NULL,
+    error     TEXT   NOT NULL,
+    parked_at BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX parked_delivery ON parked (guid) WHERE kind = 'delivery';
+CREATE UNIQUE INDEX parked_action ON parked (org_id, subject) WHERE kind = 'action';
+
+CREATE TABLE audit (
+    id              INTEGER PRIMARY KEY,
+    at              BIGINT NOT NULL,
+    org_id          BIGINT NOT NULL,
+    team_id         BIGINT NOT NULL,
+    action          TEXT   NOT NULL,
+    datadog_team_id TEXT   NOT NULL,
+    github          TEXT   NOT NULL,
+    connection_id   TEXT,
+    cause           TEXT   NOT NULL,
+    reason          TEXT   NOT NULL,
+    proof           TEXT,
+    outcome         TEXT   NOT NULL,
+    detail          TEXT,
+    fence           BIGINT NOT NULL
+);
+CREATE INDEX audit_at ON audit (at);
+CREATE INDEX audit_team ON audit (org_id, team_id, at);

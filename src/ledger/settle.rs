@@ -1,0 +1,438 @@
+//! What a look stores: intents before its writes, and everything else in one transaction at its end. Both carry
+//! the fence of the lease and store nothing when another holder has the lease by then.
+
+use sqlx::{Sqlite, SqliteConnection, query_builder::Separated};
+
+use super::{Ledger, LedgerError, accept, rows};
+use crate::model::{
+    Cause, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamId, TeamState, Time,
+};
+
+/// What a write does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntentKind {
+    /// Connects a Datadog team with a GitHub team.
+    Create,
+    /// Removes such a connection.
+    Delete,
+}
+
+impl IntentKind {
+    /// As one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// When a target is looked at next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// When something marks it.
+    Nothing,
+    /// Again at this time: a second look for a proof, or a read that a lagging replica may have spoiled.
+    At(Time),
+    /// The look failed; again at `at`, and not before `floor` even if an event comes.
+    Retry {
+        /// When.
+        at: Time,
+        /// The floor that a new event does not shorten.
+        floor: Time,
+        /// Why it failed.
+        error: String,
+        /// Whether it counts as an attempt. A rate limit or an outage does not.
+        burns: bool,
+    },
+}
+
+/// How a look at one marked target ended.
+#[derive(Clone, Debug)]
+pub struct MarkResult {
+    /// The team; `None` for the organisation as a whole.
+    pub team: Option<TeamId>,
+    /// The generation that was looked at.
+    pub generation: i64,
+    /// What comes next.
+    pub next: Next,
+}
+
+/// A team as it is stored in the mirror.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The team.
+    pub team: MirrorTeam,
+    /// Whether it waits for a handle that Datadog does not have.
+    pub waiting: bool,
+}
+
+/// A write that was given up on.
+#[derive(Clone, Debug)]
+pub struct ParkedAction {
+    /// The team it was for.
+    pub team: TeamId,
+    /// The action and its key.
+    pub subject: String,
+    /// What Datadog said.
+    pub error: String,
+}
+
+/// A removal that the guard stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The connection.
+    pub key: ConnectionKey,
+    /// The team it belongs to.
+    pub team: TeamId,
+    /// Which limit it met.
+    pub reason: String,
+}
+
+/// One line of the audit trail.
+#[derive(Clone, Debug)]
+pub struct AuditEntry {
+    /// The team.
+    pub team: TeamId,
+    /// `create`, `delete`, `pass_on`, `forget`, `create_team`.
+    pub action: &'static str,
+    /// The connection.
+    pub key: ConnectionKey,
+    /// Its id in Datadog, when known.
+    pub connection: Option<String>,
+    /// What led to it.
+    pub cause: Cause,
+    /// Why.
+    pub reason: String,
+    /// What proves that it may be done.
+    pub proof: Option<String>,
+    /// `done`, `already`, `parked`, `failed`.
+    pub outcome: &'static str,
+    /// What Datadog answered, when that says more.
+    pub detail: Option<String>,
+}
+
+/// Everything that one look stores.
+#[derive(Clone, Debug, Default)]
+pub struct Settlement {
+    /// How each mark ended.
+    pub marks: Vec<MarkResult>,
+    /// The organisation, when GitHub described it.
+    pub org: Option<OrgFacts>,
+    /// Teams that were looked at.
+    pub teams: Vec<Settled>,
+    /// Connections that are ours from now on, or belong to another team of ours.
+    pub owned: Vec<Owned>,
+    /// Connections that are ours no longer. Removed before `owned` is written.
+    pub disowned: Vec<ConnectionKey>,
+    /// Writes whose end is known.
+    pub closed_intents: Vec<ConnectionKey>,
+    /// Removals that are held, for the teams that were looked at.
+    pub held: Vec<Held>,
+    /// The teams whose held rows and parked actions this look replaces.
+    pub looked_at: Vec<TeamId>,
+    /// Writes that are given up on.
+    pub parked: Vec<ParkedAction>,
+    /// What was done.
+    pub audit: Vec<AuditEntry>,
+    /// Teams that this look found to be out of step or suspect: marked as due now, for a look of their own.
+    pub found: Vec<TeamId>,
+}
+
+impl Ledger {
+    /// Stores what is about to be written, before it is sent.
+    pub async fn intend(
+        &self,
+        org: OrgId,
+        fence: i64,
+        intents: &[(IntentKind, ConnectionKey, TeamId)],
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        check_fence(&mut transaction, org, fence).await?;
+        rows::insert(
+            &mut transaction,
+            "INSERT INTO intents (org_id, datadog_team_id, github, kind, team_id, fence, at) ",
+            " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
+                 org_id = excluded.org_id, kind = excluded.kind, team_id = excluded.team_id,
+                 fence = excluded.fence, at = excluded.at",
+            intents,
+            |row, (kind, key, team)| {
+                row.push_bind(org.0).push_bind(key.datadog_team.as_str()).push_bind(key.github.as_str());
+                row.push_bind(kind.as_str()).push_bind(team.0).push_bind(fence).push_bind(now.0);
+            },
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Stores all that a look found and did, and clears the marks that it answered, in one transaction.
+    pub async fn settle(
+        &self,
+        org: OrgId,
+        fence: i64,
+        settlement: &Settlement,
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        // A struct pattern without `..`: a new field cannot be forgotten here.
+        let Settlement {
+            marks,
+            org: facts,
+            teams,
+            owned,
+            disowned,
+            closed_intents,
+            held,
+            looked_at,
+            parked,
+            audit,
+            found,
+        } = settlement;
+        let mut transaction = self.begin().await?;
+        let db = &mut *transaction;
+        check_fence(db, org, fence).await?;
+        if let Some(facts) = facts {
+            sqlx::query("UPDATE orgs SET login = $1, seen_at = $2 WHERE org_id = $3")
+                .bind(rows::clean(&facts.login))
+                .bind(now.0)
+                .bind(org.0)
+                .execute(&mut *db)
+                .await?;
+        }
+        store_teams(db, org, teams).await?;
+        for key in disowned {
+            delete_by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2", key).await?;
+        }
+        rows::insert(
+            db,
+            "INSERT INTO connections (datadog_team_id, github, connection_id, org_id, team_id, created_at) ",
+            " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
+                 connection_id = excluded.connection_id, org_id = excluded.org_id, team_id = excluded.team_id",
+            owned,
+            |row, connection: &Owned| {
+                row.push_bind(connection.key.datadog_team.as_str())
+                    .push_bind(connection.key.github.as_str())
+                    .push_bind(connection.id.as_str())
+                    .push_bind(org.0)
+                    .push_bind(connection.team.0)
+                    .push_bind(now.0);
+            },
+        )
+        .await?;
+        for key in closed_intents {
+            delete_by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2", key).await?;
+        }
+        replace_held(db, org, looked_at, held, now).await?;
+        park_actions(db, org, looked_at, parked, now).await?;
+        store_audit(db, org, fence, audit, now).await?;
+        for mark in marks {
+            clear_mark(db, org, mark, now).await?;
+        }
+        let targets: Vec<Target> = found.iter().map(|team| rows::team(org.0, team.0)).collect();
+        accept::mark_in(db, &targets, Cause::Pass, now).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+async fn check_fence(db: &mut SqliteConnection, org: OrgId, fence: i64) -> Result<(), LedgerError> {
+    let ours: Option<i64> = sqlx::query_scalar("SELECT fence FROM leases WHERE org_id = $1 AND fence = $2")
+        .bind(org.0)
+        .bind(fence)
+        .fetch_optional(db)
+        .await?;
+    ours.map(|_| ()).ok_or(LedgerError::LeaseLost(org))
+}
+
+async fn delete_by_key(db: &mut SqliteConnection, sql: &'static str, key: &ConnectionKey) -> sqlx::Result<()> {
+    sqlx::query(sql).bind(key.datadog_team.as_str()).bind(key.github.as_str()).execute(db).await?;
+    Ok(())
+}
+
+async fn store_teams(db: &mut SqliteConnection, org: OrgId, teams: &[Settled]) -> sqlx::Result<()> {
+    let push = |row: &mut Separated<'_, Sqlite, &'static str>, settled: &Settled| {
+        let MirrorTeam { facts, state, seen_at, deleted_event_at: _, in_step } = &settled.team;
+        let (suspected, gone) = match state {
+            TeamState::Present => (None, None),
+            TeamState::Suspected { since } => (Some(since.0), None),
+            TeamState::Gone { since, proven } => (Some(since.0), Some(proven.0)),
+        };
+        row.push_bind(org.0)
+            .push_bind(facts.id.0)
+            .push_bind(rows::clean(&facts.slug))
+            .push_bind(rows::clean(&facts.name))
+            .push_bind(facts.parent.map(|parent| parent.0))
+            .push_bind(suspected)
+            .push_bind(gone)
+            .push_bind(seen_at.0)
+            .push_bind(*in_step)
+            .push_bind(settled.waiting);
+    };
+    rows::insert(
+        db,
+        "INSERT INTO teams (org_id, team_id, slug, name, parent_id, suspected_at, gone_at, seen_at, in_step, waiting) ",
+        " ON CONFLICT (org_id, team_id) DO UPDATE SET
+             slug = excluded.slug, name = excluded.name, parent_id = excluded.parent_id,
+             suspected_at = excluded.suspected_at, gone_at = excluded.gone_at, seen_at = excluded.seen_at,
+             in_step = excluded.in_step, waiting = excluded.waiting",
+        teams,
+        push,
+    )
+    .await?;
+    Ok(())
+}
+
+async fn replace_held(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    looked_at: &[TeamId],
+    held: &[Held],
+    now: Time,
+) -> sqlx::Result<()> {
+    // Rows that stay keep the time since when they are held.
+    rows::insert(
+        db,
+        "INSERT INTO held (org_id, kind, datadog_team_id, github, team_id, reason, since) ",
+        " ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET
+             team_id = excluded.team_id, reason = excluded.reason",
+        held,
+        |row, item: &Held| {
+            row.push_bind(org.0).push("'delete'").push_bind(item.key.datadog_team.as_str());
+            row.push_bind(item.key.github.as_str()).push_bind(item.team.0);
+            row.push_bind(rows::clean(&item.reason)).push_bind(now.0);
+        },
+    )
+    .await?;
+    for team in looked_at {
+        let rows: Vec<(String, String)> =
+            sqlx::query_as("SELECT datadog_team_id, github FROM held WHERE org_id = $1 AND team_id = $2")
+                .bind(org.0)
+                .bind(team.0)
+                .fetch_all(&mut *db)
+                .await?;
+        for (datadog_team, github) in rows {
+            let still = held.iter().any(|item| {
+                item.team == *team && item.key.datadog_team.as_str() == datadog_team && item.key.github == github
+            });
+            if !still {
+                let key = ConnectionKey { datadog_team: datadog_team.as_str().into(), github };
+                delete_by_key(db, "DELETE FROM held WHERE datadog_team_id = $1 AND github = $2", &key).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn park_actions(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    looked_at: &[TeamId],
+    parked: &[ParkedAction],
+    now: Time,
+) -> sqlx::Result<()> {
+    for team in looked_at {
+        sqlx::query("DELETE FROM parked WHERE kind = 'action' AND org_id = $1 AND team_id = $2")
+            .bind(org.0)
+            .bind(team.0)
+            .execute(&mut *db)
+            .await?;
+    }
+    for action in parked {
+        sqlx::query(
+            "INSERT INTO parked (kind, org_id, team_id, subject, error, parked_at)
+             VALUES ('action', $1, $2, $3, $4, $5)
+             ON CONFLICT (org_id, subject) WHERE kind = 'action' DO UPDATE SET
+                 team_id = excluded.team_id, error = excluded.error, parked_at = excluded.parked_at",
+        )
+        .bind(org.0)
+        .bind(action.team.0)
+        .bind(rows::clean(&action.subject))
+        .bind(rows::clean(&action.error))
+        .bind(now.0)
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn store_audit(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    fence: i64,
+    audit: &[AuditEntry],
+    now: Time,
+) -> sqlx::Result<()> {
+    rows::insert(
+        db,
+        "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, connection_id, cause, reason,
+             proof, outcome, detail, fence) ",
+        "",
+        audit,
+        |row, entry: &AuditEntry| {
+            let AuditEntry { team, action, key, connection, cause, reason, proof, outcome, detail } = entry;
+            let cause = match cause {
+                Cause::Event => "event",
+                Cause::Pass => "pass",
+                Cause::Person => "person",
+            };
+            row.push_bind(now.0)
+                .push_bind(org.0)
+                .push_bind(team.0)
+                .push_bind(*action)
+                .push_bind(key.datadog_team.as_str())
+                .push_bind(key.github.as_str())
+                .push_bind(connection.as_deref())
+                .push_bind(cause)
+                .push_bind(rows::clean(reason))
+                .push_bind(proof.as_deref().map(rows::clean))
+                .push_bind(*outcome)
+                .push_bind(detail.as_deref().map(rows::clean))
+                .push_bind(fence);
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Clears the generation that was looked at. A target that was marked again meanwhile stays due as it is; its
+/// first request is then the one that came during the look.
+async fn clear_mark(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    mark: &MarkResult,
+    now: Time,
+) -> sqlx::Result<()> {
+    let (kind, team) = mark.team.map_or(("org", 0), |team| ("team", team.0));
+    let (due, floor, error, burns) = match &mark.next {
+        Next::Nothing => (None, Time(0), None, false),
+        Next::At(at) => (Some(at.0), Time(0), None, false),
+        Next::Retry { at, floor, error, burns } => (Some(at.0), *floor, Some(rows::clean(error)), *burns),
+    };
+    let failed = error.is_some();
+    sqlx::query(
+        "UPDATE marks SET
+             due_at = CASE WHEN generation = $4 THEN $5 ELSE due_at END,
+             first_at = CASE WHEN generation <> $4 THEN $9 WHEN $8 THEN first_at ELSE NULL END,
+             received_at = CASE WHEN $8 THEN received_at WHEN generation <> $4 THEN event_at ELSE NULL END,
+             not_before = $6,
+             last_error = $7,
+             last_attempt_at = $9,
+             last_success_at = CASE WHEN $8 THEN last_success_at ELSE $9 END,
+             attempts = CASE WHEN NOT $8 THEN 0 WHEN $10 THEN attempts + 1 ELSE attempts END
+         WHERE kind = $1 AND org_id = $2 AND team_id = $3",
+    )
+    .bind(kind)
+    .bind(org.0)
+    .bind(team)
+    .bind(mark.generation)
+    .bind(due)
+    .bind(floor.0)
+    .bind(error)
+    .bind(failed)
+    .bind(now.0)
+    .bind(burns)
+    .execute(db)
+    .await?;
+    Ok(())
+}

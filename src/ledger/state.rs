@@ -1,0 +1,155 @@
+//! What the ledger remembers of organisations: the mirror of GitHub, our connections, interrupted writes.
+
+use std::collections::BTreeMap;
+
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{IntentKind, Ledger};
+use crate::model::{
+    ConnectionId, ConnectionKey, DatadogTeamId, MirrorTeam, OrgFacts, OrgId, Owned, TeamFacts, TeamId, TeamState,
+    Time,
+};
+
+/// An organisation in the mirror.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrgRow {
+    /// Its id and its login as GitHub last said.
+    pub facts: OrgFacts,
+    /// The login that was bound to its id at first sight.
+    pub bound_login: String,
+}
+
+/// A write that was about to be sent and whose end is unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The connection.
+    pub key: ConnectionKey,
+    /// What was to be done to it.
+    pub kind: IntentKind,
+    /// The GitHub team that it was for.
+    pub team: TeamId,
+}
+
+/// Everything that planning an organisation needs from the ledger.
+#[derive(Clone, Debug)]
+pub struct OrgState {
+    /// The organisation.
+    pub org: OrgRow,
+    /// Its teams, those that are gone too.
+    pub teams: BTreeMap<TeamId, MirrorTeam>,
+    /// Our connections of this organisation.
+    pub owned: Vec<Owned>,
+    /// Interrupted writes.
+    pub intents: Vec<Intent>,
+}
+
+impl Ledger {
+    /// Every organisation that was ever bound.
+    pub async fn orgs(&self) -> sqlx::Result<Vec<OrgRow>> {
+        let rows = sqlx::query("SELECT org_id, login, bound_login FROM orgs ORDER BY org_id")
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter().map(org_row).collect()
+    }
+
+    /// What is known of one organisation; `None` when it was never bound.
+    pub async fn org_state(&self, org: OrgId) -> sqlx::Result<Option<OrgState>> {
+        let Some(row) = sqlx::query("SELECT org_id, login, bound_login FROM orgs WHERE org_id = $1")
+            .bind(org.0)
+            .fetch_optional(&self.read)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let teams = sqlx::query(
+            "SELECT teams.team_id, slug, name, parent_id, suspected_at, gone_at, seen_at, in_step, at
+             FROM teams LEFT JOIN deleted_events
+                 ON deleted_events.org_id = teams.org_id AND deleted_events.team_id = teams.team_id
+             WHERE teams.org_id = $1",
+        )
+        .bind(org.0)
+        .fetch_all(&self.read)
+        .await?;
+        let owned = sqlx::query(
+            "SELECT datadog_team_id, github, connection_id, team_id FROM connections WHERE org_id = $1
+             ORDER BY github, datadog_team_id",
+        )
+        .bind(org.0)
+        .fetch_all(&self.read)
+        .await?;
+        let intents =
+            sqlx::query("SELECT datadog_team_id, github, kind, team_id FROM intents WHERE org_id = $1")
+                .bind(org.0)
+                .fetch_all(&self.read)
+                .await?;
+        Ok(Some(OrgState {
+            org: org_row(&row)?,
+            teams: teams.iter().map(team).collect::<sqlx::Result<_>>()?,
+            owned: owned
+                .iter()
+                .map(|row| {
+                    Ok(Owned {
+                        key: key(row)?,
+                        id: ConnectionId(row.try_get("connection_id")?),
+                        team: TeamId(row.try_get("team_id")?),
+                    })
+                })
+                .collect::<sqlx::Result<_>>()?,
+            intents: intents
+                .iter()
+                .map(|row| {
+                    Ok(Intent {
+                        key: key(row)?,
+                        kind: match row.try_get::<&str, _>("kind")? {
+                            "create" => IntentKind::Create,
+                            _ => IntentKind::Delete,
+                        },
+                        team: TeamId(row.try_get("team_id")?),
+                    })
+                })
+                .collect::<sqlx::Result<_>>()?,
+        }))
+    }
+}
+
+fn org_row(row: &SqliteRow) -> sqlx::Result<OrgRow> {
+    Ok(OrgRow {
+        facts: OrgFacts { id: OrgId(row.try_get("org_id")?), login: row.try_get("login")? },
+        bound_login: row.try_get("bound_login")?,
+    })
+}
+
+fn team(row: &SqliteRow) -> sqlx::Result<(TeamId, MirrorTeam)> {
+    let id = TeamId(row.try_get("team_id")?);
+    let state = match (row.try_get::<Option<i64>, _>("suspected_at")?, row.try_get::<Option<i64>, _>("gone_at")?) {
+        (_, Some(gone)) => {
+            let since = row.try_get::<Option<i64>, _>("suspected_at")?.unwrap_or(gone);
+            TeamState::Gone { since: Time(since), proven: Time(gone) }
+        }
+        (Some(since), None) => TeamState::Suspected { since: Time(since) },
+        (None, None) => TeamState::Present,
+    };
+    let facts = TeamFacts {
+        id,
+        slug: row.try_get("slug")?,
+        name: row.try_get("name")?,
+        parent: row.try_get::<Option<i64>, _>("parent_id")?.map(TeamId),
+    };
+    Ok((
+        id,
+        MirrorTeam {
+            facts,
+            state,
+            seen_at: Time(row.try_get("seen_at")?),
+            deleted_event_at: row.try_get::<Option<i64>, _>("at")?.map(Time),
+            in_step: row.try_get("in_step")?,
+        },
+    ))
+}
+
+fn key(row: &SqliteRow) -> sqlx::Result<ConnectionKey> {
+    Ok(ConnectionKey {
+        datadog_team: DatadogTeamId(row.try_get("datadog_team_id")?),
+        github: row.try_get("github")?,
+    })
+}

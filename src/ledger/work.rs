@@ -1,0 +1,193 @@
+//! What is due, and the leases under which it is worked on.
+
+use std::time::Duration;
+
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{Ledger, LedgerError, rows};
+use crate::model::{Cause, OrgId, TeamId, Time};
+
+/// An organisation that has something due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DueOrg {
+    /// The organisation.
+    pub org: OrgId,
+    /// How many of its teams are due.
+    pub teams: i64,
+    /// Whether it is due as a whole.
+    pub whole: bool,
+    /// Whether any of it waits for a person's command.
+    pub person: bool,
+    /// Since when the longest waiting mark has been due.
+    pub since: Time,
+}
+
+/// A mark as it was when the lease holder took it. Settling clears only this generation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeasedMark {
+    /// The team; `None` when the mark is on the organisation as a whole.
+    pub team: Option<TeamId>,
+    /// The generation that this look answers.
+    pub generation: i64,
+    /// Who asked.
+    pub cause: Cause,
+    /// The last event about it, if any.
+    pub event_at: Option<Time>,
+    /// When a door took the first event that no look has answered yet.
+    pub received_at: Option<Time>,
+    /// How many looks have failed in a row.
+    pub attempts: u32,
+}
+
+impl Ledger {
+    /// The organisations that have something due and no live lease, those that waited longest first.
+    pub async fn due_orgs(&self, now: Time) -> sqlx::Result<Vec<DueOrg>> {
+        let rows = sqlx::query(
+            "SELECT marks.org_id,
+                    SUM(CASE WHEN kind = 'team' THEN 1 ELSE 0 END) AS teams,
+                    MAX(CASE WHEN kind = 'org' THEN 1 ELSE 0 END) AS whole,
+                    MAX(CASE WHEN cause = 0 THEN 1 ELSE 0 END) AS person,
+                    MIN(due_at) AS since
+             FROM marks LEFT JOIN leases ON leases.org_id = marks.org_id AND leases.expires_at > $1
+             WHERE due_at <= $1 AND not_before <= $1 AND leases.org_id IS NULL
+             GROUP BY marks.org_id ORDER BY person DESC, since",
+        )
+        .bind(now.0)
+        .fetch_all(&self.read)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(DueOrg {
+                    org: OrgId(row.try_get("org_id")?),
+                    teams: row.try_get("teams")?,
+                    whole: row.try_get::<i64, _>("whole")? != 0,
+                    person: row.try_get::<i64, _>("person")? != 0,
+                    since: Time(row.try_get("since")?),
+                })
+            })
+            .collect()
+    }
+
+    /// When the next mark falls due, if any is waiting.
+    pub async fn next_due(&self) -> sqlx::Result<Option<Time>> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
+             FROM marks WHERE due_at IS NOT NULL",
+        )
+        .fetch_one(&self.read)
+        .await?;
+        Ok(at.map(Time))
+    }
+
+    /// Takes the lease on an organisation. Answers its fence, or `None` while another holds it.
+    pub async fn lease(
+        &self,
+        org: OrgId,
+        holder: &str,
+        now: Time,
+        ttl: Duration,
+    ) -> sqlx::Result<Option<i64>> {
+        sqlx::query_scalar(
+            "INSERT INTO leases (org_id, holder, fence, expires_at) VALUES ($1, $2, 1, $3)
+             ON CONFLICT (org_id) DO UPDATE SET
+                 holder = excluded.holder, fence = leases.fence + 1, expires_at = excluded.expires_at
+             WHERE leases.expires_at <= $4
+             RETURNING fence",
+        )
+        .bind(org.0)
+        .bind(holder)
+        .bind((now + ttl).0)
+        .bind(now.0)
+        .fetch_optional(&self.write)
+        .await
+    }
+
+    /// Extends a lease that is still ours, even one that ran out while nobody took it.
+    pub async fn renew(&self, org: OrgId, fence: i64, now: Time, ttl: Duration) -> Result<(), LedgerError> {
+        let renewed = sqlx::query("UPDATE leases SET expires_at = $1 WHERE org_id = $2 AND fence = $3")
+            .bind((now + ttl).0)
+            .bind(org.0)
+            .bind(fence)
+            .execute(&self.write)
+            .await?;
+        if renewed.rows_affected() == 0 { Err(LedgerError::LeaseLost(org)) } else { Ok(()) }
+    }
+
+    /// Gives a lease back. One that is no longer ours is left alone.
+    pub async fn release(&self, org: OrgId, fence: i64) -> sqlx::Result<()> {
+        sqlx::query("UPDATE leases SET expires_at = 0 WHERE org_id = $1 AND fence = $2")
+            .bind(org.0)
+            .bind(fence)
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Ends the leases of daemons that are gone. Only the holder of the daemon lock may call it.
+    pub async fn end_daemon_leases(&self) -> sqlx::Result<()> {
+        sqlx::query("UPDATE leases SET expires_at = 0 WHERE holder LIKE 'daemon:%'")
+            .execute(&self.write)
+            .await?;
+        Ok(())
+    }
+
+    /// Due teams of a leased organisation, events before passes, at most `limit`.
+    pub async fn due_teams(&self, org: OrgId, now: Time, limit: usize) -> sqlx::Result<Vec<LeasedMark>> {
+        let rows = sqlx::query(
+            "SELECT team_id, generation, cause, event_at, received_at, attempts FROM marks
+             WHERE org_id = $1 AND kind = 'team' AND due_at <= $2 AND not_before <= $2
+             ORDER BY cause, due_at, team_id LIMIT $3",
+        )
+        .bind(org.0)
+        .bind(now.0)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter().map(|row| mark(row, Some(TeamId(row.try_get("team_id")?)))).collect()
+    }
+
+    /// The mark on an organisation as a whole, when it is due.
+    pub async fn due_org(&self, org: OrgId, now: Time) -> sqlx::Result<Option<LeasedMark>> {
+        let row = sqlx::query(
+            "SELECT generation, cause, event_at, received_at, attempts FROM marks
+             WHERE org_id = $1 AND kind = 'org' AND due_at <= $2 AND not_before <= $2",
+        )
+        .bind(org.0)
+        .bind(now.0)
+        .fetch_optional(&self.read)
+        .await?;
+        row.map(|row| mark(&row, None)).transpose()
+    }
+
+    /// Makes the teams that wait for a Datadog handle due, because new handles have appeared.
+    pub async fn wake_waiting(&self, now: Time) -> sqlx::Result<u64> {
+        let mut transaction = self.begin().await?;
+        let waiting: Vec<(i64, i64)> = sqlx::query_as("SELECT org_id, team_id FROM teams WHERE waiting")
+            .fetch_all(&mut *transaction)
+            .await?;
+        let targets: Vec<_> = waiting.into_iter().map(|(org, team)| rows::team(org, team)).collect();
+        super::accept::mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
+        transaction.commit().await?;
+        Ok(targets.len() as u64)
+    }
+
+    /// Whether any team waits for a Datadog handle.
+    pub async fn any_waiting(&self) -> sqlx::Result<bool> {
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM teams WHERE waiting)").fetch_one(&self.read).await
+    }
+}
+
+fn mark(row: &SqliteRow, team: Option<TeamId>) -> sqlx::Result<LeasedMark> {
+    Ok(LeasedMark {
+        team,
+        generation: row.try_get("generation")?,
+        cause: match row.try_get::<i64, _>("cause")? {
+            0 => Cause::Person,
+            1 => Cause::Event,
+            _ => Cause::Pass,
+        },
+        event_at: row.try_get::<Option<i64>, _>("event_at")?.map(Time),
+        received_at: row.try_get::<Option<i64>, _>("received_at")?.map(Time),
+        attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
+    })
+}

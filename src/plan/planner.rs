@@ -1,0 +1,394 @@
+//! The planner: what is, beside what should be, gives the steps between them. Total: every team of the scope ends
+//! in an action, in agreement, or among what was left alone with the reason why.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Desired, Mirror, MissingTeam, Wanted};
+use crate::model::{
+    Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, Owned, OwnedBy, TeamId, TeamState, Time,
+};
+
+/// What exists in Datadog, and what the ledger says of it.
+#[derive(Clone, Debug, Default)]
+pub struct Actual {
+    /// The connections that Datadog shows: at least those of every wanted pair and of every owned row in scope.
+    pub connections: HashMap<ConnectionKey, Connection>,
+    /// Our rows, of the whole organisation.
+    pub owned: HashMap<ConnectionKey, Owned>,
+    /// Creates of ours whose end is unknown: if such a pair exists with our mark, it is ours.
+    pub create_intents: BTreeSet<ConnectionKey>,
+}
+
+/// How far an organisation's plan may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Plan and report; write nothing.
+    Observe,
+    /// Create, never delete.
+    Upsert,
+    /// Create and delete.
+    Sync,
+}
+
+/// Why a connection may be removed. Each variant is its own proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "cause")]
+pub enum RemovalCause {
+    /// The team's id answered 404 at two looks, while its organisation and the list of its teams answered.
+    TeamGone {
+        /// The first look.
+        since: Time,
+        /// The second look.
+        proven: Time,
+    },
+    /// The team read back by its id with another handle, and is connected under that one.
+    Replaced {
+        /// The handle that it has now.
+        by: GithubHandle,
+    },
+    /// The team read back by its id with another handle, and no rule gives it a Datadog team any more.
+    Renamed {
+        /// The handle that it has now.
+        to: GithubHandle,
+    },
+    /// The team is as it was; our rules or Datadog's teams are not. Never carried out without a person.
+    Rules,
+}
+
+impl RemovalCause {
+    /// What proves that the removal is right, in words for the plan and for the audit.
+    pub fn proof(&self) -> Option<String> {
+        match self {
+            Self::TeamGone { since, proven } => {
+                Some(format!("404 by id at {since} and at {proven}, while its org and the org's list answered"))
+            }
+            Self::Replaced { by } | Self::Renamed { to: by } => Some(format!("its id reads back as {by}")),
+            Self::Rules => None,
+        }
+    }
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "action")]
+pub enum Action {
+    /// Create a Datadog team for a handle that does not exist.
+    CreateTeam {
+        /// The handle.
+        handle: String,
+        /// The display name.
+        name: String,
+    },
+    /// Connect.
+    Create {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// The GitHub team, in the case in which it is written.
+        github: GithubHandle,
+    },
+    /// Disconnect.
+    Delete {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// Its id.
+        id: ConnectionId,
+        /// Why it may go.
+        cause: RemovalCause,
+    },
+    /// Our row becomes another team's, since that team has the slug now. Nothing is written to Datadog.
+    PassOn {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// Its id.
+        id: ConnectionId,
+        /// The team that has it from now on.
+        to: TeamId,
+    },
+    /// An interrupted create of ours turns out to have been done. Nothing is written to Datadog.
+    Record {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// Its id.
+        id: ConnectionId,
+    },
+    /// Our row has no connection of ours behind it any more. Nothing is written to Datadog.
+    Forget {
+        /// The connection's key.
+        key: ConnectionKey,
+    },
+}
+
+/// A step with the team that it is for and the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// The GitHub team.
+    pub team: TeamId,
+    /// The step.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Why.
+    pub reason: String,
+}
+
+/// Why a team, or a connection of it, was left as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "why")]
+pub enum Why {
+    /// The wanted connection exists and is somebody else's, or an orphan of ours.
+    Satisfied {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// Whose it is.
+        owner: OwnedBy,
+    },
+    /// A rule says to ignore the team.
+    Ignored,
+    /// No rule matches the team.
+    Unmapped,
+    /// Handles that Datadog does not have.
+    NoSuchHandle {
+        /// The handles.
+        handles: Vec<String>,
+    },
+    /// Two teams read back with this slug: one answer is stale.
+    Conflict {
+        /// The slug.
+        slug: String,
+    },
+    /// One look says that it is gone; a second one has to agree.
+    Suspected {
+        /// When the first look was.
+        since: Time,
+    },
+    /// GitHub gave no usable answer about it.
+    NotRead {
+        /// What it said.
+        error: String,
+    },
+    /// The policy does not allow removals.
+    Policy {
+        /// The connection that would go.
+        key: ConnectionKey,
+    },
+}
+
+/// Something that was left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// The GitHub team.
+    pub team: TeamId,
+    /// Why.
+    #[serde(flatten)]
+    pub why: Why,
+}
+
+/// The steps, in the order in which they are to be carried out, and what was left alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The steps.
+    pub actions: Vec<Planned>,
+    /// What was left alone.
+    pub left_alone: Vec<LeftAlone>,
+}
+
+impl Plan {
+    /// Whether a step of it writes to Datadog.
+    pub fn writes(&self) -> bool {
+        self.actions.iter().any(|planned| match planned.action {
+            Action::CreateTeam { .. } | Action::Create { .. } | Action::Delete { .. } => true,
+            Action::PassOn { .. } | Action::Record { .. } | Action::Forget { .. } => false,
+        })
+    }
+}
+
+/// Plans for the teams in `scope`; the rest of the organisation only protects what it wants. `troubled` are the
+/// teams that could not be read: nothing is decided about them.
+pub fn plan(
+    mirror: &Mirror,
+    scope: &BTreeSet<TeamId>,
+    desired: &Desired,
+    actual: &Actual,
+    troubled: &BTreeMap<TeamId, String>,
+    policy: &Policy<'_>,
+) -> Plan {
+    let mut of_team: HashMap<TeamId, Vec<&Owned>> = HashMap::new();
+    for owned in actual.owned.values() {
+        if scope.contains(&owned.team) {
+            of_team.entry(owned.team).or_default().push(owned);
+        }
+    }
+    let mut planner = Planner { desired, actual, policy, plan: Plan::default(), passed: BTreeSet::new() };
+    for &team in scope {
+        if let Some(error) = troubled.get(&team) {
+            planner.leave(team, Why::NotRead { error: error.clone() });
+            continue;
+        }
+        let Some(known) = mirror.teams.get(&team) else { continue };
+        let mut owned = of_team.remove(&team).unwrap_or_default();
+        owned.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        match known.state {
+            TeamState::Suspected { since } => planner.leave(team, Why::Suspected { since }),
+            TeamState::Gone { since, proven } => {
+                for row in owned {
+                    planner.remove(row, RemovalCause::TeamGone { since, proven });
+                }
+            }
+            TeamState::Present if desired.conflicts.contains(&team) => {
+                planner.leave(team, Why::Conflict { slug: known.facts.slug.clone() });
+            }
+            TeamState::Present => {
+                if let Some(wanted) = desired.teams.get(&team) {
+                    planner.present(team, &known.facts.name, wanted, &owned);
+                }
+            }
+        }
+    }
+    let mut plan = planner.plan;
+    plan.actions.sort_by_key(|planned| order(&planned.action));
+    plan
+}
+
+/// What the operator allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// How far a plan may go.
+    pub mode: Mode,
+    /// What to do about handles that do not exist.
+    pub missing_team: MissingTeam,
+    /// Our `managed_by`.
+    pub managed_by: &'a str,
+}
+
+/// Creates go before deletes, so that a rename leaves no gap.
+fn order(action: &Action) -> u8 {
+    match action {
+        Action::Record { .. } | Action::PassOn { .. } | Action::Forget { .. } => 0,
+        Action::CreateTeam { .. } => 1,
+        Action::Create { .. } => 2,
+        Action::Delete { .. } => 3,
+    }
+}
+
+struct Planner<'a> {
+    desired: &'a Desired,
+    actual: &'a Actual,
+    policy: &'a Policy<'a>,
+    plan: Plan,
+    /// Keys that are passed on already: the team that lost one and the team that gains it may both be in scope.
+    passed: BTreeSet<ConnectionKey>,
+}
+
+impl Planner<'_> {
+    fn leave(&mut self, team: TeamId, why: Why) {
+        self.plan.left_alone.push(LeftAlone { team, why });
+    }
+
+    fn act(&mut self, team: TeamId, action: Action, reason: impl Into<String>) {
+        self.plan.actions.push(Planned { team, action, reason: reason.into() });
+    }
+
+    /// A team that GitHub shows.
+    fn present(&mut self, team: TeamId, name: &str, wanted: &Wanted, owned: &[&Owned]) {
+        if wanted.ignored {
+            self.leave(team, Why::Ignored);
+        } else if wanted.rule.is_none() {
+            self.leave(team, Why::Unmapped);
+        }
+        if !wanted.unresolved.is_empty() {
+            self.leave(team, Why::NoSuchHandle { handles: wanted.unresolved.clone() });
+            if self.policy.missing_team == MissingTeam::Create && wanted.list_complete && owned.is_empty() {
+                for handle in &wanted.unresolved {
+                    let action = Action::CreateTeam { handle: handle.clone(), name: name.to_owned() };
+                    self.act(team, action, "its rule names a handle that Datadog does not have");
+                }
+            }
+        }
+        for datadog_team in &wanted.datadog {
+            self.want(team, datadog_team, &wanted.github);
+        }
+        for row in owned {
+            let keeps = row.key.github == wanted.github_key && wanted.datadog.contains(&row.key.datadog_team);
+            if !keeps {
+                self.remove(row, removal_cause(row, wanted));
+            }
+        }
+    }
+
+    /// One wanted pair.
+    fn want(&mut self, team: TeamId, datadog_team: &DatadogTeamId, github: &GithubHandle) {
+        let key = ConnectionKey::new(datadog_team.clone(), github);
+        let (existing, row) = (self.actual.connections.get(&key), self.actual.owned.get(&key));
+        match (existing, row) {
+            (Some(existing), Some(row)) if existing.id == row.id => {
+                if row.team != team && self.passed.insert(key.clone()) {
+                    let action = Action::PassOn { key, id: row.id.clone(), to: team };
+                    self.act(team, action, format!("{github} is its handle now"));
+                }
+            }
+            (Some(existing), row) => {
+                let ours = existing.managed_by.as_deref() == Some(self.policy.managed_by);
+                if ours && self.actual.create_intents.contains(&key) {
+                    let action = Action::Record { key, id: existing.id.clone() };
+                    self.act(team, action, "an interrupted create of ours had been carried out");
+                    return;
+                }
+                if row.is_some() {
+                    let action = Action::Forget { key: key.clone() };
+                    self.act(team, action, "somebody made the connection anew; it is no longer ours");
+                }
+                let owner = if ours { OwnedBy::Orphan } else { OwnedBy::Foreign };
+                self.leave(team, Why::Satisfied { key, owner });
+            }
+            (None, _) => {
+                let reason = format!("{github} has no connection with this Datadog team");
+                self.act(team, Action::Create { key, github: github.clone() }, reason);
+            }
+        }
+    }
+
+    /// One owned row that its team does not want any more.
+    fn remove(&mut self, row: &Owned, cause: RemovalCause) {
+        let existing = self.actual.connections.get(&row.key);
+        let Some(existing) = existing.filter(|existing| existing.id == row.id) else {
+            let action = Action::Forget { key: row.key.clone() };
+            self.act(row.team, action, "the connection is no longer in Datadog");
+            return;
+        };
+        if let Some(&heir) = self.desired.wanted_keys.get(&row.key).filter(|&&heir| heir != row.team) {
+            if self.passed.insert(row.key.clone()) {
+                let action = Action::PassOn { key: row.key.clone(), id: row.id.clone(), to: heir };
+                self.act(heir, action, format!("{} is its handle now", row.key.github));
+            }
+            return;
+        }
+        if existing.managed_by.as_deref() != Some(self.policy.managed_by) {
+            let action = Action::Forget { key: row.key.clone() };
+            self.act(row.team, action, "it no longer carries our mark");
+            return;
+        }
+        if self.policy.mode == Mode::Upsert {
+            self.leave(row.team, Why::Policy { key: row.key.clone() });
+            return;
+        }
+        let reason = match &cause {
+            RemovalCause::TeamGone { .. } => "the GitHub team is gone".to_owned(),
+            RemovalCause::Replaced { by } => format!("the GitHub team is {by} now"),
+            RemovalCause::Renamed { to } => format!("the GitHub team is {to} now, which no rule maps"),
+            RemovalCause::Rules => "no rule gives the GitHub team this Datadog team any more".to_owned(),
+        };
+        self.act(row.team, Action::Delete { key: row.key.clone(), id: row.id.clone(), cause }, reason);
+    }
+}
+
+fn removal_cause(row: &Owned, wanted: &Wanted) -> RemovalCause {
+    if row.key.github == wanted.github_key {
+        RemovalCause::Rules
+    } else if wanted.datadog.is_empty() {
+        RemovalCause::Renamed { to: wanted.github.clone() }
+    } else {
+        RemovalCause::Replaced { by: wanted.github.clone() }
+    }
+}
