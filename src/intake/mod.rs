@@ -3,12 +3,32 @@
 //!
 //! A delivery is accepted only when it is stored: in the ledger by [`Intake`], or confirmed by the broker in
 //! `queue::Publisher`. These two are the whole difference between the embedded and the distributed set-up.
+//!
+//! The intake commits in groups: while one transaction is being written, whatever arrives waits together for the
+//! next, so that a thousand deliveries cost a handful of disk flushes. Nothing is told `Ok` before its commit.
 
-use std::time::Duration;
+mod sort;
+mod watch;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use futures_util::future::BoxFuture;
+use sqlx::error::ErrorKind;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
-use crate::model::Delivery;
+use self::sort::entry;
+pub use self::watch::Watch;
+use crate::{
+    ledger::{Entry, Ledger, Outcome, Pace},
+    model::{Delivery, Time},
+    telemetry,
+};
 
 /// Takes deliveries for good. When `accept` answers `Ok`, the delivery survives a crash of this process.
 pub trait Inbox: Send + Sync + 'static {
@@ -29,15 +49,139 @@ pub struct Refused {
     pub retry_after: Duration,
 }
 
+/// The largest number of deliveries in one transaction: enough to make the disk flush cheap for each, few enough
+/// that a transaction ends within some tens of milliseconds.
+const GROUP: usize = 1_000;
+
+/// Bytes of bodies that may wait for their commit; beyond it, senders wait at the door.
+const IN_FLIGHT_BYTES: usize = 64 << 20;
+
+/// How soon trying again may help when the ledger does not store.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// The inbox that writes to the ledger, many deliveries a transaction.
 #[derive(Clone)]
-pub struct Intake {}
+pub struct Intake {
+    groups: mpsc::Sender<Group>,
+    bytes: Arc<Semaphore>,
+    healthy: Arc<AtomicBool>,
+}
+
+/// Deliveries that arrived together, and who waits for their commit.
+struct Group {
+    deliveries: Vec<Delivery>,
+    done: oneshot::Sender<Result<(), Refused>>,
+}
 
 impl Intake {
+    /// Starts the task that commits. It ends when the last clone of the intake is dropped; `accepted` is notified
+    /// after each commit that marked something.
+    pub fn start(ledger: Ledger, watch: Watch, pace: Pace, accepted: Arc<Notify>) -> Self {
+        let (groups, waiting) = mpsc::channel(GROUP);
+        let healthy = Arc::new(AtomicBool::new(true));
+        let committer = Committer { ledger, watch, pace, accepted, healthy: healthy.clone() };
+        tokio::spawn(committer.run(waiting));
+        Self { groups, bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)), healthy }
+    }
+
     /// Stores deliveries in the order given, in one transaction with whatever else is waiting. `Ok` means that
     /// all of them are committed (those that cannot be decoded are parked, which is stored too).
     pub async fn accept_all(&self, deliveries: Vec<Delivery>) -> Result<(), Refused> {
-        drop(deliveries);
-        Err(Refused { reason: "not built yet".into(), retry_after: Duration::from_secs(1) })
+        let bytes = deliveries.iter().map(|delivery| delivery.body.len()).sum::<usize>();
+        let permits = u32::try_from(bytes.clamp(1, IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
+        let _in_flight = self.bytes.acquire_many(permits).await.map_err(|_| closed())?;
+        let (done, committed) = oneshot::channel();
+        self.groups.send(Group { deliveries, done }).await.map_err(|_| closed())?;
+        committed.await.map_err(|_| closed())?
+    }
+}
+
+impl Inbox for Intake {
+    fn accept(&self, delivery: Delivery) -> BoxFuture<'_, Result<(), Refused>> {
+        Box::pin(self.accept_all(vec![delivery]))
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.healthy.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err("the ledger did not store the last deliveries".to_owned())
+        }
+    }
+}
+
+/// Whether the store objects to what was to be stored, rather than being unable to store anything.
+fn refused_content(error: &sqlx::Error) -> bool {
+    // SQLite: 18 is SQLITE_TOOBIG, 20 is SQLITE_MISMATCH.
+    error.as_database_error().is_some_and(|error| {
+        error.kind() != ErrorKind::Other || error.code().is_some_and(|code| code == "18" || code == "20")
+    })
+}
+
+fn closed() -> Refused {
+    Refused { reason: "the intake is shutting down".to_owned(), retry_after: RETRY_AFTER }
+}
+
+struct Committer {
+    ledger: Ledger,
+    watch: Watch,
+    pace: Pace,
+    accepted: Arc<Notify>,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Committer {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Group>) {
+        while let Some(first) = waiting.recv().await {
+            let mut size = first.deliveries.len();
+            let mut groups = vec![first];
+            while size < GROUP {
+                let Ok(next) = waiting.try_recv() else { break };
+                size += next.deliveries.len();
+                groups.push(next);
+            }
+            let now = Time::from(SystemTime::now());
+            let entries: Vec<Entry> = groups
+                .iter()
+                .flat_map(|group| &group.deliveries)
+                .map(|delivery| entry(delivery, &mut self.watch))
+                .collect();
+            let result = self.commit(entries, now).await;
+            self.healthy.store(result.is_ok(), Ordering::Relaxed);
+            for group in groups {
+                // Whoever waited may have given up; the delivery is stored all the same.
+                drop(group.done.send(result.clone()));
+            }
+        }
+    }
+
+    /// Commits entries. Those that the store refuses for what they hold are found by halving, and parked.
+    async fn commit(&mut self, entries: Vec<Entry>, now: Time) -> Result<(), Refused> {
+        let mut rest = vec![entries];
+        while let Some(mut entries) = rest.pop() {
+            let Err(error) = self.ledger.accept(&entries, self.pace, now).await.map(|accepted| {
+                telemetry::work::accepted(&entries, accepted);
+                if accepted.marked > 0 {
+                    self.accepted.notify_one();
+                }
+            }) else {
+                continue;
+            };
+            if !refused_content(&error) || entries.iter().all(|entry| entry.outcome == Outcome::Parked) {
+                telemetry::work::not_stored(&error);
+                return Err(Refused {
+                    reason: format!("the ledger did not store the delivery: {error}"),
+                    retry_after: RETRY_AFTER,
+                });
+            }
+            if entries.len() > 1 {
+                let half = entries.split_off(entries.len() / 2);
+                rest.push(half);
+                rest.push(entries);
+            } else {
+                rest.push(entries.into_iter().map(|entry| entry.poisoned(&error.to_string())).collect());
+            }
+        }
+        Ok(())
     }
 }

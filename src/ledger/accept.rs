@@ -53,8 +53,26 @@ pub struct Entry {
     pub deleted: Option<TeamKey>,
     /// An organisation seen for the first time: its login is bound to its id.
     pub binds: Option<OrgFacts>,
-    /// Why it is parked, with the host and the body it came with.
-    pub poison: Option<(String, Option<String>, Bytes)>,
+    /// The host of the GitHub that sent it, when it says one.
+    pub host: Option<String>,
+    /// The body; stored only when the delivery is parked.
+    pub body: Bytes,
+    /// Why it is parked.
+    pub error: Option<String>,
+}
+
+impl Entry {
+    /// The same delivery as something that cannot be stored in any other way.
+    pub fn poisoned(self, error: &str) -> Self {
+        Self {
+            outcome: Outcome::Parked,
+            targets: Vec::new(),
+            deleted: None,
+            binds: None,
+            error: Some(format!("the ledger refused it: {error}")),
+            ..self
+        }
+    }
 }
 
 /// How long marks wait for company.
@@ -135,8 +153,8 @@ impl Ledger {
                     requests.entry(target).or_insert(Request { target, cause: Cause::Event, received_at });
                 }
             }
-            if let Some((error, host, body)) = &entry.poison {
-                super::parked::park_delivery(&mut transaction, entry, error, host.as_deref(), body, now).await?;
+            if let Some(error) = &entry.error {
+                super::parked::park_delivery(&mut transaction, entry, error, now).await?;
             }
         }
         let requests: Vec<Request> = requests.into_values().collect();

@@ -77,8 +77,6 @@ pub(super) async fn park_delivery(
     connection: &mut SqliteConnection,
     entry: &Entry,
     error: &str,
-    host: Option<&str>,
-    body: &[u8],
     now: Time,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -89,8 +87,8 @@ pub(super) async fn park_delivery(
     )
     .bind(rows::clean(&entry.guid))
     .bind(rows::clean(&entry.event))
-    .bind(host.map(rows::clean))
-    .bind(body)
+    .bind(entry.host.as_deref().map(rows::clean))
+    .bind(&*entry.body)
     .bind(rows::clean(error))
     .bind(now.0)
     .execute(connection)

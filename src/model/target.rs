@@ -70,6 +70,4 @@ pub struct Mark {
     /// The event said that this was deleted. A team's descendants in the mirror are looked at too, since
     /// GitHub does not announce them, and the event is kept as evidence.
     pub deleted: bool,
-    /// The organisation's login as the event gave it, which binds a login to its id at first sight.
-    pub login: Option<String>,
 }

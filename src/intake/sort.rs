@@ -1,0 +1,64 @@
+//! A delivery → what is stored of it. Pure, but for the watch, which learns of new organisations.
+
+use super::watch::{Standing, Watch};
+use crate::{
+    event::{self, About},
+    ledger::{Entry, Outcome},
+    model::{Delivery, Mark, Target},
+    telemetry,
+};
+
+/// Decodes a delivery and decides what becomes of it.
+pub(super) fn entry(delivery: &Delivery, watch: &mut Watch) -> Entry {
+    let mut entry = Entry {
+        guid: delivery.guid.clone(),
+        event: delivery.event.clone(),
+        action: String::new(),
+        org: None,
+        team: None,
+        received_at: delivery.received_at,
+        outcome: Outcome::Ignored,
+        targets: Vec::new(),
+        deleted: None,
+        binds: None,
+        host: delivery.host.clone(),
+        body: delivery.body.clone(),
+        error: None,
+    };
+    let event = match event::decode(delivery) {
+        Ok(event) => event,
+        Err(error) => {
+            entry.outcome = Outcome::Parked;
+            entry.error = Some(error.to_string());
+            return entry;
+        }
+    };
+    entry.action = event.action.clone().unwrap_or_default();
+    if let About::Team { team, .. } = event.about {
+        entry.team = Some(team);
+    }
+    let Some(org) = &event.org else { return entry };
+    entry.org = Some(org.id);
+    match watch.standing(org.id, org.login.as_deref()) {
+        Standing::Known => {}
+        Standing::New(facts) => {
+            entry.targets.push(Target::Org(facts.id));
+            entry.binds = Some(facts);
+        }
+        Standing::NotOurs => return entry,
+        Standing::LoginTaken { by } => {
+            telemetry::work::login_taken(org.id, org.login.as_deref().unwrap_or_default(), by);
+            return entry;
+        }
+    }
+    for Mark { target, deleted } in event::marks(&event) {
+        if let (Target::Team(key), true) = (target, deleted) {
+            entry.deleted = Some(key);
+        }
+        entry.targets.push(target);
+    }
+    if !entry.targets.is_empty() {
+        entry.outcome = Outcome::Stored;
+    }
+    entry
+}

@@ -1,0 +1,90 @@
+//! Which organisations are ours. Decided by id; a login counts only at first sight, when it is bound to its id.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{OrgFacts, OrgId};
+
+/// The organisations that are watched, as far as they are known.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// `github.orgs`, lower-cased; empty = every organisation that sends events.
+    wanted: BTreeSet<String>,
+    /// The login that each known id was bound to, lower-cased.
+    bound: BTreeMap<OrgId, String>,
+}
+
+/// What an organisation is to us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Ours, and known.
+    Known,
+    /// Ours, and seen for the first time: bind it, and look at all of it.
+    New(OrgFacts),
+    /// Not on the list.
+    NotOurs,
+    /// Its login is on the list, but bound to another id: somebody took over the name of a renamed organisation.
+    LoginTaken {
+        /// The id that the login is bound to.
+        by: OrgId,
+    },
+}
+
+impl Watch {
+    /// A watch over the logins in `github.orgs` and the organisations that the ledger has bound.
+    pub fn new(orgs: &[String], bound: impl IntoIterator<Item = (OrgId, String)>) -> Self {
+        Self {
+            wanted: orgs.iter().map(|login| login.to_lowercase()).collect(),
+            bound: bound.into_iter().map(|(id, login)| (id, login.to_lowercase())).collect(),
+        }
+    }
+
+    /// What the organisation of an event is to us; a new one is remembered.
+    pub fn standing(&mut self, id: OrgId, login: Option<&str>) -> Standing {
+        if let Some(bound) = self.bound.get(&id) {
+            let ours = self.wanted.is_empty() || self.wanted.contains(bound);
+            return if ours { Standing::Known } else { Standing::NotOurs };
+        }
+        let Some(login) = login else { return Standing::NotOurs };
+        let lower = login.to_lowercase();
+        if !self.wanted.is_empty() && !self.wanted.contains(&lower) {
+            return Standing::NotOurs;
+        }
+        if let Some((&by, _)) = self.bound.iter().find(|(_, bound)| **bound == lower) {
+            return Standing::LoginTaken { by };
+        }
+        self.bound.insert(id, lower);
+        Standing::New(OrgFacts { id, login: login.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(orgs: &[&str]) -> Watch {
+        Watch::new(&orgs.iter().map(|&login| login.to_owned()).collect::<Vec<_>>(), [])
+    }
+
+    #[test]
+    fn an_empty_list_takes_every_org_and_says_new_once() {
+        let mut watch = watch(&[]);
+        assert!(matches!(watch.standing(OrgId(1), Some("Acme")), Standing::New(_)));
+        assert_eq!(watch.standing(OrgId(1), Some("acme")), Standing::Known);
+    }
+
+    #[test]
+    fn a_list_takes_its_logins_in_any_case_and_nothing_else() {
+        let mut watch = watch(&["Acme"]);
+        assert!(matches!(watch.standing(OrgId(1), Some("aCME")), Standing::New(_)));
+        assert_eq!(watch.standing(OrgId(2), Some("other")), Standing::NotOurs);
+        assert_eq!(watch.standing(OrgId(3), None), Standing::NotOurs);
+    }
+
+    #[test]
+    fn after_a_rename_the_id_decides() {
+        let mut watch = watch(&["acme"]);
+        watch.standing(OrgId(1), Some("acme"));
+        assert_eq!(watch.standing(OrgId(1), Some("acme-corp")), Standing::Known);
+        assert_eq!(watch.standing(OrgId(9), Some("acme")), Standing::LoginTaken { by: OrgId(1) });
+    }
+}

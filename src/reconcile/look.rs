@@ -1,0 +1,379 @@
+//! One look at due teams of a leased organisation: the only place from which Datadog is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Options,
+    apply::{self, Applied, Hands},
+    fold::{Folded, Seen, fold},
+    lease::Lease,
+    now,
+    observe::{self, Reading},
+    pace,
+    survey::{Eyes, Known},
+};
+use crate::{
+    datadog,
+    ledger::{
+        Held, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled, Settlement,
+    },
+    model::{Answer, Cause, Class, GithubHandle, MirrorTeam, TeamId, TeamState, Time, Trouble},
+    plan::{Action, Guarded, Mode, Plan, Why},
+    telemetry,
+};
+
+/// How often a look lets other teams join before it goes ahead without.
+const JOINS: usize = 3;
+
+/// What a look had to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Looked {
+    /// Teams that were looked at.
+    pub(super) teams: usize,
+    /// Teams that could not be read or brought into step.
+    pub(super) troubled: usize,
+}
+
+/// Looks at `due` teams and brings them into step.
+pub(super) async fn look(
+    eyes: &Eyes,
+    ledger: &Ledger,
+    writer: &datadog::Writer,
+    lease: &Lease,
+    state: OrgState,
+    due: &[LeasedMark],
+) -> Result<Looked, LedgerError> {
+    let started = now();
+    let mut look = Look::new(eyes, state, due, started);
+    look.read().await;
+    let asks = look.asks();
+    let mut guarded = Guarded::default();
+    if !asks.is_empty() {
+        guarded = look.plan(asks).await;
+    }
+    let causes = due.iter().filter_map(|mark| Some((mark.team?, (mark.cause, mark.attempts)))).collect();
+    let mode = eyes.options.policy(&look.known.mirror.org.login, &look.known.mirror.bound_login).mode;
+    let applied = if mode == Mode::Observe {
+        telemetry::work::observed(lease.org, &guarded);
+        Applied::default()
+    } else {
+        let hands = Hands {
+            ledger,
+            lease,
+            reader: &eyes.datadog,
+            writer,
+            directory: &eyes.directory,
+            options: &eyes.options,
+            causes: &causes,
+        };
+        apply::apply(hands, guarded.ready.clone()).await?
+    };
+    let (settlement, looked) = look.settlement(due, &guarded, applied, mode == Mode::Observe);
+    ledger.settle(lease.org, lease.fence, &settlement, now()).await?;
+    telemetry::work::settled(lease.org, due, &settlement, now());
+    Ok(looked)
+}
+
+struct Look<'a> {
+    eyes: &'a Eyes,
+    options: &'a Options,
+    known: Known,
+    state: OrgState,
+    /// Why each due team is looked at.
+    due: BTreeMap<TeamId, Cause>,
+    started: Time,
+    reading: Reading,
+    /// What each team that was read is now.
+    folded: BTreeMap<TeamId, Folded>,
+    /// Teams about which nothing can be decided now.
+    troubles: BTreeMap<TeamId, Trouble>,
+    /// Teams that were put beside Datadog.
+    asked: BTreeSet<TeamId>,
+    /// Teams that wait for a handle, and those whose slug is claimed twice.
+    waiting: BTreeSet<TeamId>,
+    conflicts: BTreeSet<TeamId>,
+    login_changed: bool,
+}
+
+impl<'a> Look<'a> {
+    fn new(eyes: &'a Eyes, state: OrgState, due: &[LeasedMark], started: Time) -> Self {
+        Self {
+            eyes,
+            options: &eyes.options,
+            known: Known::new(&state),
+            due: due.iter().filter_map(|mark| Some((mark.team?, mark.cause))).collect(),
+            state,
+            started,
+            reading: Reading::default(),
+            folded: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            conflicts: BTreeSet::new(),
+            login_changed: false,
+        }
+    }
+
+    /// Reads the due teams, and those whose slug one of them has now.
+    async fn read(&mut self) {
+        let teams: Vec<TeamId> = self.due.keys().copied().collect();
+        self.reading = observe::read(&self.eyes.github, &self.state, &teams).await;
+        for _ in 0..JOINS {
+            let rivals = self.rivals();
+            if rivals.is_empty() {
+                break;
+            }
+            observe::read_by_id(&self.eyes.github, &self.state, &mut self.reading, rivals).await;
+        }
+        if let Some(org) = &self.reading.org {
+            self.login_changed = org.login != self.known.mirror.org.login;
+            self.known.mirror.org = org.clone();
+        }
+        let seen = std::mem::take(&mut self.reading.seen);
+        self.troubles = std::mem::take(&mut self.reading.troubles);
+        let sees_all = self.sees_all(&seen).await;
+        for (team, seen) in seen {
+            self.fold(team, seen, sees_all);
+        }
+    }
+
+    /// Teams that were not read, but have in the mirror a slug that was read of another.
+    fn rivals(&self) -> Vec<TeamId> {
+        let slugs: BTreeSet<&str> = self
+            .reading
+            .seen
+            .values()
+            .filter_map(|seen| match seen {
+                Seen::Present(facts) => Some(facts.slug.as_str()),
+                Seen::Absent | Seen::Unreadable(_) => None,
+            })
+            .collect();
+        let rival = |(id, team): (&TeamId, &MirrorTeam)| {
+            let alive = !matches!(team.state, TeamState::Gone { .. });
+            (alive && !self.reading.seen.contains_key(id) && slugs.contains(team.facts.slug.as_str())).then_some(*id)
+        };
+        self.state.teams.iter().filter_map(rival).collect()
+    }
+
+    /// Whether the credential sees every team. Asked only when a second look at an absent team depends on it.
+    async fn sees_all(&self, seen: &BTreeMap<TeamId, Seen>) -> bool {
+        let depends = seen.iter().any(|(id, seen)| {
+            *seen == Seen::Absent
+                && self.state.teams.get(id).is_some_and(|known| {
+                    known.deleted_event_at.is_none() && matches!(known.state, TeamState::Suspected { .. })
+                })
+        });
+        // Without a second look to decide, the answer only schedules that look.
+        !depends || self.eyes.sees_all_teams(&self.known.mirror.org.login).await
+    }
+
+    fn fold(&mut self, team: TeamId, seen: Seen, sees_all: bool) {
+        let folded = fold(self.state.teams.get(&team), seen, sees_all, self.options.grace, self.started);
+        if let Some(team) = &folded.team {
+            self.known.mirror.teams.insert(team.facts.id, team.clone());
+        }
+        if let Some(error) = &folded.trouble {
+            self.troubles.entry(team).or_insert_with(|| Trouble::new(Class::Transient, error.clone()));
+        }
+        self.folded.insert(team, folded);
+    }
+
+    /// The teams for which Datadog has to be asked.
+    fn asks(&self) -> BTreeSet<TeamId> {
+        let interrupted: BTreeSet<TeamId> = self.state.intents.iter().map(|intent| intent.team).collect();
+        let owns: BTreeSet<TeamId> = self.state.owned.iter().map(|owned| owned.team).collect();
+        let asks = |(id, folded): (&TeamId, &Folded)| {
+            let team = folded.team.as_ref()?;
+            let decided = folded.trouble.is_none();
+            let quiet = team.in_step
+                && !self.login_changed
+                && !interrupted.contains(id)
+                && self.due.get(id).is_none_or(|cause| *cause == Cause::Event);
+            let may_differ = match team.state {
+                TeamState::Present => !quiet,
+                TeamState::Suspected { .. } => false,
+                TeamState::Gone { .. } => owns.contains(id),
+            };
+            (decided && may_differ).then_some(*id)
+        };
+        self.folded.iter().filter_map(asks).collect()
+    }
+
+    /// Plans for these teams and for those that turn out to be concerned.
+    async fn plan(&mut self, mut asks: BTreeSet<TeamId>) -> Guarded {
+        let mut cleared = BTreeSet::new();
+        for round in 0..=JOINS {
+            let guarded = match self.eyes.plan_for(&self.known, &asks).await {
+                Ok((desired, guarded)) => {
+                    self.waiting = desired
+                        .teams
+                        .iter()
+                        .filter(|(id, wanted)| asks.contains(*id) && !wanted.unresolved.is_empty())
+                        .map(|(id, _)| *id)
+                        .collect();
+                    self.conflicts = desired.conflicts;
+                    guarded
+                }
+                Err(trouble) => {
+                    self.troubles.extend(asks.into_iter().map(|team| (team, trouble.clone())));
+                    return Guarded::default();
+                }
+            };
+            let joining = self.holders(&guarded.ready, &mut cleared).await;
+            if joining.is_empty() || round == JOINS {
+                self.asked = asks;
+                return self.without_troubled(guarded);
+            }
+            asks.extend(joining);
+        }
+        Guarded::default()
+    }
+
+    /// Before a connection goes: who holds its slug now? Another team that does joins the plan.
+    async fn holders(&mut self, plan: &Plan, cleared: &mut BTreeSet<String>) -> BTreeSet<TeamId> {
+        let login = self.known.mirror.org.login.clone();
+        let mut joining = BTreeSet::new();
+        for planned in &plan.actions {
+            let Action::Delete { key, .. } = &planned.action else { continue };
+            let handle = GithubHandle::from_datadog(key.github.clone());
+            // Under another login, the slug names a team of some other organisation.
+            let Some((_, slug)) = handle.parts().filter(|(of, _)| of.eq_ignore_ascii_case(&login)) else { continue };
+            if !cleared.insert(slug.to_owned()) {
+                continue;
+            }
+            let listed = self.reading.listing.as_ref().and_then(|listing| listing.get(slug).cloned());
+            let holder = match listed {
+                Some(facts) => Answer::Present(facts),
+                None => self.eyes.github.team_by_slug(&login, slug).await,
+            };
+            match holder {
+                Answer::Absent => {}
+                Answer::Present(facts) if facts.id == planned.team => {
+                    let why = format!("{} still names it by its slug, though not by its id", key.github);
+                    self.troubles.insert(planned.team, Trouble::new(Class::Transient, why));
+                }
+                Answer::Present(facts) => {
+                    joining.insert(facts.id);
+                    self.fold(facts.id, Seen::Present(facts), true);
+                }
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+                    self.troubles.insert(planned.team, trouble);
+                }
+            }
+        }
+        joining
+    }
+
+    /// Drops the removals of teams that proved to be in doubt while their slugs' holders were read.
+    fn without_troubled(&self, mut guarded: Guarded) -> Guarded {
+        guarded.ready.actions.retain(|planned| {
+            !matches!(planned.action, Action::Delete { .. }) || !self.troubles.contains_key(&planned.team)
+        });
+        guarded
+    }
+
+    /// What is stored of the look, and what comes next for each team.
+    fn settlement(
+        mut self,
+        due: &[LeasedMark],
+        guarded: &Guarded,
+        applied: Applied,
+        observing: bool,
+    ) -> (Settlement, Looked) {
+        self.troubles.extend(applied.unfinished);
+        let mut stored = applied.stored;
+        let parked: BTreeSet<TeamId> = stored.parked.iter().map(|action| action.team).collect();
+        let held: BTreeSet<TeamId> = guarded.held.iter().map(|(planned, _)| planned.team).collect();
+        stored.held = guarded
+            .held
+            .iter()
+            .filter_map(|(planned, reason)| match &planned.action {
+                Action::Delete { key, .. } => {
+                    Some(Held { key: key.clone(), team: planned.team, reason: reason.clone() })
+                }
+                _ => None,
+            })
+            .collect();
+        let others_work = self.folded.keys().any(|team| !self.troubles.contains_key(team));
+        for mark in due {
+            let Some(team) = mark.team else { continue };
+            let next = self.next(mark, team, others_work, &mut stored.parked);
+            stored.marks.push(MarkResult { team: Some(team), generation: mark.generation, next });
+        }
+        for (&id, folded) in &self.folded {
+            let Some(team) = &folded.team else { continue };
+            let troubled = self.troubles.contains_key(&id);
+            if troubled && !self.due.contains_key(&id) {
+                stored.found.push(id);
+            }
+            let pending =
+                troubled || parked.contains(&id) || held.contains(&id) || self.conflicts.contains(&id) || observing;
+            let in_step = team.state == TeamState::Present
+                && if self.asked.contains(&id) { !pending } else { team.in_step && !troubled };
+            stored.teams.push(Settled {
+                team: MirrorTeam { in_step, ..team.clone() },
+                waiting: self.waiting.contains(&id),
+            });
+            if let TeamState::Gone { .. } = team.state
+                && folded.changed
+            {
+                let below = self.known.mirror.teams.values().filter(|child| {
+                    child.facts.parent == Some(id) && !matches!(child.state, TeamState::Gone { .. })
+                });
+                stored.found.extend(below.map(|child| child.facts.id));
+            }
+        }
+        if self.login_changed {
+            let present = self.state.teams.values().filter(|team| team.state == TeamState::Present);
+            stored.found.extend(present.map(|team| team.facts.id).filter(|id| !self.asked.contains(id)));
+        }
+        stored.org = self.reading.org.take();
+        stored.looked_at = self.asked.iter().copied().collect();
+        let looked = Looked { teams: self.folded.len(), troubled: self.troubles.len() };
+        (stored, looked)
+    }
+
+    fn next(
+        &self,
+        mark: &LeasedMark,
+        team: TeamId,
+        others_work: bool,
+        parked: &mut Vec<ParkedAction>,
+    ) -> Next {
+        if let Some(trouble) = self.troubles.get(&team) {
+            let retry =
+                pace::retry(trouble, mark.attempts, others_work, self.options.backoff, super::jitter(), now());
+            if retry.burns && mark.attempts + 1 >= self.options.max_attempts {
+                let subject = format!("look at team {team}");
+                parked.push(ParkedAction { team, subject, error: trouble.message.clone() });
+                return Next::Nothing;
+            }
+            let pace::Retry { at, floor, burns } = retry;
+            return Next::Retry { at, floor, error: trouble.message.clone(), burns };
+        }
+        if self.conflicts.contains(&team) {
+            return Next::At(now() + self.options.backoff.min);
+        }
+        let folded = self.folded.get(&team);
+        let gone = folded
+            .and_then(|folded| folded.team.as_ref())
+            .is_some_and(|team| matches!(team.state, TeamState::Gone { .. }));
+        let lag = if gone { None } else { pace::lag_look(mark.event_at, self.started) };
+        match folded.and_then(|folded| folded.second_look).into_iter().chain(lag).min() {
+            Some(at) => Next::At(at),
+            None => Next::Nothing,
+        }
+    }
+}
+
+/// Whether a plan leaves something in doubt that another look may settle.
+pub(super) fn in_doubt(plan: &Plan) -> bool {
+    plan.left_alone.iter().any(|left| match left.why {
+        Why::Suspected { .. } | Why::NotRead { .. } | Why::Conflict { .. } => true,
+        Why::Satisfied { .. }
+        | Why::Ignored
+        | Why::Unmapped
+        | Why::NoSuchHandle { .. }
+        | Why::Policy { .. } => false,
+    })
+}

@@ -1,0 +1,270 @@
+//! Reading and planning without a hand that could write: what a look, a full pass and `teamlink plan` share.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::{Options, apply::by_key, directory::Directory, now, observe};
+use crate::{
+    datadog::{self, Filter},
+    github,
+    ledger::{IntentKind, Ledger, OrgRow, OrgState},
+    mapping::Outcome,
+    model::{Answer, Class, DatadogTeamId, MirrorTeam, OrgFacts, TeamFacts, TeamId, TeamState, Trouble},
+    plan::{self, Actual, Desired, Guarded, Mirror, Policy, guard},
+};
+
+/// How long it is remembered whether a credential sees every team of an organisation.
+const OWNER_TTL: Duration = Duration::from_secs(3600);
+
+/// How many teams that a list lacks are read by id, to find out whether the list was cut.
+const SAMPLE: usize = 3;
+
+/// What reads and plans. Holds nothing that writes to Datadog.
+#[derive(Clone)]
+pub(super) struct Eyes {
+    pub(super) github: github::Reader,
+    pub(super) datadog: datadog::Reader,
+    pub(super) directory: Directory,
+    pub(super) options: Arc<Options>,
+    owners: Arc<Mutex<HashMap<String, (Instant, bool)>>>,
+}
+
+/// What is known of an organisation while it is planned.
+pub(super) struct Known {
+    pub(super) mirror: Mirror,
+    actual: Actual,
+}
+
+impl Known {
+    pub(super) fn new(state: &OrgState) -> Self {
+        let creates = state.intents.iter().filter(|intent| intent.kind == IntentKind::Create);
+        Self {
+            mirror: Mirror {
+                org: state.org.facts.clone(),
+                bound_login: state.org.bound_login.clone(),
+                teams: state.teams.clone(),
+            },
+            actual: Actual {
+                connections: HashMap::new(),
+                owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
+                create_intents: creates.map(|intent| intent.key.clone()).collect(),
+            },
+        }
+    }
+}
+
+impl Eyes {
+    pub(super) fn new(github: github::Reader, datadog: datadog::Reader, options: Options) -> Self {
+        let directory = Directory::new(datadog.clone(), options.teams_ttl);
+        Self { github, datadog, directory, options: Arc::new(options), owners: Arc::default() }
+    }
+
+    /// Whether the credential sees secret teams too: only an owner's does.
+    pub(super) async fn sees_all_teams(&self, login: &str) -> bool {
+        let known = {
+            let owners = self.owners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            owners.get(login).filter(|(at, _)| at.elapsed() < OWNER_TTL).map(|(_, owner)| *owner)
+        };
+        if let Some(owner) = known {
+            return owner;
+        }
+        let Answer::Present(owner) = self.github.owner(login).await else { return false };
+        let mut owners = self.owners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        owners.insert(login.to_owned(), (Instant::now(), owner));
+        owner
+    }
+
+    /// Plans for some teams, with no more of Datadog than they concern.
+    pub(super) async fn plan_for(
+        &self,
+        known: &Known,
+        teams: &BTreeSet<TeamId>,
+    ) -> Result<(Desired, Guarded), Trouble> {
+        let directory = self.directory.covering(&self.handles(&known.mirror, teams)).await?;
+        let desired =
+            plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
+        let wanted = teams.iter().filter_map(|team| desired.teams.get(team)).flat_map(|wanted| &wanted.datadog);
+        let owned = known.actual.owned.values().filter(|owned| teams.contains(&owned.team));
+        let ids: BTreeSet<&DatadogTeamId> = wanted.chain(owned.map(|owned| &owned.key.datadog_team)).collect();
+        let mut connections = HashMap::new();
+        if !ids.is_empty() {
+            let team_ids = ids.into_iter().map(ToString::to_string).collect();
+            connections = by_key(self.datadog.connections(&Filter { team_ids, ..Filter::default() }).await?);
+        }
+        let guarded = self.decide(known, teams, &desired, connections, &BTreeMap::new());
+        Ok((desired, guarded))
+    }
+
+    /// The handles that the rules give these teams.
+    fn handles(&self, mirror: &Mirror, teams: &BTreeSet<TeamId>) -> BTreeSet<String> {
+        let logins = [mirror.org.login.as_str(), mirror.bound_login.as_str()];
+        teams
+            .iter()
+            .filter_map(|team| mirror.teams.get(team))
+            .filter(|team| team.state == TeamState::Present)
+            .flat_map(|team| match self.options.rules.resolve(&logins, &team.facts.slug).outcome {
+                Outcome::Handles { handles, impossible: _ } => handles,
+                Outcome::TeamIds(_) | Outcome::Ignored | Outcome::Unmapped => Vec::new(),
+            })
+            .collect()
+    }
+
+    fn decide(
+        &self,
+        known: &Known,
+        teams: &BTreeSet<TeamId>,
+        desired: &Desired,
+        connections: HashMap<crate::model::ConnectionKey, crate::model::Connection>,
+        troubled: &BTreeMap<TeamId, String>,
+    ) -> Guarded {
+        let mirror = &known.mirror;
+        let org_policy = self.options.policy(&mirror.org.login, &mirror.bound_login);
+        let policy = Policy {
+            mode: org_policy.mode,
+            missing_team: org_policy.missing_team,
+            managed_by: &self.options.managed_by,
+        };
+        let actual = Actual { connections, ..known.actual.clone() };
+        let plan = plan::plan(mirror, teams, desired, &actual, troubled, &policy);
+        guard(plan, actual.owned.len(), |team| org_policy.protected.is_match(team))
+    }
+
+    /// Reads an organisation as a whole and plans all of it. Writes nothing, stores nothing.
+    pub(super) async fn survey(&self, state: &OrgState) -> Result<Surveyed, Trouble> {
+        let (org, list) = observe::list(&self.github, state).await?;
+        let mut known = Known::new(state);
+        let renamed = org.login != known.mirror.org.login;
+        known.mirror.org = org;
+        let mut out_of_step = BTreeSet::new();
+        let mut listed = BTreeSet::new();
+        for facts in list {
+            listed.insert(facts.id);
+            if self.note_listed(&mut known.mirror, facts) || renamed {
+                out_of_step.extend(listed.last());
+            }
+        }
+        let missing: Vec<TeamId> = known
+            .mirror
+            .teams
+            .iter()
+            .filter(|(id, team)| !listed.contains(id) && !matches!(team.state, TeamState::Gone { .. }))
+            .map(|(id, _)| *id)
+            .collect();
+        self.check_list(state, &missing).await?;
+        let troubled = missing
+            .iter()
+            .map(|id| (*id, "the list of the org's teams lacks it; it is looked at by its id".to_owned()))
+            .collect();
+        let directory = self.directory.whole(false).await?;
+        let sources = vec!["github".to_owned()];
+        let connections = by_key(self.datadog.connections(&Filter { sources, ..Filter::default() }).await?);
+        let desired =
+            plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
+        let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
+        let guarded = self.decide(&known, &teams, &desired, connections, &troubled);
+        let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
+        out_of_step.extend(steps.map(|planned| planned.team));
+        out_of_step.extend(desired.conflicts.iter().copied());
+        Ok(Surveyed { mirror: known.mirror, guarded, out_of_step, missing })
+    }
+
+    /// Takes a team of the list into the mirror; says whether it differs from what was known.
+    fn note_listed(&self, mirror: &mut Mirror, facts: TeamFacts) -> bool {
+        let known = mirror.teams.get(&facts.id);
+        let differs =
+            known.is_none_or(|known| known.facts != facts || known.state != TeamState::Present || !known.in_step);
+        let team = MirrorTeam {
+            state: TeamState::Present,
+            seen_at: now(),
+            deleted_event_at: known.and_then(|known| known.deleted_event_at),
+            in_step: !differs,
+            facts,
+        };
+        mirror.teams.insert(team.facts.id, team);
+        differs
+    }
+
+    /// A list that lacks what another read shows present was cut: nothing may be concluded from it.
+    async fn check_list(&self, state: &OrgState, missing: &[TeamId]) -> Result<(), Trouble> {
+        for &team in missing.iter().take(SAMPLE) {
+            if let Answer::Present(facts) = self.github.team(state.org.facts.id, team).await {
+                let login = &state.org.facts.login;
+                let why = format!("the list of the teams of {login} lacks {}, which its id shows", facts.slug);
+                return Err(Trouble::new(Class::Transient, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An organisation, read and planned as a whole.
+pub(super) struct Surveyed {
+    pub(super) mirror: Mirror,
+    pub(super) guarded: Guarded,
+    /// Teams that a look of their own has to deal with.
+    pub(super) out_of_step: BTreeSet<TeamId>,
+    /// Teams of the mirror that the list lacks.
+    pub(super) missing: Vec<TeamId>,
+}
+
+/// Plans whole organisations for a person. Reads the ledger, writes nothing anywhere.
+pub struct Survey {
+    eyes: Eyes,
+    ledger: Ledger,
+}
+
+/// The plan of one organisation.
+#[derive(Clone, Debug)]
+pub struct OrgPlan {
+    /// The organisation.
+    pub org: OrgFacts,
+    /// Slugs of its teams, for printing.
+    pub slugs: BTreeMap<TeamId, String>,
+    /// The plan, or why there is none.
+    pub plan: Result<Guarded, Trouble>,
+}
+
+impl OrgPlan {
+    /// Whether another look may change the answer.
+    pub fn in_doubt(&self) -> bool {
+        self.plan.as_ref().is_ok_and(|guarded| super::look::in_doubt(&guarded.ready))
+    }
+}
+
+impl Survey {
+    /// A survey over what these clients show.
+    pub fn new(github: github::Reader, datadog: datadog::Reader, ledger: Ledger, options: Options) -> Self {
+        Self { eyes: Eyes::new(github, datadog, options), ledger }
+    }
+
+    /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.
+    pub async fn plan(&self, login: &str) -> anyhow::Result<OrgPlan> {
+        let known = self.ledger.orgs().await?.into_iter().find(|org| {
+            org.facts.login.eq_ignore_ascii_case(login) || org.bound_login.eq_ignore_ascii_case(login)
+        });
+        let state = match known {
+            Some(org) => self.ledger.org_state(org.facts.id).await?,
+            None => None,
+        };
+        let state = match state {
+            Some(state) => state,
+            None => {
+                let absent = || format!("GitHub has no organisation {login} that this credential may see");
+                let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
+                let org = OrgRow { bound_login: facts.login.clone(), facts };
+                OrgState { org, teams: BTreeMap::new(), owned: Vec::new(), intents: Vec::new() }
+            }
+        };
+        Ok(match self.eyes.survey(&state).await {
+            Ok(surveyed) => OrgPlan {
+                slugs: surveyed.mirror.teams.iter().map(|(id, team)| (*id, team.facts.slug.clone())).collect(),
+                org: surveyed.mirror.org,
+                plan: Ok(surveyed.guarded),
+            },
+            Err(trouble) => OrgPlan { org: state.org.facts, slugs: BTreeMap::new(), plan: Err(trouble) },
+        })
+    }
+}
