@@ -6,7 +6,6 @@ use crate::model::{Integration, Mark, Target, TeamKey};
 /// What to look at because of an event. A team or organisation whose organisation's id the event does not give
 /// cannot be marked; the next full pass finds it.
 pub fn marks(event: &Event) -> Vec<Mark> {
-    let mark = |target, deleted, login| Mark { target, deleted, login };
     let (target, deleted, documents) = match (event.about, &event.org) {
         (About::Team { team, deleted, repositories }, Some(org)) => {
             (Some(Target::Team(TeamKey { org: org.id, team })), deleted, repositories)
@@ -17,7 +16,6 @@ pub fn marks(event: &Event) -> Vec<Mark> {
         (About::Repository, _) => (None, false, true),
         (About::Nothing | About::Unknown, _) => (None, false, false),
     };
-    let login = event.org.as_ref().and_then(|org| org.login.clone());
-    let document = documents.then(|| mark(Target::Document(Integration::Github), false, None));
-    target.map(|target| mark(target, deleted, login)).into_iter().chain(document).collect()
+    let document = documents.then(|| Mark { target: Target::Document(Integration::Github), deleted: false });
+    target.map(|target| Mark { target, deleted }).into_iter().chain(document).collect()
 }

@@ -78,7 +78,7 @@ fn a_rename_marks_the_team_and_tells_the_login() {
     let marks = marks(&event);
     assert_eq!(marks.len(), 1);
     assert_eq!(marks[0].target.to_string(), "team:1/7");
-    assert_eq!(marks[0].login.as_deref(), Some("Acme"));
+    assert_eq!(event.org.unwrap().login.as_deref(), Some("Acme"));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn events_about_an_organisation_mark_it_and_the_repositories() {
         "organization": {"id": 1, "login": "acme-inc"},
     });
     assert_eq!(marked("organization", &renamed), ["org:1", "integration:github"]);
-    assert_eq!(marks(&event("organization", &renamed))[0].login.as_deref(), Some("acme-inc"));
+    assert_eq!(event("organization", &renamed).org.unwrap().login.as_deref(), Some("acme-inc"));
     let deleted = json!({"action": "deleted", "organization": {"id": 1, "login": "acme"}});
     assert_eq!(marked("organization", &deleted), ["org:1!", "integration:github"]);
     for action in ["member_added", "member_removed", "member_invited"] {

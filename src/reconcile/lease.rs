@@ -1,0 +1,85 @@
+//! The lease under which an organisation is worked on: taken, renewed in the background, and asked before every
+//! write whether enough of it is left.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::task::AbortHandle;
+
+use super::now;
+use crate::{
+    ledger::{Ledger, LedgerError},
+    model::OrgId,
+};
+
+/// How long a lease lasts without renewal.
+pub(super) const TTL: Duration = Duration::from_secs(30);
+
+/// How often it is renewed.
+const RENEW: Duration = Duration::from_secs(5);
+
+/// A held lease.
+pub(super) struct Lease {
+    ledger: Ledger,
+    pub(super) org: OrgId,
+    pub(super) fence: i64,
+    clock: Instant,
+    /// Milliseconds after `clock` at which it ends, counted from before the query that took or renewed it.
+    ends: Arc<AtomicU64>,
+    renewal: AbortHandle,
+}
+
+impl Lease {
+    /// Takes the lease, or answers `None` while another holds it.
+    pub(super) async fn take(ledger: &Ledger, org: OrgId, holder: &str) -> sqlx::Result<Option<Self>> {
+        let clock = Instant::now();
+        let Some(fence) = ledger.lease(org, holder, now(), TTL).await? else { return Ok(None) };
+        let ends = Arc::new(AtomicU64::new(millis(TTL)));
+        let renewal = tokio::spawn(renew(ledger.clone(), org, fence, clock, ends.clone())).abort_handle();
+        Ok(Some(Self { ledger: ledger.clone(), org, fence, clock, ends, renewal }))
+    }
+
+    /// Whether a write that may take `timeout` can be sent: not with less left than that and 2 s more, so that a
+    /// successor never writes while this write may still arrive.
+    pub(super) fn allows_write(&self, timeout: Duration) -> bool {
+        let needed = self.clock.elapsed() + timeout + Duration::from_secs(2);
+        millis(needed) <= self.ends.load(Ordering::Relaxed)
+    }
+
+    /// Gives it back.
+    pub(super) async fn release(self) -> sqlx::Result<()> {
+        self.renewal.abort();
+        self.ledger.release(self.org, self.fence).await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+    }
+}
+
+async fn renew(ledger: Ledger, org: OrgId, fence: i64, clock: Instant, ends: Arc<AtomicU64>) {
+    let mut ticks = tokio::time::interval(RENEW);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let asked = clock.elapsed();
+        match ledger.renew(org, fence, now(), TTL).await {
+            Ok(()) => ends.store(millis(asked + TTL), Ordering::Relaxed),
+            // Lost for good: whatever is settled later is refused by its fence.
+            Err(LedgerError::LeaseLost(_)) => return ends.store(0, Ordering::Relaxed),
+            // The ledger may be back at the next tick; until then the lease only grows shorter.
+            Err(LedgerError::Store(error)) => tracing::warn!(org.id = org.0, %error, "lease not renewed"),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

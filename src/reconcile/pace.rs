@@ -1,0 +1,90 @@
+//! When a target is looked at next. Pure.
+
+use std::time::Duration;
+
+use crate::{
+    model::{Class, Time, Trouble},
+    upstream::Backoff,
+};
+
+/// A webhook can beat GitHub's own replicas: after its last event a team is read again at these distances.
+pub(super) const LAG: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
+
+/// How long a scope whose credential was refused is left before it is tried again.
+const AUTH_PROBE: Duration = Duration::from_secs(60);
+
+/// The next read that guards against lag: the first distance from the last event that lies after this look.
+pub(super) fn lag_look(event_at: Option<Time>, looked_at: Time) -> Option<Time> {
+    let event_at = event_at?;
+    LAG.iter().map(|&distance| event_at + distance).find(|&at| at > looked_at)
+}
+
+/// How to go on after a trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Retry {
+    /// When.
+    pub(super) at: Time,
+    /// Not before this, even if an event comes.
+    pub(super) floor: Time,
+    /// Whether it counts as an attempt.
+    pub(super) burns: bool,
+}
+
+/// When to try again. `attempts` looks have failed before this one; `others_work` says that the same operation
+/// succeeded for another target, so that the trouble is this target's own and no outage.
+pub(super) fn retry(
+    trouble: &Trouble,
+    attempts: u32,
+    others_work: bool,
+    backoff: Backoff,
+    jitter: f64,
+    now: Time,
+) -> Retry {
+    match trouble.class {
+        Class::Throttled => {
+            let wait = trouble.retry_after.unwrap_or(backoff.min);
+            let at = now + wait.max(backoff.min) + backoff.min.mul_f64(jitter);
+            Retry { at, floor: at, burns: false }
+        }
+        Class::Auth => Retry { at: now + AUTH_PROBE, floor: now + backoff.min, burns: false },
+        Class::Transient | Class::Permanent | Class::Invalid => Retry {
+            at: now + backoff.delay(attempts.saturating_add(1), jitter),
+            floor: now + backoff.min,
+            burns: others_work,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff { min: Duration::from_secs(2), max: Duration::from_secs(600) };
+    const NOW: Time = Time(1_000_000_000);
+
+    #[test]
+    fn reads_against_lag_come_5_30_and_120_seconds_after_the_last_event() {
+        let event = Time(0);
+        let after = |seconds: u64| lag_look(Some(event), event + Duration::from_secs(seconds));
+        assert_eq!(after(1), Some(event + LAG[0]));
+        assert_eq!(after(5), Some(event + LAG[1]));
+        assert_eq!(after(31), Some(event + LAG[2]));
+        assert_eq!((after(120), lag_look(None, event)), (None, None));
+    }
+
+    #[test]
+    fn a_rate_limit_is_obeyed_and_burns_no_attempt() {
+        let mut trouble = Trouble::new(Class::Throttled, "429");
+        trouble.retry_after = Some(Duration::from_secs(17));
+        let retry = retry(&trouble, 3, true, BACKOFF, 0.0, NOW);
+        assert_eq!((retry.at, retry.burns), (NOW + Duration::from_secs(17), false));
+        assert_eq!(retry.floor, retry.at);
+    }
+
+    #[test]
+    fn a_trouble_that_everybody_has_is_an_outage_and_burns_nothing() {
+        let trouble = Trouble::new(Class::Transient, "503");
+        assert!(!retry(&trouble, 0, false, BACKOFF, 0.5, NOW).burns);
+        assert!(retry(&trouble, 0, true, BACKOFF, 0.5, NOW).burns);
+    }
+}
