@@ -18,8 +18,8 @@ pub struct DatadogTeam {
 }
 
 /// How Datadog names a GitHub team: `@Org/slug`. There is no numeric id in it, so a rename of either part
-/// makes another key. Compared without case; kept in the case it was written in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// makes another key. Kept in the case it was written in; [`GithubHandle::key`] is what is compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GithubHandle(String);
 

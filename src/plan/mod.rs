@@ -16,9 +16,9 @@ mod planner;
 #[cfg(test)]
 mod tests;
 
-pub use desire::{DatadogTeams, Desired, MissingTeam, Rulebook, Wanted, desire};
+pub use desire::{DatadogTeams, Desired, MissingTeam, Wanted, desire};
 pub use guard::{Guarded, guard};
-pub use planner::{Action, Actual, LeftAlone, Mode, Plan, Planned, RemovalCause, Why, plan};
+pub use planner::{Action, Actual, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan};
 
 use std::collections::BTreeMap;
 

@@ -1,1 +1,100 @@
-//! The worker loop: observe → plan → guard → apply → read back → settle.
+//! The worker: lease an organisation → observe → plan → guard → apply → read back → settle.
+//!
+//! There is one path. An event, the full pass and a person's command only mark teams; a look at due teams
+//! ([`look`]) is the only place from which Datadog is written. The look at a whole organisation ([`whole`])
+//! writes nothing: it finds the teams that are out of step and marks them, so that the periodic path cannot do
+//! anything that the event path does not do.
+//!
+//! What could race, and what is decided:
+//! - *An event comes during a look.* It raises the mark's generation; settling clears only the generation that
+//!   was leased, so the team stays due.
+//! - *Two workers take one organisation.* The lease is one row; each holder has a higher fence, every settle and
+//!   intent carries it, and a stale holder stores nothing. It sends nothing either once less of its lease is left
+//!   than a write may take.
+//! - *A crash between a write and its settle.* The intent was committed first. The next look finds it, sees in
+//!   Datadog what became of it, and records or repeats.
+//! - *GitHub's answer is older than its webhook.* The team is read again 5 s, 30 s and 2 min after its last
+//!   event; while GitHub shows what the mirror has and the team is in step, Datadog is not asked.
+//! - *Two teams read back with one slug.* One answer is stale: both are left alone and looked at again.
+//! - *A slug moves from one team to another.* Before a connection goes, whoever holds its slug now is read, and
+//!   joins the plan; its wish for the same key turns the removal into a passing-on without a write.
+
+mod apply;
+mod directory;
+mod fold;
+mod lease;
+mod look;
+mod observe;
+mod pace;
+mod survey;
+mod whole;
+mod worker;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+pub use survey::{OrgPlan, Survey};
+pub use worker::{Progress, Worker};
+
+use crate::{mapping::Rules, model::Time, plan, upstream::Backoff};
+
+/// What a look at an organisation is governed by.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// GitHub team → Datadog teams.
+    pub rules: Arc<Rules>,
+    /// What may be done where nothing else is said.
+    pub policy: OrgPolicy,
+    /// What may be done in single organisations, by lower-cased login.
+    pub policies: BTreeMap<String, OrgPolicy>,
+    /// Our mark on connections.
+    pub managed_by: String,
+    /// Connections in one write at most.
+    pub batch: usize,
+    /// Longest wait for one answer of Datadog.
+    pub timeout: Duration,
+    /// How long a list of Datadog's teams is good.
+    pub teams_ttl: Duration,
+    /// The two looks that prove a team gone are at least this far apart.
+    pub grace: Duration,
+    /// An organisation with fewer due teams than a full chunk waits this long between looks, so that a trickle of
+    /// events is looked at together.
+    pub debounce: Duration,
+    /// Waits after failures.
+    pub backoff: Backoff,
+    /// Failed looks in a row before a team is parked.
+    pub max_attempts: u32,
+}
+
+impl Options {
+    /// The policy for an organisation, by its login now or the one it was bound to.
+    fn policy(&self, login: &str, bound_login: &str) -> &OrgPolicy {
+        [bound_login, login]
+            .iter()
+            .find_map(|login| self.policies.get(&login.to_lowercase()))
+            .unwrap_or(&self.policy)
+    }
+}
+
+/// What may be done in an organisation.
+#[derive(Clone, Debug)]
+pub struct OrgPolicy {
+    /// How far a plan may go.
+    pub mode: plan::Mode,
+    /// What to do about handles that Datadog does not have.
+    pub missing_team: plan::MissingTeam,
+    /// Matches `org/slug` of teams that are never unlinked, lower-cased.
+    pub protected: globset::GlobSet,
+}
+
+fn now() -> Time {
+    Time::from(SystemTime::now())
+}
+
+/// A random number from 0 up to 1, for the pure functions that take one.
+fn jitter() -> f64 {
+    rand::random()
+}

@@ -8,8 +8,7 @@ use crate::{
 /// Deliveries were committed.
 pub fn accepted(entries: &[Entry], accepted: Accepted) {
     for entry in entries {
-        let event = super::doors::event_label(&entry.event);
-        metrics::counter!("teamlink_deliveries_total", "event" => event, "outcome" => entry.outcome.as_str())
+        metrics::counter!("teamlink_deliveries_total", "event" => entry.event.clone(), "outcome" => entry.outcome.as_str())
             .increment(1);
         if let Some(error) = &entry.error {
             tracing::warn!(delivery.guid = entry.guid, event = entry.event, error, "delivery parked");

@@ -1,0 +1,154 @@
+//! What should be: each team's handle in Datadog's words, and the Datadog teams that it is to be linked to.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::Mirror;
+use crate::{
+    mapping::{Outcome, Rules},
+    model::{ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MirrorTeam, Owned, TeamId, TeamState},
+};
+
+/// What to do about a handle that Datadog does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingTeam {
+    /// Say so.
+    Report,
+    /// Create the Datadog team, when the list that lacks it is complete.
+    Create,
+}
+
+/// The Datadog teams that are known, by handle.
+#[derive(Clone, Debug, Default)]
+pub struct DatadogTeams {
+    by_handle: HashMap<String, DatadogTeamId>,
+    complete: bool,
+}
+
+impl DatadogTeams {
+    /// A directory of these teams. `complete` says that Datadog has no others.
+    pub fn new(teams: impl IntoIterator<Item = DatadogTeam>, complete: bool) -> Self {
+        let by_handle = teams.into_iter().map(|team| (team.handle.to_lowercase(), team.id)).collect();
+        Self { by_handle, complete }
+    }
+
+    /// Whether Datadog has no other teams than these.
+    pub fn complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The team with this handle, which must be lower-cased.
+    pub fn find(&self, handle: &str) -> Option<&DatadogTeamId> {
+        self.by_handle.get(handle)
+    }
+}
+
+/// What one team is to be linked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// How Datadog names the GitHub team.
+    pub github: GithubHandle,
+    /// The same, as it stands in keys.
+    pub github_key: String,
+    /// The Datadog teams, those that are only kept because a handle resolves to nothing too.
+    pub datadog: Vec<DatadogTeamId>,
+    /// Handles that resolve to nothing.
+    pub unresolved: Vec<String>,
+    /// Whether the list that lacks them is complete.
+    pub list_complete: bool,
+    /// The rule that decided.
+    pub rule: Option<usize>,
+    /// Whether that rule says to leave the team alone.
+    pub ignored: bool,
+}
+
+/// What an organisation is to look like in Datadog.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// By team; those that are gone want nothing and are not in it.
+    pub teams: BTreeMap<TeamId, Wanted>,
+    /// Who wants each key. None of these is ever deleted.
+    pub wanted_keys: HashMap<ConnectionKey, TeamId>,
+    /// Teams that read back with the same slug as another: one of the two answers is stale.
+    pub conflicts: BTreeSet<TeamId>,
+}
+
+/// What every team of the mirror wants.
+pub fn desire<'a>(
+    mirror: &Mirror,
+    rules: &Rules,
+    directory: &DatadogTeams,
+    owned: impl IntoIterator<Item = &'a Owned>,
+) -> Desired {
+    let mut owned_by: HashMap<TeamId, Vec<&DatadogTeamId>> = HashMap::new();
+    for row in owned {
+        owned_by.entry(row.team).or_default().push(&row.key.datadog_team);
+    }
+    let logins: &[&str] = if mirror.org.login.eq_ignore_ascii_case(&mirror.bound_login) {
+        &[&mirror.org.login]
+    } else {
+        &[&mirror.org.login, &mirror.bound_login]
+    };
+    let mut desired = Desired::default();
+    let mut holders: HashMap<&str, TeamId> = HashMap::new();
+    for (&id, team) in &mirror.teams {
+        if matches!(team.state, TeamState::Gone { .. }) {
+            continue;
+        }
+        let kept = owned_by.get(&id).map_or(&[] as &[_], Vec::as_slice);
+        let wanted = wants(mirror, team, rules, logins, directory, kept);
+        for datadog_team in &wanted.datadog {
+            let key = ConnectionKey { datadog_team: datadog_team.clone(), github: wanted.github_key.clone() };
+            // While a team is only suspected gone, whoever is present with its slug is the heir.
+            if team.state == TeamState::Present {
+                desired.wanted_keys.insert(key, id);
+            } else {
+                desired.wanted_keys.entry(key).or_insert(id);
+            }
+        }
+        if team.state == TeamState::Present
+            && let Some(other) = holders.insert(&team.facts.slug, id)
+        {
+            desired.conflicts.extend([other, id]);
+        }
+        desired.teams.insert(id, wanted);
+    }
+    desired
+}
+
+fn wants(
+    mirror: &Mirror,
+    team: &MirrorTeam,
+    rules: &Rules,
+    logins: &[&str],
+    directory: &DatadogTeams,
+    kept: &[&DatadogTeamId],
+) -> Wanted {
+    let github = GithubHandle::new(&mirror.org.login, &team.facts.slug);
+    let github_key = github.key();
+    let resolution = rules.resolve(logins, &team.facts.slug);
+    let (mut datadog, mut unresolved, mut ignored) = (Vec::new(), Vec::new(), false);
+    match resolution.outcome {
+        Outcome::Handles { handles, impossible } => {
+            for handle in handles {
+                match directory.find(&handle) {
+                    Some(id) => datadog.push(id.clone()),
+                    None => unresolved.push(handle),
+                }
+            }
+            unresolved.extend(impossible.into_iter().map(|impossible| impossible.handle));
+        }
+        Outcome::TeamIds(ids) => datadog = ids,
+        Outcome::Ignored => ignored = true,
+        Outcome::Unmapped => {}
+    }
+    if !unresolved.is_empty() {
+        datadog.extend(kept.iter().map(|&id| id.clone()));
+    }
+    datadog.sort_unstable();
+    datadog.dedup();
+    let list_complete = directory.complete();
+    Wanted { github, github_key, datadog, unresolved, list_complete, rule: resolution.rule, ignored }
+}

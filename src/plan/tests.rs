@@ -1,0 +1,1 @@
+//! A world where both sides agree, one change, the plan.

@@ -1,0 +1,455 @@
+//! Carrying out a guarded plan: create, read back, then delete, read back.
+//!
+//! Intents are committed before each write and closed by the settle that records its end; a write whose end is
+//! unknown leaves its intent open for the next look. Datadog answers for a batch as a whole, and whether a refused
+//! batch was carried out in part is not documented: so after a refusal the truth is listed, what is true already
+//! is dropped, and the rest is halved until the culprit stands alone.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Options, directory::Directory, lease::Lease, now};
+use crate::{
+    datadog::{self, Filter, NewConnection},
+    ledger::{AuditEntry, IntentKind, Ledger, LedgerError, ParkedAction, Settlement},
+    model::{Cause, Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble},
+    plan::{Action, Plan, Planned, RemovalCause},
+    telemetry,
+};
+
+/// What applying needs.
+pub(super) struct Hands<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) lease: &'a Lease,
+    pub(super) reader: &'a datadog::Reader,
+    pub(super) writer: &'a datadog::Writer,
+    pub(super) directory: &'a Directory,
+    pub(super) options: &'a Options,
+    /// Who asked for the look, and how often it failed before, by team.
+    pub(super) causes: &'a BTreeMap<TeamId, (Cause, u32)>,
+}
+
+/// How far it came.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// What is to be stored of it.
+    pub(super) stored: Settlement,
+    /// Teams with steps that were not carried out, and why.
+    pub(super) unfinished: BTreeMap<TeamId, Trouble>,
+    /// Set once nothing more is to be sent: what remains, and why.
+    stopped: Option<Trouble>,
+}
+
+#[derive(Clone)]
+struct Create {
+    team: TeamId,
+    key: ConnectionKey,
+    github: GithubHandle,
+    reason: String,
+}
+
+#[derive(Clone)]
+struct Delete {
+    team: TeamId,
+    key: ConnectionKey,
+    id: ConnectionId,
+    cause: RemovalCause,
+    reason: String,
+}
+
+/// Carries out what the guard let through.
+pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, LedgerError> {
+    let mut run = Run { hands, out: Applied::default(), made: Vec::new(), deletes: Vec::new(), failures: 0 };
+    let mut creates = Vec::new();
+    for Planned { team, action, reason } in plan.actions {
+        match action {
+            Action::CreateTeam { handle, name } => run.create_team(team, &handle, &name, &reason).await,
+            Action::Create { key, github } => creates.push(Create { team, key, github, reason }),
+            Action::Delete { key, id, cause } => run.deletes.push(Delete { team, key, id, cause, reason }),
+            Action::PassOn { key, id, to } => {
+                run.audit(team, "pass_on", &key, Some(&id), &reason, None, "done", None);
+                run.out.stored.owned.push(Owned { key, id, team: to });
+            }
+            Action::Record { key, id } => run.record(team, key, id, &reason, "already"),
+            Action::Forget { key } => {
+                run.audit(team, "forget", &key, None, &reason, None, "done", None);
+                run.out.stored.disowned.push(key.clone());
+                run.out.stored.closed_intents.push(key);
+            }
+        }
+    }
+    let batch = run.hands.options.batch.max(1);
+    for items in creates.chunks(batch) {
+        run.create(items.to_vec()).await?;
+    }
+    run.read_back_creates().await;
+    let deletes: Vec<Delete> = std::mem::take(&mut run.deletes);
+    // A connection that was to be replaced stays until its replacement stands.
+    let (go, stay): (Vec<_>, Vec<_>) =
+        deletes.into_iter().partition(|delete| !run.out.unfinished.contains_key(&delete.team));
+    drop(stay);
+    for items in go.chunks(batch) {
+        run.delete(items.to_vec()).await?;
+    }
+    Ok(run.out)
+}
+
+struct Run<'a> {
+    hands: Hands<'a>,
+    out: Applied,
+    /// Connections that Datadog says it made, to be read back.
+    made: Vec<(Create, ConnectionId)>,
+    deletes: Vec<Delete>,
+    /// 5xx answers in a row.
+    failures: u32,
+}
+
+/// What to do about a refused write.
+enum Refusal {
+    /// Nothing more can be sent now.
+    Stop,
+    /// Look what is true, and try the rest in smaller parts.
+    Part,
+}
+
+impl Run<'_> {
+    async fn create(&mut self, items: Vec<Create>) -> Result<(), LedgerError> {
+        let mut parts = vec![items];
+        while let Some(items) = parts.pop() {
+            if !self.may_write() {
+                items.iter().for_each(|item| self.leave(item.team));
+                continue;
+            }
+            self.intend(IntentKind::Create, items.iter().map(|item| (&item.key, item.team))).await?;
+            let new: Vec<_> = items
+                .iter()
+                .map(|item| NewConnection {
+                    datadog_team: item.key.datadog_team.clone(),
+                    github: item.github.clone(),
+                })
+                .collect();
+            let trouble = match self.hands.writer.create(&new, Some(self.hands.lease.fence)).await {
+                Ok(made) => {
+                    self.failures = 0;
+                    let mut made = by_key(made);
+                    for item in items {
+                        match made.remove(&item.key) {
+                            Some(connection) => self.made.push((item, connection.id)),
+                            None => self.differs(item.team, &item.key, "Datadog's answer to its create lacks it"),
+                        }
+                    }
+                    continue;
+                }
+                Err(trouble) => trouble,
+            };
+            let refusal = self.refused(&trouble, items.iter().map(|item| item.team));
+            if let Refusal::Stop = refusal {
+                if !trouble.ambiguous {
+                    self.out.stored.closed_intents.extend(items.iter().map(|item| item.key.clone()));
+                }
+                self.stop(&trouble);
+                items.iter().for_each(|item| self.leave(item.team));
+                continue;
+            }
+            let teams = items.iter().map(|item| item.key.datadog_team.to_string()).collect();
+            let Some(actual) = self.list(Filter { team_ids: teams, ..Filter::default() }).await else {
+                items.iter().for_each(|item| self.leave(item.team));
+                continue;
+            };
+            let actual = by_key(actual);
+            let (there, rest): (Vec<_>, Vec<_>) =
+                items.into_iter().partition(|item| actual.contains_key(&item.key));
+            let progress = !there.is_empty();
+            for item in there {
+                let found = &actual[&item.key];
+                if found.managed_by.as_deref() == Some(&self.hands.options.managed_by) {
+                    self.record(item.team, item.key, found.id.clone(), &item.reason, "already");
+                } else {
+                    // Somebody else made it meanwhile: what we wanted exists, and is not ours.
+                    self.out.stored.closed_intents.push(item.key);
+                }
+            }
+            match rest.as_slice() {
+                [] => {}
+                _ if progress => parts.push(rest),
+                [item] => {
+                    if let Some(blocker) = self.blocker(item, &trouble) {
+                        self.delete(vec![blocker]).await?;
+                        parts.push(rest);
+                    } else {
+                        self.give_up_create(item.clone(), &trouble).await;
+                    }
+                }
+                _ => parts.extend(halves(rest)),
+            }
+        }
+        Ok(())
+    }
+
+    /// After a 409 on a single pair: a connection of ours on the same Datadog team that is to be replaced anyway.
+    fn blocker(&mut self, item: &Create, trouble: &Trouble) -> Option<Delete> {
+        let same = |delete: &Delete| {
+            delete.team == item.team
+                && delete.key.datadog_team == item.key.datadog_team
+                && matches!(delete.cause, RemovalCause::Replaced { .. })
+        };
+        let at = self.deletes.iter().position(same).filter(|_| trouble.status == Some(409))?;
+        Some(self.deletes.remove(at))
+    }
+
+    /// A create that Datadog refuses. The first time, the list of Datadog's teams may be to blame: it is read
+    /// again and the team is looked at once more before the create is parked.
+    async fn give_up_create(&mut self, item: Create, trouble: &Trouble) {
+        self.out.stored.closed_intents.push(item.key.clone());
+        let failed_before = self.hands.causes.get(&item.team).is_some_and(|(_, attempts)| *attempts > 0);
+        if failed_before {
+            self.park(item.team, "create", &item.key, None, &item.reason, trouble);
+        } else {
+            self.hands.directory.distrust().await;
+            self.out.unfinished.insert(item.team, trouble.clone());
+        }
+    }
+
+    async fn read_back_creates(&mut self) {
+        let made = std::mem::take(&mut self.made);
+        if made.is_empty() {
+            return;
+        }
+        let ids = made.iter().map(|(_, id)| id.to_string()).collect();
+        let Some(actual) = self.list(Filter { connection_ids: ids, ..Filter::default() }).await else {
+            // Made, but not seen: the open intents let the next look record them.
+            made.iter().for_each(|(item, _)| self.leave(item.team));
+            return;
+        };
+        let actual = by_key(actual);
+        for (item, id) in made {
+            match actual.get(&item.key) {
+                Some(found) if found.id == id => self.record(item.team, item.key, id, &item.reason, "done"),
+                _ => self.differs(item.team, &item.key, "Datadog does not show it after its create"),
+            }
+        }
+    }
+
+    async fn delete(&mut self, items: Vec<Delete>) -> Result<(), LedgerError> {
+        let mut parts = vec![items];
+        let mut sent: Vec<Delete> = Vec::new();
+        while let Some(items) = parts.pop() {
+            if !self.may_write() {
+                items.iter().for_each(|item| self.leave(item.team));
+                continue;
+            }
+            self.intend(IntentKind::Delete, items.iter().map(|item| (&item.key, item.team))).await?;
+            let ids: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
+            let trouble = match self.hands.writer.delete(&ids, Some(self.hands.lease.fence)).await {
+                Ok(()) => {
+                    self.failures = 0;
+                    sent.extend(items);
+                    continue;
+                }
+                Err(trouble) => trouble,
+            };
+            let refusal = self.refused(&trouble, items.iter().map(|item| item.team));
+            if let Refusal::Stop = refusal {
+                if !trouble.ambiguous {
+                    self.out.stored.closed_intents.extend(items.iter().map(|item| item.key.clone()));
+                }
+                self.stop(&trouble);
+                items.iter().for_each(|item| self.leave(item.team));
+                continue;
+            }
+            let Some(actual) = self.list_ids(&items).await else {
+                items.iter().for_each(|item| self.leave(item.team));
+                continue;
+            };
+            let (rest, gone): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| actual.contains_key(&item.key));
+            let progress = !gone.is_empty();
+            gone.into_iter().for_each(|item| self.unlinked(item, "already"));
+            match rest.as_slice() {
+                [] => {}
+                _ if progress => parts.push(rest),
+                [item] => {
+                    self.out.stored.closed_intents.push(item.key.clone());
+                    let (team, key, id) = (item.team, item.key.clone(), item.id.clone());
+                    self.park(team, "delete", &key, Some(&id), &item.reason, &trouble);
+                }
+                _ => parts.extend(halves(rest)),
+            }
+        }
+        self.read_back_deletes(sent).await;
+        Ok(())
+    }
+
+    async fn read_back_deletes(&mut self, sent: Vec<Delete>) {
+        if sent.is_empty() {
+            return;
+        }
+        let Some(actual) = self.list_ids(&sent).await else {
+            sent.iter().for_each(|item| self.leave(item.team));
+            return;
+        };
+        for item in sent {
+            if actual.contains_key(&item.key) {
+                self.differs(item.team, &item.key, "Datadog still shows it after its delete");
+            } else {
+                self.unlinked(item, "done");
+            }
+        }
+    }
+
+    async fn create_team(&mut self, team: TeamId, handle: &str, name: &str, reason: &str) {
+        if !self.may_write() {
+            return self.leave(team);
+        }
+        let key = ConnectionKey { datadog_team: handle.into(), github: String::new() };
+        let result = self.hands.writer.create_team(handle, name, Some(self.hands.lease.fence)).await;
+        // Made or refused: the remembered list is out of date, and the team needs another look.
+        self.hands.directory.distrust().await;
+        match result {
+            Ok(created) => {
+                let id = ConnectionId(created.id.0);
+                self.audit(team, "create_team", &key, Some(&id), reason, None, "done", None);
+                self.out.stored.found.push(team);
+            }
+            Err(trouble) => {
+                if !matches!(trouble.class, Class::Permanent) {
+                    self.stop(&trouble);
+                }
+                self.audit(team, "create_team", &key, None, reason, None, "failed", Some(&trouble.message));
+                self.out.unfinished.insert(team, trouble);
+            }
+        }
+    }
+
+    /// Whether another write may be sent.
+    fn may_write(&mut self) -> bool {
+        if self.out.stopped.is_none() && !self.hands.lease.allows_write(self.hands.options.timeout) {
+            let why = "too little is left of the lease for another write";
+            self.stop(&Trouble::new(Class::Transient, why));
+        }
+        self.out.stopped.is_none()
+    }
+
+    async fn intend<'k>(
+        &self,
+        kind: IntentKind,
+        items: impl Iterator<Item = (&'k ConnectionKey, TeamId)>,
+    ) -> Result<(), LedgerError> {
+        let intents: Vec<_> = items.map(|(key, team)| (kind, key.clone(), team)).collect();
+        self.hands.ledger.intend(self.hands.lease.org, self.hands.lease.fence, &intents, now()).await
+    }
+
+    fn refused(&mut self, trouble: &Trouble, teams: impl Iterator<Item = TeamId>) -> Refusal {
+        match trouble.class {
+            Class::Permanent => Refusal::Part,
+            // A batch that fails with 5xx at look after look has something in it that Datadog chokes on. Two such
+            // answers in a row within one look are an outage.
+            Class::Transient if trouble.status.is_some_and(|status| status >= 500) => {
+                self.failures += 1;
+                let again = teams
+                    .filter_map(|team| self.hands.causes.get(&team))
+                    .any(|(_, attempts)| *attempts > 0);
+                if again && self.failures < 3 { Refusal::Part } else { Refusal::Stop }
+            }
+            Class::Transient | Class::Throttled | Class::Auth | Class::Invalid => Refusal::Stop,
+        }
+    }
+
+    fn stop(&mut self, trouble: &Trouble) {
+        self.out.stopped.get_or_insert_with(|| trouble.clone());
+    }
+
+    /// A team whose step is not carried out because everything stopped.
+    fn leave(&mut self, team: TeamId) {
+        let trouble = self.out.stopped.clone();
+        let trouble = trouble.unwrap_or_else(|| Trouble::new(Class::Transient, "not carried out"));
+        self.out.unfinished.entry(team).or_insert(trouble);
+    }
+
+    async fn list(&mut self, filter: Filter) -> Option<Vec<Connection>> {
+        match self.hands.reader.connections(&filter).await {
+            Ok(connections) => Some(connections),
+            Err(trouble) => {
+                self.stop(&trouble);
+                None
+            }
+        }
+    }
+
+    async fn list_ids(&mut self, items: &[Delete]) -> Option<HashMap<ConnectionKey, Connection>> {
+        let connection_ids = items.iter().map(|item| item.id.to_string()).collect();
+        self.list(Filter { connection_ids, ..Filter::default() }).await.map(by_key)
+    }
+
+    /// What Datadog says is not what was meant. The intent stays open, and the team is looked at again.
+    fn differs(&mut self, team: TeamId, key: &ConnectionKey, what: &str) {
+        telemetry::work::differs(self.hands.lease.org, team, key, what);
+        self.out.unfinished.insert(team, Trouble::new(Class::Transient, format!("{key}: {what}")));
+    }
+
+    /// A connection that is ours now.
+    fn record(&mut self, team: TeamId, key: ConnectionKey, id: ConnectionId, reason: &str, outcome: &'static str) {
+        self.audit(team, "create", &key, Some(&id), reason, None, outcome, None);
+        self.out.stored.closed_intents.push(key.clone());
+        self.out.stored.owned.push(Owned { key, id, team });
+    }
+
+    /// A connection that is gone.
+    fn unlinked(&mut self, item: Delete, outcome: &'static str) {
+        let proof = item.cause.proof();
+        self.audit(item.team, "delete", &item.key, Some(&item.id), &item.reason, proof, outcome, None);
+        self.out.stored.closed_intents.push(item.key.clone());
+        self.out.stored.disowned.push(item.key);
+    }
+
+    fn park(
+        &mut self,
+        team: TeamId,
+        action: &'static str,
+        key: &ConnectionKey,
+        id: Option<&ConnectionId>,
+        reason: &str,
+        trouble: &Trouble,
+    ) {
+        telemetry::work::parked(self.hands.lease.org, team, key, action, trouble);
+        self.audit(team, action, key, id, reason, None, "parked", Some(&trouble.message));
+        self.out.stored.parked.push(ParkedAction {
+            team,
+            subject: format!("{action} {key}"),
+            error: trouble.message.clone(),
+        });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one line of the audit trail, told in full at each place")]
+    fn audit(
+        &mut self,
+        team: TeamId,
+        action: &'static str,
+        key: &ConnectionKey,
+        id: Option<&ConnectionId>,
+        reason: &str,
+        proof: Option<String>,
+        outcome: &'static str,
+        detail: Option<&str>,
+    ) {
+        telemetry::work::action(self.hands.lease.org, team, key, action, outcome, reason);
+        self.out.stored.audit.push(AuditEntry {
+            team,
+            action,
+            key: key.clone(),
+            connection: id.map(ToString::to_string),
+            cause: self.hands.causes.get(&team).map_or(Cause::Pass, |(cause, _)| *cause),
+            reason: reason.to_owned(),
+            proof,
+            outcome,
+            detail: detail.map(str::to_owned),
+        });
+    }
+}
+
+fn halves<T>(mut items: Vec<T>) -> [Vec<T>; 2] {
+    let second = items.split_off(items.len() / 2);
+    [second, items]
+}
+
+pub(super) fn by_key(connections: Vec<Connection>) -> HashMap<ConnectionKey, Connection> {
+    connections.into_iter().filter_map(|connection| Some((connection.key()?, connection))).collect()
+}

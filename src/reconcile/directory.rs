@@ -1,0 +1,90 @@
+//! Datadog's teams by handle, remembered for `datadog.teams_ttl`.
+//!
+//! A whole list costs a request per hundred teams. When it has grown old and only a few handles are asked for,
+//! those are searched for one by one instead; only a whole list can say that a handle does not exist.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+use tokio::sync::Mutex;
+
+use crate::{
+    datadog,
+    model::{DatadogTeam, Trouble},
+    plan::DatadogTeams,
+};
+
+/// Up to this many handles are searched for one by one when there is no fresh list.
+const SEARCH_AT_MOST: usize = 3;
+
+/// The remembered list. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub(super) struct Directory {
+    reader: datadog::Reader,
+    ttl: Duration,
+    state: Arc<Mutex<Remembered>>,
+}
+
+#[derive(Default)]
+struct Remembered {
+    teams: Arc<DatadogTeams>,
+    handles: BTreeSet<String>,
+    listed_at: Option<Instant>,
+}
+
+impl Directory {
+    pub(super) fn new(reader: datadog::Reader, ttl: Duration) -> Self {
+        Self { reader, ttl, state: Arc::default() }
+    }
+
+    /// Datadog's teams, good for deciding about these handles.
+    pub(super) async fn covering(&self, handles: &BTreeSet<String>) -> Result<Arc<DatadogTeams>, Trouble> {
+        let mut state = self.state.lock().await;
+        if state.listed_at.is_some_and(|at| at.elapsed() < self.ttl) {
+            return Ok(state.teams.clone());
+        }
+        if handles.len() > SEARCH_AT_MOST {
+            return self.list(&mut state).await;
+        }
+        let found = try_join_all(handles.iter().map(|handle| self.reader.teams_matching(handle))).await?;
+        Ok(Arc::new(DatadogTeams::new(found.into_iter().flatten(), false)))
+    }
+
+    /// The whole list, however old the remembered one is when `fresh` is asked for.
+    pub(super) async fn whole(&self, fresh: bool) -> Result<Arc<DatadogTeams>, Trouble> {
+        let mut state = self.state.lock().await;
+        if !fresh && state.listed_at.is_some_and(|at| at.elapsed() < self.ttl) {
+            return Ok(state.teams.clone());
+        }
+        self.list(&mut state).await
+    }
+
+    /// Reads the list again when it has grown old. Says whether it brought handles that were not there before.
+    pub(super) async fn refresh(&self) -> Result<bool, Trouble> {
+        let mut state = self.state.lock().await;
+        if state.listed_at.is_some_and(|at| at.elapsed() < self.ttl) {
+            return Ok(false);
+        }
+        let before = std::mem::take(&mut state.handles);
+        self.list(&mut state).await?;
+        Ok(!state.handles.is_subset(&before))
+    }
+
+    /// Forgets the list, because something that it says proved wrong.
+    pub(super) async fn distrust(&self) {
+        self.state.lock().await.listed_at = None;
+    }
+
+    async fn list(&self, state: &mut Remembered) -> Result<Arc<DatadogTeams>, Trouble> {
+        let teams: BTreeMap<String, DatadogTeam> =
+            self.reader.teams().await?.into_iter().map(|team| (team.handle.to_lowercase(), team)).collect();
+        state.handles = teams.keys().cloned().collect();
+        state.teams = Arc::new(DatadogTeams::new(teams.into_values(), true));
+        state.listed_at = Some(Instant::now());
+        Ok(state.teams.clone())
+    }
+}

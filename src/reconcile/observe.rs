@@ -1,0 +1,130 @@
+//! Reading GitHub for the teams of one look, by the cheaper way: each team by its id, or the whole list.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures_util::future::join_all;
+
+use super::fold::Seen;
+use crate::{
+    github,
+    ledger::OrgState,
+    model::{Answer, Class, OrgFacts, TeamFacts, TeamId, Trouble},
+};
+
+/// Teams on one page of GitHub's list.
+const PAGE: usize = 100;
+
+/// What GitHub said.
+#[derive(Default)]
+pub(super) struct Reading {
+    /// What was seen of each team that was asked for.
+    pub(super) seen: BTreeMap<TeamId, Seen>,
+    /// The organisation, when it had to be read.
+    pub(super) org: Option<OrgFacts>,
+    /// The whole list by slug, when it had to be read.
+    pub(super) listing: Option<HashMap<String, TeamFacts>>,
+    /// The troubles behind what could not be read, by team.
+    pub(super) troubles: BTreeMap<TeamId, Trouble>,
+}
+
+/// Reads these teams of an organisation.
+pub(super) async fn read(github: &github::Reader, state: &OrgState, teams: &[TeamId]) -> Reading {
+    let mut reading = Reading::default();
+    let pages = state.teams.len() / PAGE + 1;
+    let mut by_id = teams.to_vec();
+    if teams.len() > pages + 1 {
+        match list(github, state).await {
+            Ok((org, list)) => {
+                let listed: HashMap<TeamId, &TeamFacts> = list.iter().map(|facts| (facts.id, facts)).collect();
+                let shown = by_id.iter().filter_map(|id| Some((*id, Seen::Present((*listed.get(id)?).clone()))));
+                reading.seen.extend(shown);
+                by_id.retain(|id| !listed.contains_key(id));
+                reading.listing = Some(list.into_iter().map(|facts| (facts.slug.clone(), facts)).collect());
+                reading.org = Some(org);
+            }
+            // Asking a hundred times more would not help.
+            Err(trouble) if matches!(trouble.class, Class::Throttled | Class::Auth | Class::Transient) => {
+                by_id.drain(..).for_each(|team| note(&mut reading, team, trouble.clone()));
+            }
+            Err(_) => {}
+        }
+    }
+    read_by_id(github, state, &mut reading, by_id).await;
+    reading
+}
+
+/// Reads more teams into a reading, by their ids.
+pub(super) async fn read_by_id(
+    github: &github::Reader,
+    state: &OrgState,
+    reading: &mut Reading,
+    teams: Vec<TeamId>,
+) {
+    let org = state.org.facts.id;
+    // The reader bounds how many of these are under way at once.
+    let answers = join_all(teams.into_iter().map(async |team| (team, github.team(org, team).await))).await;
+    let mut absent = Vec::new();
+    for (team, answer) in answers {
+        match answer {
+            Answer::Present(facts) => {
+                reading.seen.insert(team, Seen::Present(facts));
+            }
+            Answer::Absent => absent.push(team),
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => note(reading, team, trouble),
+        }
+    }
+    // What was never seen and is not there needs no proof.
+    let (known, unknown): (Vec<_>, Vec<_>) = absent.into_iter().partition(|team| state.teams.contains_key(team));
+    reading.seen.extend(unknown.into_iter().map(|team| (team, Seen::Absent)));
+    if known.is_empty() {
+        return;
+    }
+    match absence_counts(github, state, reading).await {
+        Ok(()) => reading.seen.extend(known.into_iter().map(|team| (team, Seen::Absent))),
+        Err(trouble) => known.into_iter().for_each(|team| note(reading, team, trouble.clone())),
+    }
+}
+
+fn note(reading: &mut Reading, team: TeamId, trouble: Trouble) {
+    reading.seen.insert(team, Seen::Unreadable(trouble.message.clone()));
+    reading.troubles.insert(team, trouble);
+}
+
+/// Whether a 404 by id says anything: the organisation itself and the list of its teams must answer.
+async fn absence_counts(github: &github::Reader, state: &OrgState, reading: &mut Reading) -> Result<(), Trouble> {
+    if reading.listing.is_some() {
+        return Ok(());
+    }
+    let org = match reading.org.clone() {
+        Some(org) => org,
+        None => answer(github.org(state.org.facts.id).await, || {
+            format!("org {} answers 404 by its id, so nothing can be said of its teams", state.org.facts.id)
+        })?,
+    };
+    answer(github.teams_answer(&org.login).await, || format!("the list of the teams of {} answers 404", org.login))?;
+    reading.org = Some(org);
+    Ok(())
+}
+
+/// The value of an answer, or why there is none.
+pub(super) fn answer<T>(answer: Answer<T>, absent: impl FnOnce() -> String) -> Result<T, Trouble> {
+    match answer {
+        Answer::Present(value) => Ok(value),
+        Answer::Absent => Err(Trouble::new(Class::Permanent, absent())),
+        Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble),
+    }
+}
+
+/// The organisation and the whole list of its teams.
+pub(super) async fn list(
+    github: &github::Reader,
+    state: &OrgState,
+) -> Result<(OrgFacts, Vec<TeamFacts>), Trouble> {
+    let id = state.org.facts.id;
+    let org = answer(github.org(id).await, || {
+        format!("org {id} ({}) answers 404 by its id: deleted, or no longer visible to this credential", state.org.facts.login)
+    })?;
+    let list =
+        answer(github.teams(&org.login).await, || format!("the list of the teams of {} answers 404", org.login))?;
+    Ok((org, list))
+}
