@@ -216,7 +216,8 @@ async fn write_marks(
             event_at = COALESCE(excluded.event_at, marks.event_at),
             received_at = COALESCE(marks.received_at, excluded.received_at)"
     );
-    let rows: Vec<_> = requests.iter().filter_map(|request| Some((request, columns(request.target)?))).collect();
+    let rows: Vec<_> =
+        requests.iter().filter_map(|request| Some((request, columns(request.target)?))).collect();
     rows::insert(
         connection,
         "INSERT INTO marks
@@ -250,7 +251,8 @@ async fn store_deliveries(
             .push_bind(now.0)
             .push_bind(entry.outcome.as_str());
     };
-    let head = "INSERT INTO deliveries (guid, event, action, org_id, team_id, received_at, stored_at, outcome) ";
+    let head =
+        "INSERT INTO deliveries (guid, event, action, org_id, team_id, received_at, stored_at, outcome) ";
     let inserted = rows::insert(connection, head, " ON CONFLICT (guid) DO NOTHING", entries, push).await?;
     let known = entries.len() as u64 - inserted;
     if known > 0 {

@@ -23,8 +23,8 @@ impl DaemonLock {
         let mut name = options.get_filename().as_os_str().to_owned();
         name.push(".lock");
         let path = PathBuf::from(name);
-        let file =
-            File::create(&path).with_context(|| format!("failed to create the lock file {}", path.display()))?;
+        let file = File::create(&path)
+            .with_context(|| format!("failed to create the lock file {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => bail!(

@@ -30,7 +30,7 @@ pub use accept::{Accepted, Entry, Outcome, Pace};
 pub use lock::DaemonLock;
 pub use parked::{Parked, ParkedKind};
 pub use settle::{AuditEntry, Held, IntentKind, MarkResult, Next, ParkedAction, Settled, Settlement};
-pub use state::{Intent, OrgRow, OrgState};
+pub use state::{Intent, OrgProgress, OrgRow, OrgState};
 pub use upkeep::Counts;
 pub use work::{DueOrg, LeasedMark};
 
@@ -56,11 +56,10 @@ impl Ledger {
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true);
         let file = options.get_filename().display().to_string();
-        let write = SqlitePoolOptions::new()
-            .max_connections(1)
-            .connect_with(options.clone())
-            .await
-            .with_context(|| format!("failed to open the ledger {file}; its folder must exist and be writable"))?;
+        let write =
+            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.with_context(
+                || format!("failed to open the ledger {file}; its folder must exist and be writable"),
+            )?;
         sqlx::migrate!("src/ledger/migrations")
             .run(&write)
             .await

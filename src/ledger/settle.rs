@@ -202,7 +202,8 @@ impl Ledger {
         }
         store_teams(db, org, teams).await?;
         for key in disowned {
-            delete_by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2", key).await?;
+            delete_by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2", key)
+                .await?;
         }
         rows::insert(
             db,
@@ -245,7 +246,11 @@ async fn check_fence(db: &mut SqliteConnection, org: OrgId, fence: i64) -> Resul
     ours.map(|_| ()).ok_or(LedgerError::LeaseLost(org))
 }
 
-async fn delete_by_key(db: &mut SqliteConnection, sql: &'static str, key: &ConnectionKey) -> sqlx::Result<()> {
+async fn delete_by_key(
+    db: &mut SqliteConnection,
+    sql: &'static str,
+    key: &ConnectionKey,
+) -> sqlx::Result<()> {
     sqlx::query(sql).bind(key.datadog_team.as_str()).bind(key.github.as_str()).execute(db).await?;
     Ok(())
 }
@@ -313,11 +318,14 @@ async fn replace_held(
                 .await?;
         for (datadog_team, github) in rows {
             let still = held.iter().any(|item| {
-                item.team == *team && item.key.datadog_team.as_str() == datadog_team && item.key.github == github
+                item.team == *team
+                    && item.key.datadog_team.as_str() == datadog_team
+                    && item.key.github == github
             });
             if !still {
                 let key = ConnectionKey { datadog_team: datadog_team.as_str().into(), github };
-                delete_by_key(db, "DELETE FROM held WHERE datadog_team_id = $1 AND github = $2", &key).await?;
+                delete_by_key(db, "DELETE FROM held WHERE datadog_team_id = $1 AND github = $2", &key)
+                    .await?;
             }
         }
     }
@@ -397,12 +405,7 @@ async fn store_audit(
 
 /// Clears the generation that was looked at. A target that was marked again meanwhile stays due as it is; its
 /// first request is then the one that came during the look.
-async fn clear_mark(
-    db: &mut SqliteConnection,
-    org: OrgId,
-    mark: &MarkResult,
-    now: Time,
-) -> sqlx::Result<()> {
+async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, now: Time) -> sqlx::Result<()> {
     let (kind, team) = mark.team.map_or(("org", 0), |team| ("team", team.0));
     let (due, floor, error, burns) = match &mark.next {
         Next::Nothing => (None, Time(0), None, false),

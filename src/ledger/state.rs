@@ -6,8 +6,8 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{IntentKind, Ledger};
 use crate::model::{
-    ConnectionId, ConnectionKey, DatadogTeamId, MirrorTeam, OrgFacts, OrgId, Owned, TeamFacts, TeamId, TeamState,
-    Time,
+    ConnectionId, ConnectionKey, DatadogTeamId, MirrorTeam, OrgFacts, OrgId, Owned, TeamFacts, TeamId,
+    TeamState, Time,
 };
 
 /// An organisation in the mirror.
@@ -43,7 +43,59 @@ pub struct OrgState {
     pub intents: Vec<Intent>,
 }
 
+/// How an organisation stands after a pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrgProgress {
+    /// Marks that are due now.
+    pub due: i64,
+    /// Targets whose last look failed.
+    pub failing: i64,
+    /// Whether the organisation as a whole could not be looked at.
+    pub unread: bool,
+    /// Teams that one look found gone and that wait for the second.
+    pub suspected: i64,
+    /// Removals that wait for a person.
+    pub held: i64,
+    /// Actions that were given up on.
+    pub parked: i64,
+    /// Teams that wait for a handle that Datadog does not have.
+    pub waiting: i64,
+    /// Connections that are ours.
+    pub owned: i64,
+}
+
 impl Ledger {
+    /// How an organisation stands.
+    pub async fn org_progress(&self, org: OrgId, now: Time) -> sqlx::Result<OrgProgress> {
+        let row = sqlx::query(
+            "SELECT (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at <= $2 AND not_before <= $2) AS due,
+                    (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
+                         AND last_error IS NOT NULL) AS failing,
+                    EXISTS (SELECT 1 FROM marks WHERE org_id = $1 AND kind = 'org'
+                         AND last_error IS NOT NULL) AS unread,
+                    (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND suspected_at IS NOT NULL
+                         AND gone_at IS NULL) AS suspected,
+                    (SELECT COUNT(*) FROM held WHERE org_id = $1) AS held,
+                    (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
+                    (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND waiting) AS waiting,
+                    (SELECT COUNT(*) FROM connections WHERE org_id = $1) AS owned",
+        )
+        .bind(org.0)
+        .bind(now.0)
+        .fetch_one(&self.read)
+        .await?;
+        Ok(OrgProgress {
+            due: row.try_get("due")?,
+            failing: row.try_get("failing")?,
+            unread: row.try_get("unread")?,
+            suspected: row.try_get("suspected")?,
+            held: row.try_get("held")?,
+            parked: row.try_get("parked")?,
+            waiting: row.try_get("waiting")?,
+            owned: row.try_get("owned")?,
+        })
+    }
+
     /// Every organisation that was ever bound.
     pub async fn orgs(&self) -> sqlx::Result<Vec<OrgRow>> {
         let rows = sqlx::query("SELECT org_id, login, bound_login FROM orgs ORDER BY org_id")
@@ -121,14 +173,15 @@ fn org_row(row: &SqliteRow) -> sqlx::Result<OrgRow> {
 
 fn team(row: &SqliteRow) -> sqlx::Result<(TeamId, MirrorTeam)> {
     let id = TeamId(row.try_get("team_id")?);
-    let state = match (row.try_get::<Option<i64>, _>("suspected_at")?, row.try_get::<Option<i64>, _>("gone_at")?) {
-        (_, Some(gone)) => {
-            let since = row.try_get::<Option<i64>, _>("suspected_at")?.unwrap_or(gone);
-            TeamState::Gone { since: Time(since), proven: Time(gone) }
-        }
-        (Some(since), None) => TeamState::Suspected { since: Time(since) },
-        (None, None) => TeamState::Present,
-    };
+    let state =
+        match (row.try_get::<Option<i64>, _>("suspected_at")?, row.try_get::<Option<i64>, _>("gone_at")?) {
+            (_, Some(gone)) => {
+                let since = row.try_get::<Option<i64>, _>("suspected_at")?.unwrap_or(gone);
+                TeamState::Gone { since: Time(since), proven: Time(gone) }
+            }
+            (Some(since), None) => TeamState::Suspected { since: Time(since) },
+            (None, None) => TeamState::Present,
+        };
     let facts = TeamFacts {
         id,
         slug: row.try_get("slug")?,

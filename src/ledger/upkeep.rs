@@ -80,10 +80,9 @@ impl Ledger {
     /// differs, no team is taken to be in step any more.
     pub async fn note_fingerprint(&self, fingerprint: &str) -> sqlx::Result<bool> {
         let mut transaction = self.begin().await?;
-        let known: Option<String> =
-            sqlx::query_scalar("SELECT value FROM meta WHERE name = 'fingerprint'")
-                .fetch_optional(&mut *transaction)
-                .await?;
+        let known: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'fingerprint'")
+            .fetch_optional(&mut *transaction)
+            .await?;
         let changed = known.as_deref() != Some(fingerprint);
         if changed {
             sqlx::query(

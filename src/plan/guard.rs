@@ -20,7 +20,8 @@ pub struct Guarded {
 /// Parts a plan. `owned` is how many connections of the organisation are ours before it; `protected` says which
 /// `org/slug` must never be unlinked.
 pub fn guard(plan: Plan, owned: usize, protected: impl Fn(&str) -> bool) -> Guarded {
-    let mut guarded = Guarded { ready: Plan { left_alone: plan.left_alone, ..Plan::default() }, held: Vec::new() };
+    let mut guarded =
+        Guarded { ready: Plan { left_alone: plan.left_alone, ..Plan::default() }, held: Vec::new() };
     for planned in plan.actions {
         match held_alone(&planned, &protected) {
             Some(reason) => guarded.held.push((planned, reason)),
@@ -37,7 +38,8 @@ pub fn guard(plan: Plan, owned: usize, protected: impl Fn(&str) -> bool) -> Guar
         .filter(|planned| matches!(planned.action, Action::Create { .. } | Action::Record { .. }))
         .count();
     if (owned + gained).saturating_sub(lost) == 0 {
-        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions).into_iter().partition(is_removal);
+        let (stay, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut guarded.ready.actions).into_iter().partition(is_removal);
         guarded.ready.actions = go;
         guarded.held.extend(
             stay.into_iter().map(|planned| (planned, "it would leave the org with no connection".to_owned())),

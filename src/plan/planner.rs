@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Desired, Mirror, MissingTeam, Wanted};
 use crate::model::{
-    Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, Owned, OwnedBy, TeamId, TeamState, Time,
+    Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, Owned, OwnedBy, TeamId, TeamState,
+    Time,
 };
 
 /// What exists in Datadog, and what the ledger says of it.
@@ -62,9 +63,9 @@ impl RemovalCause {
     /// What proves that the removal is right, in words for the plan and for the audit.
     pub fn proof(&self) -> Option<String> {
         match self {
-            Self::TeamGone { since, proven } => {
-                Some(format!("404 by id at {since} and at {proven}, while its org and the org's list answered"))
-            }
+            Self::TeamGone { since, proven } => Some(format!(
+                "404 by id at {since} and at {proven}, while its org and the org's list answered"
+            )),
             Self::Replaced { by } | Self::Renamed { to: by } => Some(format!("its id reads back as {by}")),
             Self::Rules => None,
         }

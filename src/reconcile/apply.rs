@@ -134,7 +134,9 @@ impl Run<'_> {
                     for item in items {
                         match made.remove(&item.key) {
                             Some(connection) => self.made.push((item, connection.id)),
-                            None => self.differs(item.team, &item.key, "Datadog's answer to its create lacks it"),
+                            None => {
+                                self.differs(item.team, &item.key, "Datadog's answer to its create lacks it")
+                            }
                         }
                     }
                     continue;
@@ -260,7 +262,8 @@ impl Run<'_> {
                 items.iter().for_each(|item| self.leave(item.team));
                 continue;
             };
-            let (rest, gone): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| actual.contains_key(&item.key));
+            let (rest, gone): (Vec<_>, Vec<_>) =
+                items.into_iter().partition(|item| actual.contains_key(&item.key));
             let progress = !gone.is_empty();
             gone.into_iter().for_each(|item| self.unlinked(item, "already"));
             match rest.as_slice() {
@@ -344,9 +347,8 @@ impl Run<'_> {
             // answers in a row within one look are an outage.
             Class::Transient if trouble.status.is_some_and(|status| status >= 500) => {
                 self.failures += 1;
-                let again = teams
-                    .filter_map(|team| self.hands.causes.get(&team))
-                    .any(|(_, attempts)| *attempts > 0);
+                let again =
+                    teams.filter_map(|team| self.hands.causes.get(&team)).any(|(_, attempts)| *attempts > 0);
                 if again && self.failures < 3 { Refusal::Part } else { Refusal::Stop }
             }
             Class::Transient | Class::Throttled | Class::Auth | Class::Invalid => Refusal::Stop,
@@ -386,7 +388,14 @@ impl Run<'_> {
     }
 
     /// A connection that is ours now.
-    fn record(&mut self, team: TeamId, key: ConnectionKey, id: ConnectionId, reason: &str, outcome: &'static str) {
+    fn record(
+        &mut self,
+        team: TeamId,
+        key: ConnectionKey,
+        id: ConnectionId,
+        reason: &str,
+        outcome: &'static str,
+    ) {
         self.audit(team, "create", &key, Some(&id), reason, None, outcome, None);
         self.out.stored.closed_intents.push(key.clone());
         self.out.stored.owned.push(Owned { key, id, team });

@@ -44,7 +44,8 @@ pub(super) fn fold(
     match (seen, known) {
         (Seen::Unreadable(error), _) => folded.trouble = Some(error),
         (Seen::Present(facts), _) => {
-            folded.changed = known.is_none_or(|known| known.facts != facts || known.state != TeamState::Present);
+            folded.changed =
+                known.is_none_or(|known| known.facts != facts || known.state != TeamState::Present);
             folded.team = Some(MirrorTeam {
                 facts,
                 state: TeamState::Present,

@@ -25,15 +25,6 @@ use crate::{
 /// How often a look lets other teams join before it goes ahead without.
 const JOINS: usize = 3;
 
-/// What a look had to do.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Looked {
-    /// Teams that were looked at.
-    pub(super) teams: usize,
-    /// Teams that could not be read or brought into step.
-    pub(super) troubled: usize,
-}
-
 /// Looks at `due` teams and brings them into step.
 pub(super) async fn look(
     eyes: &Eyes,
@@ -42,7 +33,7 @@ pub(super) async fn look(
     lease: &Lease,
     state: OrgState,
     due: &[LeasedMark],
-) -> Result<Looked, LedgerError> {
+) -> Result<(), LedgerError> {
     let started = now();
     let mut look = Look::new(eyes, state, due, started);
     look.read().await;
@@ -68,10 +59,10 @@ pub(super) async fn look(
         };
         apply::apply(hands, guarded.ready.clone()).await?
     };
-    let (settlement, looked) = look.settlement(due, &guarded, applied, mode == Mode::Observe);
+    let settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     ledger.settle(lease.org, lease.fence, &settlement, now()).await?;
     telemetry::work::settled(lease.org, due, &settlement, now());
-    Ok(looked)
+    Ok(())
 }
 
 struct Look<'a> {
@@ -150,7 +141,8 @@ impl<'a> Look<'a> {
             .collect();
         let rival = |(id, team): (&TeamId, &MirrorTeam)| {
             let alive = !matches!(team.state, TeamState::Gone { .. });
-            (alive && !self.reading.seen.contains_key(id) && slugs.contains(team.facts.slug.as_str())).then_some(*id)
+            (alive && !self.reading.seen.contains_key(id) && slugs.contains(team.facts.slug.as_str()))
+                .then_some(*id)
         };
         self.state.teams.iter().filter_map(rival).collect()
     }
@@ -237,7 +229,9 @@ impl<'a> Look<'a> {
             let Action::Delete { key, .. } = &planned.action else { continue };
             let handle = GithubHandle::from_datadog(key.github.clone());
             // Under another login, the slug names a team of some other organisation.
-            let Some((_, slug)) = handle.parts().filter(|(of, _)| of.eq_ignore_ascii_case(&login)) else { continue };
+            let Some((_, slug)) = handle.parts().filter(|(of, _)| of.eq_ignore_ascii_case(&login)) else {
+                continue;
+            };
             if !cleared.insert(slug.to_owned()) {
                 continue;
             }
@@ -279,7 +273,7 @@ impl<'a> Look<'a> {
         guarded: &Guarded,
         applied: Applied,
         observing: bool,
-    ) -> (Settlement, Looked) {
+    ) -> Settlement {
         self.troubles.extend(applied.unfinished);
         let mut stored = applied.stored;
         let parked: BTreeSet<TeamId> = stored.parked.iter().map(|action| action.team).collect();
@@ -306,8 +300,11 @@ impl<'a> Look<'a> {
             if troubled && !self.due.contains_key(&id) {
                 stored.found.push(id);
             }
-            let pending =
-                troubled || parked.contains(&id) || held.contains(&id) || self.conflicts.contains(&id) || observing;
+            let pending = troubled
+                || parked.contains(&id)
+                || held.contains(&id)
+                || self.conflicts.contains(&id)
+                || observing;
             let in_step = team.state == TeamState::Present
                 && if self.asked.contains(&id) { !pending } else { team.in_step && !troubled };
             stored.teams.push(Settled {
@@ -329,8 +326,7 @@ impl<'a> Look<'a> {
         }
         stored.org = self.reading.org.take();
         stored.looked_at = self.asked.iter().copied().collect();
-        let looked = Looked { teams: self.folded.len(), troubled: self.troubles.len() };
-        (stored, looked)
+        stored
     }
 
     fn next(
@@ -341,8 +337,14 @@ impl<'a> Look<'a> {
         parked: &mut Vec<ParkedAction>,
     ) -> Next {
         if let Some(trouble) = self.troubles.get(&team) {
-            let retry =
-                pace::retry(trouble, mark.attempts, others_work, self.options.backoff, super::jitter(), now());
+            let retry = pace::retry(
+                trouble,
+                mark.attempts,
+                others_work,
+                self.options.backoff,
+                super::jitter(),
+                now(),
+            );
             if retry.burns && mark.attempts + 1 >= self.options.max_attempts {
                 let subject = format!("look at team {team}");
                 parked.push(ParkedAction { team, subject, error: trouble.message.clone() });

@@ -37,7 +37,7 @@ use std::{
 };
 
 pub use survey::{OrgPlan, Survey};
-pub use worker::{Progress, Worker};
+pub use worker::Worker;
 
 use crate::{mapping::Rules, model::Time, plan, upstream::Backoff};
 

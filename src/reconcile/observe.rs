@@ -35,8 +35,10 @@ pub(super) async fn read(github: &github::Reader, state: &OrgState, teams: &[Tea
     if teams.len() > pages + 1 {
         match list(github, state).await {
             Ok((org, list)) => {
-                let listed: HashMap<TeamId, &TeamFacts> = list.iter().map(|facts| (facts.id, facts)).collect();
-                let shown = by_id.iter().filter_map(|id| Some((*id, Seen::Present((*listed.get(id)?).clone()))));
+                let listed: HashMap<TeamId, &TeamFacts> =
+                    list.iter().map(|facts| (facts.id, facts)).collect();
+                let shown =
+                    by_id.iter().filter_map(|id| Some((*id, Seen::Present((*listed.get(id)?).clone()))));
                 reading.seen.extend(shown);
                 by_id.retain(|id| !listed.contains_key(id));
                 reading.listing = Some(list.into_iter().map(|facts| (facts.slug.clone(), facts)).collect());
@@ -74,7 +76,8 @@ pub(super) async fn read_by_id(
         }
     }
     // What was never seen and is not there needs no proof.
-    let (known, unknown): (Vec<_>, Vec<_>) = absent.into_iter().partition(|team| state.teams.contains_key(team));
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        absent.into_iter().partition(|team| state.teams.contains_key(team));
     reading.seen.extend(unknown.into_iter().map(|team| (team, Seen::Absent)));
     if known.is_empty() {
         return;
@@ -91,7 +94,11 @@ fn note(reading: &mut Reading, team: TeamId, trouble: Trouble) {
 }
 
 /// Whether a 404 by id says anything: the organisation itself and the list of its teams must answer.
-async fn absence_counts(github: &github::Reader, state: &OrgState, reading: &mut Reading) -> Result<(), Trouble> {
+async fn absence_counts(
+    github: &github::Reader,
+    state: &OrgState,
+    reading: &mut Reading,
+) -> Result<(), Trouble> {
     if reading.listing.is_some() {
         return Ok(());
     }
@@ -101,7 +108,9 @@ async fn absence_counts(github: &github::Reader, state: &OrgState, reading: &mut
             format!("org {} answers 404 by its id, so nothing can be said of its teams", state.org.facts.id)
         })?,
     };
-    answer(github.teams_answer(&org.login).await, || format!("the list of the teams of {} answers 404", org.login))?;
+    answer(github.teams_answer(&org.login).await, || {
+        format!("the list of the teams of {} answers 404", org.login)
+    })?;
     reading.org = Some(org);
     Ok(())
 }
@@ -122,9 +131,13 @@ pub(super) async fn list(
 ) -> Result<(OrgFacts, Vec<TeamFacts>), Trouble> {
     let id = state.org.facts.id;
     let org = answer(github.org(id).await, || {
-        format!("org {id} ({}) answers 404 by its id: deleted, or no longer visible to this credential", state.org.facts.login)
+        format!(
+            "org {id} ({}) answers 404 by its id: deleted, or no longer visible to this credential",
+            state.org.facts.login
+        )
     })?;
-    let list =
-        answer(github.teams(&org.login).await, || format!("the list of the teams of {} answers 404", org.login))?;
+    let list = answer(github.teams(&org.login).await, || {
+        format!("the list of the teams of {} answers 404", org.login)
+    })?;
     Ok((org, list))
 }

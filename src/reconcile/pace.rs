@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// A webhook can beat GitHub's own replicas: after its last event a team is read again at these distances.
-pub(super) const LAG: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
+pub(super) const LAG: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
 
 /// How long a scope whose credential was refused is left before it is tried again.
 const AUTH_PROBE: Duration = Duration::from_secs(60);

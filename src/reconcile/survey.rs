@@ -86,9 +86,11 @@ impl Eyes {
         let directory = self.directory.covering(&self.handles(&known.mirror, teams)).await?;
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
-        let wanted = teams.iter().filter_map(|team| desired.teams.get(team)).flat_map(|wanted| &wanted.datadog);
+        let wanted =
+            teams.iter().filter_map(|team| desired.teams.get(team)).flat_map(|wanted| &wanted.datadog);
         let owned = known.actual.owned.values().filter(|owned| teams.contains(&owned.team));
-        let ids: BTreeSet<&DatadogTeamId> = wanted.chain(owned.map(|owned| &owned.key.datadog_team)).collect();
+        let ids: BTreeSet<&DatadogTeamId> =
+            wanted.chain(owned.map(|owned| &owned.key.datadog_team)).collect();
         let mut connections = HashMap::new();
         if !ids.is_empty() {
             let team_ids = ids.into_iter().map(ToString::to_string).collect();
@@ -174,8 +176,8 @@ impl Eyes {
     /// Takes a team of the list into the mirror; says whether it differs from what was known.
     fn note_listed(&self, mirror: &mut Mirror, facts: TeamFacts) -> bool {
         let known = mirror.teams.get(&facts.id);
-        let differs =
-            known.is_none_or(|known| known.facts != facts || known.state != TeamState::Present || !known.in_step);
+        let differs = known
+            .is_none_or(|known| known.facts != facts || known.state != TeamState::Present || !known.in_step);
         let team = MirrorTeam {
             state: TeamState::Present,
             seen_at: now(),
@@ -192,7 +194,8 @@ impl Eyes {
         for &team in missing.iter().take(SAMPLE) {
             if let Answer::Present(facts) = self.github.team(state.org.facts.id, team).await {
                 let login = &state.org.facts.login;
-                let why = format!("the list of the teams of {login} lacks {}, which its id shows", facts.slug);
+                let why =
+                    format!("the list of the teams of {login} lacks {}, which its id shows", facts.slug);
                 return Err(Trouble::new(Class::Transient, why));
             }
         }
@@ -260,7 +263,12 @@ impl Survey {
         };
         Ok(match self.eyes.survey(&state).await {
             Ok(surveyed) => OrgPlan {
-                slugs: surveyed.mirror.teams.iter().map(|(id, team)| (*id, team.facts.slug.clone())).collect(),
+                slugs: surveyed
+                    .mirror
+                    .teams
+                    .iter()
+                    .map(|(id, team)| (*id, team.facts.slug.clone()))
+                    .collect(),
                 org: surveyed.mirror.org,
                 plan: Ok(surveyed.guarded),
             },

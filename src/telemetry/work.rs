@@ -1,41 +1,172 @@
-//! Facts of the intake and the reconciler.
+//! What the intake, the ledger and the reconciler do.
 
+use metrics::{counter, gauge, histogram};
+use tracing::{Span, debug, error, info, info_span, warn};
+
+use super::doors::{self, Outcome};
 use crate::{
-    ledger::{Accepted, Entry},
-    model::OrgId,
+    ledger::{Accepted, Counts, Entry, LeasedMark, LedgerError, Next, Outcome as Stored, Settlement},
+    model::{ConnectionKey, OrgFacts, OrgId, TeamId, Time, Trouble},
+    plan::Guarded,
 };
 
 /// Deliveries were committed.
 pub fn accepted(entries: &[Entry], accepted: Accepted) {
     for entry in entries {
-        metrics::counter!("teamlink_deliveries_total", "event" => entry.event.clone(), "outcome" => entry.outcome.as_str())
-            .increment(1);
+        let outcome = match entry.outcome {
+            Stored::Stored => Outcome::Stored,
+            Stored::Ignored => Outcome::Ignored,
+            Stored::Parked => Outcome::Parked,
+        };
+        doors::delivery(&entry.event, outcome);
         if let Some(error) = &entry.error {
-            tracing::warn!(delivery.guid = entry.guid, event = entry.event, error, "delivery parked");
+            warn!(delivery.guid = entry.guid, event = entry.event, error, "delivery parked");
         }
     }
-    if accepted.duplicates > 0 {
-        metrics::counter!("teamlink_deliveries_total", "event" => "any", "outcome" => "duplicate")
-            .increment(accepted.duplicates);
-    }
-    tracing::debug!(
+    debug!(
         deliveries = entries.len(),
         duplicates = accepted.duplicates,
         marked = accepted.marked,
         "deliveries committed"
     );
+    for _ in 0..accepted.duplicates {
+        doors::delivery("any", Outcome::Duplicate);
+    }
 }
 
 /// The ledger did not store deliveries; they were refused at the door.
 pub fn not_stored(error: &sqlx::Error) {
-    tracing::error!(%error, "the ledger did not store deliveries; their senders must send them again");
+    error!(%error, "the ledger did not store deliveries; their senders must send them again");
 }
 
 /// An event of an organisation whose login is bound to another id.
 pub fn login_taken(id: OrgId, login: &str, bound_to: OrgId) {
-    tracing::error!(
-        org.id = id.0, org.login = login, bound.id = bound_to.0,
-        "org {id} calls itself {login}, which is bound to org {bound_to}: its events are ignored; \
-         if the name really moved, remove it from `github.orgs` and add the new organisation"
+    error!(
+        org.id = id.0,
+        org.login = login,
+        bound.id = bound_to.0,
+        "org {id} calls itself {login}, which is bound to org {bound_to}: its events are ignored"
     );
+}
+
+/// The span of one turn with an organisation.
+pub fn turn(org: OrgId, fence: i64) -> Span {
+    info_span!("reconcile", org.id = org.0, fence)
+}
+
+/// A turn ended in an error; its marks stay due.
+pub fn turn_failed(org: OrgId, error: &LedgerError) {
+    error!(org.id = org.0, %error, "look not settled; it will be repeated");
+}
+
+/// A turn panicked, which is a mistake of ours.
+pub fn panicked(error: &tokio::task::JoinError) {
+    error!(%error, "a look panicked; its marks stay due and its lease runs out");
+}
+
+/// The ledger failed outside of a turn.
+pub fn ledger_failed(attempt: &str, error: &sqlx::Error) {
+    error!(%error, "failed to {attempt} in the ledger");
+}
+
+/// One step was carried out, or was not.
+pub fn action(
+    org: OrgId,
+    team: TeamId,
+    key: &ConnectionKey,
+    kind: &'static str,
+    outcome: &'static str,
+    reason: &str,
+) {
+    counter!("teamlink_actions_total", "kind" => kind, "outcome" => outcome).increment(1);
+    info!(
+        org.id = org.0,
+        team.id = team.0,
+        github = key.github,
+        datadog.team = %key.datadog_team,
+        outcome,
+        reason,
+        "{kind}"
+    );
+}
+
+/// A step was given up on.
+pub fn parked(org: OrgId, team: TeamId, key: &ConnectionKey, kind: &'static str, trouble: &Trouble) {
+    warn!(
+        org.id = org.0, team.id = team.0, github = key.github, datadog.team = %key.datadog_team, error = %trouble,
+        "{kind} parked: Datadog refuses it"
+    );
+}
+
+/// Datadog does not show what was meant.
+pub fn differs(org: OrgId, team: TeamId, key: &ConnectionKey, what: &str) {
+    counter!("teamlink_actions_total", "kind" => "read_back", "outcome" => "differs").increment(1);
+    warn!(org.id = org.0, team.id = team.0, github = key.github, datadog.team = %key.datadog_team, "{what}");
+}
+
+/// A plan of an organisation that is only observed.
+pub fn observed(org: OrgId, guarded: &Guarded) {
+    let steps = guarded.ready.actions.len() + guarded.held.len();
+    if steps > 0 {
+        info!(org.id = org.0, steps, "policy.mode is observe: nothing of this plan is carried out");
+    }
+}
+
+/// A look at teams was settled.
+pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Time) {
+    for held in &settlement.held {
+        warn!(org.id = org.0, team.id = held.team.0, connection = %held.key, reason = held.reason, "removal held");
+    }
+    for (mark, result) in due.iter().zip(&settlement.marks) {
+        match &result.next {
+            Next::Retry { error, .. } => {
+                info!(
+                    org.id = org.0,
+                    team.id = result.team.map(|team| team.0),
+                    error,
+                    "look failed; it will be repeated"
+                );
+            }
+            Next::Nothing | Next::At(_) => {
+                if let Some(received) = mark.received_at {
+                    histogram!("teamlink_convergence_seconds").record(now.since(received));
+                }
+            }
+        }
+    }
+    debug!(org.id = org.0, teams = settlement.teams.len(), actions = settlement.audit.len(), "look settled");
+}
+
+/// An organisation was looked at as a whole.
+pub fn surveyed(org: &OrgFacts, teams: usize, found: usize) {
+    target_time("teamlink_last_attempt_timestamp_seconds", org.id);
+    target_time("teamlink_last_success_timestamp_seconds", org.id);
+    counter!("teamlink_drift_total", "kind" => "team").increment(found as u64);
+    info!(org.id = org.id.0, org.login = org.login, teams, found, "full pass: teams to look at");
+}
+
+/// An organisation could not be looked at as a whole.
+pub fn not_surveyed(org: OrgId, trouble: &Trouble) {
+    target_time("teamlink_last_attempt_timestamp_seconds", org);
+    warn!(org.id = org.0, error = %trouble, class = trouble.class.as_str(), "full pass not possible now");
+}
+
+fn target_time(name: &'static str, org: OrgId) {
+    let seconds = Time::from(std::time::SystemTime::now()).0 as f64 / 1e6;
+    gauge!(name, "target" => format!("org:{org}")).set(seconds);
+}
+
+/// Handles appeared in Datadog that teams may have waited for.
+pub fn handles_appeared(teams: u64) {
+    info!(teams, "new handles in Datadog; the teams that wait for one are looked at again");
+}
+
+/// The gauges of what the ledger holds.
+pub fn counts(counts: &Counts, now: Time) {
+    let Counts { due, oldest_due, held, parked, owned, intents: _ } = *counts;
+    gauge!("teamlink_marks_due").set(due as f64);
+    gauge!("teamlink_oldest_due_seconds").set(oldest_due.map_or(0.0, |at| now.since(at).as_secs_f64()));
+    gauge!("teamlink_held").set(held as f64);
+    gauge!("teamlink_parked").set(parked as f64);
+    gauge!("teamlink_connections", "ownership" => "us").set(owned as f64);
 }

@@ -1,0 +1,233 @@
+//! The loop: which organisation is worked on, when, and by how many at a time.
+//!
+//! It sleeps until an accepted delivery wakes it or the next mark falls due, and looks at the ledger at least once
+//! a second, since a command in another process may have marked something.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tokio::{sync::Notify, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::{Options, lease::Lease, look, now, observe, survey::Eyes, whole};
+use crate::{
+    datadog, github,
+    ledger::{DueOrg, Ledger, LedgerError, OrgProgress},
+    model::{Cause, OrgId, Target},
+    telemetry,
+};
+
+/// Teams in one chunk at most.
+const CHUNK: usize = 100;
+
+/// Organisations worked on at a time.
+const ORGS: usize = 4;
+
+/// The longest sleep: marks of other processes are seen within it.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long a one-shot pass goes on trying what fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Does the work. Cheap to clone; clones share the clients.
+#[derive(Clone)]
+pub struct Worker {
+    eyes: Eyes,
+    writer: datadog::Writer,
+    ledger: Ledger,
+    holder: String,
+    wake: Arc<Notify>,
+}
+
+impl Worker {
+    /// A worker that leases as `holder` and is woken by `wake`.
+    pub fn new(
+        github: github::Reader,
+        reader: datadog::Reader,
+        writer: datadog::Writer,
+        ledger: Ledger,
+        options: Options,
+        holder: String,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self { eyes: Eyes::new(github, reader, options), writer, ledger, holder, wake }
+    }
+
+    /// Works until it is told to stop; what is under way is finished first.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let mut crew = Crew::default();
+        while !shutdown.is_cancelled() {
+            let wait = self.start_due(&mut crew, |_| true).await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = self.wake.notified() => {}
+                () = crew.one_done(self.eyes.options.debounce), if !crew.tasks.is_empty() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        while !crew.tasks.is_empty() {
+            crew.one_done(Duration::ZERO).await;
+        }
+    }
+
+    /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
+    /// are known. Answers which they are.
+    pub async fn begin_pass(&self, logins: &[String], cause: Cause) -> anyhow::Result<Vec<OrgId>> {
+        let known = self.ledger.orgs().await?;
+        let mut orgs = Vec::new();
+        if logins.is_empty() {
+            orgs.extend(known.iter().map(|org| org.facts.id));
+        }
+        for login in logins {
+            let bound = known.iter().find(|org| org.bound_login.eq_ignore_ascii_case(login));
+            let bound = bound.or(known.iter().find(|org| org.facts.login.eq_ignore_ascii_case(login)));
+            if let Some(org) = bound {
+                orgs.push(org.facts.id);
+                continue;
+            }
+            let absent = || format!("GitHub has no organisation {login} that this credential may see");
+            let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)
+                .with_context(|| format!("failed to look up the organisation {login} of `github.orgs`"))?;
+            self.ledger.bind_org(&facts, now()).await?;
+            orgs.push(facts.id);
+        }
+        let targets: Vec<Target> = orgs.iter().map(|org| Target::Org(*org)).collect();
+        self.ledger.mark(&targets, cause, now()).await?;
+        self.wake.notify_one();
+        Ok(orgs)
+    }
+
+    /// Works on these organisations until nothing of them is due, and goes on for up to 30 s with what fails.
+    /// Answers how each stands.
+    pub async fn work_off(&self, orgs: &[OrgId]) -> anyhow::Result<BTreeMap<OrgId, OrgProgress>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut crew = Crew::default();
+        loop {
+            let wait = self.start_due(&mut crew, |org| orgs.contains(&org)).await;
+            let mut progress = BTreeMap::new();
+            for &org in orgs {
+                progress.insert(org, self.ledger.org_progress(org, now()).await?);
+            }
+            let busy = !crew.tasks.is_empty() || progress.values().any(|org| org.due > 0);
+            let failing = progress.values().any(|org| org.failing > 0) && Instant::now() < deadline;
+            if !busy && !failing {
+                return Ok(progress);
+            }
+            tokio::select! {
+                () = crew.one_done(Duration::ZERO), if !crew.tasks.is_empty() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Reads Datadog's teams again when the list has grown old and some team waits for a handle; when handles
+    /// have appeared, those teams are looked at again.
+    pub async fn refresh_directory(&self) -> anyhow::Result<()> {
+        if self.ledger.any_waiting().await? && self.eyes.directory.refresh().await? {
+            let woken = self.ledger.wake_waiting(now()).await?;
+            telemetry::work::handles_appeared(woken);
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Starts what may be started, and says how long to sleep otherwise.
+    async fn start_due(&self, crew: &mut Crew, ours: impl Fn(OrgId) -> bool) -> Duration {
+        let due = match self.ledger.due_orgs(now()).await {
+            Ok(due) => due,
+            Err(error) => {
+                telemetry::work::ledger_failed("read what is due", &error);
+                return POLL;
+            }
+        };
+        let mut wait = POLL;
+        for due in due.into_iter().filter(|due| ours(due.org)) {
+            if crew.tasks.len() >= ORGS {
+                break;
+            }
+            if crew.busy.contains(&due.org) {
+                continue;
+            }
+            // A trickle of events is looked at together; a full chunk, a pass and a person need not wait.
+            let full = due.whole || due.person || usize::try_from(due.teams).unwrap_or(CHUNK) >= CHUNK;
+            let rest = crew.rests.get(&due.org).map(|until| until.saturating_duration_since(Instant::now()));
+            if let Some(rest) = rest.filter(|rest| !rest.is_zero() && !full) {
+                wait = wait.min(rest);
+                continue;
+            }
+            crew.busy.insert(due.org);
+            let worker = self.clone();
+            crew.tasks.spawn(async move { (due.org, worker.turn(due).await) });
+        }
+        if let Ok(Some(next)) = self.ledger.next_due().await {
+            let until = next.since(now());
+            if !until.is_zero() {
+                wait = wait.min(until);
+            }
+        }
+        wait
+    }
+
+    /// One turn with an organisation: a chunk of its due teams, then the organisation as a whole if that is due.
+    async fn turn(&self, due: DueOrg) -> Result<(), LedgerError> {
+        let Some(lease) = Lease::take(&self.ledger, due.org, &self.holder).await? else { return Ok(()) };
+        let span = telemetry::work::turn(due.org, lease.fence);
+        let done = tracing::Instrument::instrument(self.leased(&lease), span).await;
+        lease.release().await?;
+        done
+    }
+
+    async fn leased(&self, lease: &Lease) -> Result<(), LedgerError> {
+        let Some(state) = self.ledger.org_state(lease.org).await? else { return Ok(()) };
+        let teams = self.ledger.due_teams(lease.org, now(), CHUNK).await?;
+        let whole = self.ledger.due_org(lease.org, now()).await?;
+        if let Some(mark) = &whole {
+            whole::look_at_whole(&self.eyes, &self.ledger, lease, &state, mark).await?;
+        }
+        if !teams.is_empty() {
+            let state = match whole {
+                Some(_) => self.ledger.org_state(lease.org).await?.unwrap_or(state),
+                None => state,
+            };
+            look::look(&self.eyes, &self.ledger, &self.writer, lease, state, &teams).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The turns that are under way.
+#[derive(Default)]
+struct Crew {
+    tasks: JoinSet<(OrgId, Result<(), LedgerError>)>,
+    busy: HashSet<OrgId>,
+    /// Until when an organisation waits for more of its events.
+    rests: HashMap<OrgId, Instant>,
+}
+
+impl Crew {
+    /// Waits for one turn to end. Its organisation then rests for a while.
+    async fn one_done(&mut self, rest: Duration) {
+        match self.tasks.join_next().await {
+            Some(Ok((org, result))) => {
+                self.busy.remove(&org);
+                let rest = if let Err(error) = &result {
+                    telemetry::work::turn_failed(org, error);
+                    rest.max(POLL)
+                } else {
+                    rest
+                };
+                self.rests.insert(org, Instant::now() + rest);
+            }
+            Some(Err(panic)) => {
+                telemetry::work::panicked(&panic);
+                // Which organisation it was is not known any more; the ledger's leases keep the others apart.
+                self.busy.clear();
+            }
+            None => {}
+        }
+    }
+}
