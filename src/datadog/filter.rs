@@ -13,7 +13,8 @@ pub struct Filter {
     pub sources: Vec<String>,
     /// Datadog teams.
     pub team_ids: Vec<String>,
-    /// GitHub teams, as `@org/slug`.
+    /// GitHub teams, as `@org/slug`. Whether Datadog looks at their case is not documented: who needs every
+    /// spelling filters by Datadog team, and compares keys.
     pub connected_team_ids: Vec<String>,
     /// Connections.
     pub connection_ids: Vec<String>,

@@ -106,7 +106,7 @@ impl Lost {
                 // Without the URL: a proxy's or base URL's password has no place in a log.
                 let why = format!("{:#}", anyhow::Error::from(error.without_url()));
                 let message = if late {
-                    format!("failed to {attempt}: no answer within {}", humantime::format_duration(timeout))
+                    format!("failed to {attempt}: no answer within {:.1} s", timeout.as_secs_f32())
                 } else if unsent {
                     format!(
                         "failed to {attempt}: {why}; check the base URL, the proxy settings and network.ca_file"
@@ -200,7 +200,7 @@ mod tests {
         let silent = server(b"", std::future::pending()).await;
         let trouble = write_to(silent, WRITE).await.unwrap_err();
         assert!(trouble.ambiguous);
-        insta::assert_snapshot!(trouble, @"failed to write something: no answer within 300ms");
+        insta::assert_snapshot!(trouble, @"failed to write something: no answer within 0.3 s");
     }
 
     #[tokio::test]
