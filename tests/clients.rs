@@ -1,6 +1,8 @@
 //! The clients of both upstreams against the sandbox: what they ask, how often, and what they make of answers
 //! that are late, cut, refused or nonsense.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use secrecy::SecretString;
