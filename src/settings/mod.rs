@@ -1,6 +1,12 @@
 //! Raw settings → validated settings, every problem collected. The only reader of environment and files.
+//!
+//! `layers` finds one value a key, `reader` gives it a type, `build` makes the sections. A setting exists when
+//! `build` asks for it: whatever is left over is unknown, and told with what was likely meant.
 
+mod build;
+mod layers;
 mod problem;
+mod reader;
 mod types;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -13,12 +19,32 @@ pub use types::*;
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
+    /// Every setting as `check` shows it; secrets are hidden.
+    pub effective: Vec<Effective>,
+}
+
+/// One setting as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Effective {
+    /// `section.key`
+    pub key: String,
+    /// Its value as it was written, unless it is a secret.
+    pub value: String,
+    /// `default`, a file, or the name of a variable.
+    pub source: String,
 }
 
 impl Settings {
     /// Reads the embedded defaults, then the files in order, then the environment; later ones win.
+    ///
+    /// # Errors
+    /// All mistakes at once; the program ends with exit code 78.
     pub fn load(files: &[PathBuf], env: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
-        let _ = (files, env);
-        Err(Problems(vec![Problem::new("settings", "not built yet", "wait")]))
+        let mut problems = Vec::new();
+        let values = layers::read(files, env, &mut problems);
+        build::build(reader::Reader::new(values, problems))
     }
 }
+
+#[cfg(test)]
+mod tests;

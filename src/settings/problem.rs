@@ -9,6 +9,8 @@ pub struct Problem {
     pub key: String,
     /// The value as it was given; `None` when there is none or when it is a secret.
     pub value: Option<String>,
+    /// Where it was given: a file or a variable.
+    pub source: Option<String>,
     /// What is wrong with it.
     pub why: String,
     /// What to do.
@@ -18,21 +20,21 @@ pub struct Problem {
 impl Problem {
     /// A problem with a key that has no printable value.
     pub fn new(key: impl Into<String>, why: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { key: key.into(), value: None, why: why.into(), remedy: remedy.into() }
-    }
-
-    /// The same problem with the value that caused it. Never call it with a secret.
-    pub fn with_value(self, value: impl Into<String>) -> Self {
-        Self { value: Some(value.into()), ..self }
+        Self { key: key.into(), value: None, source: None, why: why.into(), remedy: remedy.into() }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => write!(f, "{} = {value:?}: {}", self.key, self.why),
-            None => write!(f, "{}: {}", self.key, self.why),
+        let Self { key, value, source, why, remedy: _ } = self;
+        f.write_str(key)?;
+        if let Some(value) = value {
+            write!(f, " = {value:?}")?;
         }
+        if let Some(source) = source {
+            write!(f, " ({source})")?;
+        }
+        write!(f, ": {why}")
     }
 }
 
@@ -45,16 +47,15 @@ pub struct Problems(pub Vec<Problem>);
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(problems) = self;
-        write!(f, "{} in the settings", plural(problems.len()))?;
+        match problems.len() {
+            1 => write!(f, "one mistake in the settings")?,
+            count => write!(f, "{count} mistakes in the settings")?,
+        }
         for problem in problems {
             write!(f, "\n  {problem}\n    {}", problem.remedy)?;
         }
         Ok(())
     }
-}
-
-fn plural(count: usize) -> String {
-    if count == 1 { "one mistake".into() } else { format!("{count} mistakes") }
 }
 
 impl std::error::Error for Problems {}

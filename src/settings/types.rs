@@ -1,7 +1,7 @@
 //! The settings as the rest of the program sees them: validated, plain, one struct a section. The lower rooms
 //! do not import these; each has its own small options struct, and `app` translates.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -100,7 +100,7 @@ pub struct Ledger {
 /// `[github]`
 #[derive(Clone, Debug)]
 pub struct Github {
-    /// The API's base, without a slash at the end.
+    /// The API's base.
     pub base_url: Url,
     /// Logins to serve; empty = every organisation that sends events or installed the app.
     pub orgs: Vec<String>,
@@ -143,7 +143,7 @@ impl Github {
 pub struct Datadog {
     /// The Datadog site, such as `datadoghq.eu`.
     pub site: String,
-    /// The API's base, without a slash at the end; `https://api.SITE` unless set.
+    /// The API's base; `https://api.SITE` unless set.
     pub base_url: Url,
     /// How to sign in; none = offline.
     pub credential: Option<DatadogCredential>,
@@ -190,8 +190,8 @@ impl Datadog {
 /// `[network]`; proxies come from the environment.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// PEM file of certificate authorities trusted beside the system's.
-    pub ca_file: Option<PathBuf>,
+    /// Certificate authorities (PEM) trusted beside the system's, read from `ca_file`.
+    pub extra_ca: Option<Vec<u8>>,
 }
 
 /// `[policy]`
@@ -338,6 +338,7 @@ pub struct JiraDocument {
 
 /// One Jira project.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JiraProject {
     /// The Jira site, such as `acme.atlassian.net`.
     pub hostname: String,
@@ -358,6 +359,7 @@ pub struct PagerdutyDocument {
 
 /// One PagerDuty account.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PagerdutyAccount {
     /// Its subdomain; none = the organisation's only account.
     pub subdomain: Option<String>,
