@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, env, process::ExitCode};
 use clap::Parser;
 use teamlink::{
     cli::{Cli, output},
-    settings::{Problems, Settings},
+    settings::{self, Problems, Settings},
+    telemetry,
 };
 
 #[tokio::main]
@@ -24,10 +25,21 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         anyhow::bail!("failed to install the TLS provider: another one is installed already");
     }
-    let loaded = if cli.command.stands_alone() {
+    let Cli { global, command } = cli;
+    let loaded = if command.stands_alone() {
         Settings::load(&[], &BTreeMap::new())?
     } else {
-        Settings::load(&cli.global.config, &env::vars().collect())?
+        Settings::load(&global.config, &variables())?
     };
-    cli.command.run(loaded).await
+    let settings::Telemetry { log, log_format, .. } = &loaded.settings.telemetry;
+    let log = global.log().unwrap_or(log).to_owned();
+    telemetry::install_logs(&telemetry::Options { log, format: *log_format })?;
+    command.run(loaded).await
+}
+
+/// The environment. A variable that is no UTF-8 can be no setting of ours.
+fn variables() -> BTreeMap<String, String> {
+    env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }

@@ -1,8 +1,6 @@
 //! Settings → the options of the clients of both upstreams.
 
-use std::{fs, time::Duration};
-
-use anyhow::Context;
+use std::time::Duration;
 
 use crate::{
     datadog, github,
@@ -16,7 +14,7 @@ const GITHUB_TIMEOUT: Duration = Duration::from_secs(10);
 /// What [`github::Reader`] needs.
 ///
 /// # Errors
-/// A [`Problem`] when no usable credential is set; when `network.ca_file` cannot be read.
+/// A [`Problem`] when no usable credential is set; when `network.ca_file` holds no certificate.
 pub fn github(settings: &Settings) -> anyhow::Result<github::Options> {
     let token = match settings.github.require()? {
         GithubCredential::Token(token) => token.clone(),
@@ -41,7 +39,7 @@ pub fn github(settings: &Settings) -> anyhow::Result<github::Options> {
 /// What [`datadog::Reader`], [`datadog::Writer`] and [`datadog::Probe`] need.
 ///
 /// # Errors
-/// A [`Problem`] when no credential is set; when `network.ca_file` cannot be read.
+/// A [`Problem`] when no credential is set; when `network.ca_file` holds no certificate.
 pub fn datadog(settings: &Settings) -> anyhow::Result<datadog::Options> {
     let auth = match settings.datadog.require()? {
         DatadogCredential::Keys { api, app } => datadog::Auth::Keys { api: api.clone(), app: app.clone() },
@@ -58,8 +56,5 @@ pub fn datadog(settings: &Settings) -> anyhow::Result<datadog::Options> {
 }
 
 fn http(settings: &Settings) -> anyhow::Result<reqwest::Client> {
-    let pem = settings.network.ca_file.as_ref().map(|path| {
-        fs::read(path).with_context(|| format!("failed to read network.ca_file {}", path.display()))
-    });
-    transport::client(pem.transpose()?.as_deref())
+    transport::client(settings.network.extra_ca.as_deref())
 }

@@ -51,6 +51,17 @@ pub struct Global {
     pub verbose: u8,
 }
 
+impl Global {
+    /// The log filter that `-v` asks for.
+    pub fn log(&self) -> Option<&'static str> {
+        match self.verbose {
+            0 => None,
+            1 => Some("info,teamlink=debug"),
+            _ => Some("debug,teamlink=trace"),
+        }
+    }
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -10,7 +10,10 @@ use super::{
     reader::{DURATION_REMEDY, Reader, duration, http_url, likeliest, source, text_of},
     *,
 };
-use crate::mapping::{RuleProblem, RuleSpec, Rules};
+use crate::{
+    mapping::{RuleProblem, RuleSpec, Rules},
+    telemetry::LogFormat,
+};
 
 const URL_REMEDY: &str = "write an address such as `https://api.example.com`";
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::Problem;
-use crate::mapping::Rules;
+use crate::{mapping::Rules, telemetry::LogFormat};
 
 /// Everything that can be set. `config/default.toml` documents each key.
 #[derive(Clone, Debug)]
@@ -376,15 +376,4 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// Where traces are sent over OTLP, if anywhere.
     pub otlp_endpoint: Option<Url>,
-}
-
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }

@@ -66,7 +66,7 @@ pub fn install(options: &Options) -> anyhow::Result<Metrics> {
     Ok(metrics)
 }
 
-/// Sets up logs alone: for commands, which have no `/metrics`.
+/// Sets up logs alone, as `main` does for every command.
 pub fn install_logs(options: &Options) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&options.log)
         .with_context(|| format!("failed to read the log filter {:?}: write e.g. \"info\"", options.log))?;
@@ -91,7 +91,8 @@ pub fn install_logs(options: &Options) -> anyhow::Result<()> {
         .context("failed to set up logging twice")
 }
 
-fn install_metrics() -> anyhow::Result<Metrics> {
+/// Sets up metrics alone: for commands that serve `/metrics`.
+pub fn install_metrics() -> anyhow::Result<Metrics> {
     let mut builder = PrometheusBuilder::new();
     for (name, buckets) in catalogue::BUCKETS {
         builder = builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)?;
