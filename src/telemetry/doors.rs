@@ -73,7 +73,8 @@ pub fn delivery(event: &str, outcome: Outcome) {
     counter!(DELIVERIES, "event" => event_label(event), "outcome" => outcome.as_str()).increment(1);
 }
 
-fn event_label(event: &str) -> &'static str {
+/// The event's name as a label: itself when known, else `other`.
+pub(super) fn event_label(event: &str) -> &'static str {
     EVENTS.into_iter().find(|known| *known == event).unwrap_or("other")
 }
 
