@@ -16,6 +16,7 @@ pub fn marks(event: &Event) -> Vec<Mark> {
         (About::Repository, _) => (None, false, true),
         (About::Nothing | About::Unknown, _) => (None, false, false),
     };
-    let document = documents.then(|| Mark { target: Target::Document(Integration::Github), deleted: false });
+    let document =
+        documents.then_some(Mark { target: Target::Document(Integration::Github), deleted: false });
     target.map(|target| Mark { target, deleted }).into_iter().chain(document).collect()
 }

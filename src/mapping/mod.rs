@@ -14,6 +14,7 @@ pub use spec::RuleSpec;
 use std::collections::HashMap;
 
 use pattern::Pattern;
+use serde::Serialize;
 use template::Template;
 
 use crate::model::DatadogTeamId;
@@ -70,7 +71,7 @@ pub enum Outcome {
 }
 
 /// A handle that Datadog would refuse.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImpossibleHandle {
     /// The handle.
     pub handle: String,

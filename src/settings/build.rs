@@ -206,6 +206,11 @@ fn guard(r: &mut Reader) -> Guard {
 }
 
 fn reconcile(r: &mut Reader) -> Reconcile {
+    let every = r.value("reconcile.every", &format!("{DURATION_REMEDY}, or `off`"), |text| match text {
+        "off" => Ok(None),
+        _ => duration(text)
+            .and_then(|every| if every.is_zero() { Err("it is zero".to_owned()) } else { Ok(Some(every)) }),
+    });
     let (debounce, max_wait) = (r.duration("reconcile.debounce"), r.duration("reconcile.max_wait"));
     if debounce > max_wait {
         r.problem(
@@ -224,12 +229,7 @@ fn reconcile(r: &mut Reader) -> Reconcile {
         );
     }
     Reconcile {
-        every: r.value("reconcile.every", &format!("{DURATION_REMEDY}, or `off`"), |text| match text {
-            "off" => Ok(None),
-            _ => duration(text).and_then(|every| {
-                if every.is_zero() { Err("it is zero".to_owned()) } else { Ok(Some(every)) }
-            }),
-        }),
+        every,
         debounce,
         max_wait,
         backoff_min,
