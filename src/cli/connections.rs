@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{bail, ensure};
+use anyhow::ensure;
 use clap::Subcommand;
 
 use super::output::{self, Format, Hinted};
@@ -123,10 +123,9 @@ async fn create(args: Create, options: &Options) -> anyhow::Result<()> {
     let named = github.parts().is_some_and(|(org, slug)| !org.is_empty() && !slug.is_empty());
     ensure!(named, "`{github}` names no GitHub team; write it as @org/slug");
     let reader = Reader::new(options)?;
-    let team = match (args.team_id, args.team_handle) {
-        (Some(id), _) => DatadogTeamId(id),
-        (None, Some(handle)) => by_handle(&reader, &handle).await?,
-        (None, None) => bail!("no Datadog team is named; give --team-id or --team-handle"),
+    let team = match args.team_id {
+        Some(id) => DatadogTeamId(id),
+        None => by_handle(&reader, &args.team_handle.unwrap_or_default()).await?,
     };
     confirm(args.yes, &format!("connect Datadog team {team} to {github}"))?;
     let writer = Writer::new(options)?;
@@ -152,10 +151,11 @@ async fn by_handle(reader: &Reader, handle: &str) -> anyhow::Result<DatadogTeamI
 async fn delete(args: Delete, options: &Options, batch: usize) -> anyhow::Result<()> {
     let reader = Reader::new(options)?;
     let filter = Filter { connection_ids: args.ids.clone(), ..Filter::default() };
-    let found = retry(|| reader.connections(&filter)).await?;
-    let missing: Vec<_> =
-        args.ids.iter().filter(|id| !found.iter().any(|connection| connection.id.as_str() == *id)).collect();
-    if let Some(id) = missing.first() {
+    let mut found = retry(|| reader.connections(&filter)).await?;
+    // Whatever a server makes of the filter: only what was named is deleted.
+    found.retain(|connection| args.ids.contains(&connection.id.0));
+    let unknown = |id: &&String| !found.iter().any(|connection| connection.id.as_str() == *id);
+    if let Some(id) = args.ids.iter().find(unknown) {
         let error = format!("no connection has the id {id}; nothing was deleted");
         return Err(Hinted { error, hint: "take ids from `teamlink connections list`".to_owned() }.into());
     }
