@@ -330,7 +330,8 @@ impl<'a> Consuming<'a> {
         Ok(())
     }
 
-    async fn ack(&self, tag: u64) -> Result<(), Trouble> {
+    // By `&mut`: a commit in hand is no `Sync` future.
+    async fn ack(&mut self, tag: u64) -> Result<(), Trouble> {
         // Everything up to `tag` is committed.
         let acked = self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await;
         acked.map_err(|error| Trouble::of("failed to acknowledge what is committed", &error))

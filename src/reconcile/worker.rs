@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,6 +30,9 @@ const ORGS: usize = 4;
 /// The longest sleep: marks of other processes are seen within it.
 const POLL: Duration = Duration::from_secs(1);
 
+/// A loop that has not gone round for this long is stuck. It sleeps [`POLL`] at most; the rest is the ledger's.
+const STUCK: Duration = Duration::from_secs(60);
+
 /// How long a one-shot pass goes on trying what fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,8 @@ pub struct Worker {
     ledger: Ledger,
     holder: String,
     wake: Arc<Notify>,
+    /// When the loop last went round.
+    turned: Arc<Mutex<Instant>>,
 }
 
 impl Worker {
@@ -54,13 +59,21 @@ impl Worker {
         holder: String,
         wake: Arc<Notify>,
     ) -> Self {
-        Self { eyes: Eyes::new(github, reader, options), writer, ledger, holder, wake }
+        let eyes = Eyes::new(github, reader, options);
+        Self { eyes, writer, ledger, holder, wake, turned: Arc::new(Mutex::new(Instant::now())) }
+    }
+
+    /// Whether the loop goes round, and if not, since when; for `/healthz`.
+    pub fn turning(&self) -> Result<(), String> {
+        let still = self.turned.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        if still < STUCK { Ok(()) } else { Err(format!("the worker has not gone round for {} s", still.as_secs())) }
     }
 
     /// Works until it is told to stop; what is under way is finished first.
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut crew = Crew::default();
         while !shutdown.is_cancelled() {
+            *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             let wait = self.start_due(&mut crew, |_| true).await;
             tokio::select! {
                 () = shutdown.cancelled() => {}

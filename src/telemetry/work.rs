@@ -161,6 +161,16 @@ pub fn handles_appeared(teams: u64) {
     info!(teams, "new handles in Datadog; the teams that wait for one are looked at again");
 }
 
+/// A full pass could not begin, or Datadog's teams could not be listed for those who wait.
+pub fn pass_not_begun(error: &anyhow::Error) {
+    warn!("full pass not begun, it is tried again: {error:#}");
+}
+
+/// The daemon is up.
+pub fn started(listen: std::net::SocketAddr, role: &'static str) {
+    info!(%listen, role, "teamlink {} is up", env!("CARGO_PKG_VERSION"));
+}
+
 /// The gauges of what the ledger holds.
 pub fn counts(counts: &Counts, now: Time) {
     let Counts { due, oldest_due, held, parked, owned, intents: _ } = *counts;

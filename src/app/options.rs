@@ -1,0 +1,74 @@
+//! Settings → the options of the rooms that may not know the settings.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    ledger::Pace,
+    plan, reconcile,
+    settings::{MissingTeam, Mode, OrgPolicy, Settings},
+    upstream::Backoff,
+};
+
+/// What governs the looks.
+pub fn reconcile(settings: &Settings) -> anyhow::Result<reconcile::Options> {
+    let policies = settings.policy.orgs.iter().map(|(login, policy)| Ok((login.clone(), org_policy(policy)?)));
+    Ok(reconcile::Options {
+        rules: Arc::new(settings.mapping.clone()),
+        policy: org_policy(&settings.policy.default)?,
+        policies: policies.collect::<anyhow::Result<_>>()?,
+        managed_by: settings.datadog.managed_by.clone(),
+        batch: settings.datadog.batch,
+        timeout: settings.datadog.timeout,
+        teams_ttl: settings.datadog.teams_ttl,
+        grace: settings.guard.grace,
+        debounce: settings.reconcile.debounce,
+        backoff: Backoff { min: settings.reconcile.backoff_min, max: settings.reconcile.backoff_max },
+        max_attempts: settings.reconcile.max_attempts,
+    })
+}
+
+fn org_policy(policy: &OrgPolicy) -> anyhow::Result<reconcile::OrgPolicy> {
+    Ok(reconcile::OrgPolicy {
+        mode: match policy.mode {
+            Mode::Observe => plan::Mode::Observe,
+            Mode::Upsert => plan::Mode::Upsert,
+            Mode::Sync => plan::Mode::Sync,
+        },
+        missing_team: match policy.missing_team {
+            MissingTeam::Report => plan::MissingTeam::Report,
+            MissingTeam::Create => plan::MissingTeam::Create,
+        },
+        protected: protected(&policy.protected)?,
+    })
+}
+
+fn protected(globs: &[String]) -> anyhow::Result<GlobSet> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        let built = GlobBuilder::new(&glob.to_lowercase()).literal_separator(true).build();
+        set.add(built.with_context(|| format!("policy.protected `{glob}` is not a glob of `org/slug`"))?);
+    }
+    Ok(set.build()?)
+}
+
+/// How long marks wait for company.
+pub(super) fn pace(settings: &Settings) -> Pace {
+    Pace { debounce: settings.reconcile.debounce, max_wait: settings.reconcile.max_wait }
+}
+
+/// What decides which connections are wanted: when it changes between two runs, every team has to be looked at.
+pub(super) fn fingerprint(settings: &Settings) -> String {
+    let rules: Vec<_> = settings.mapping.specs().collect();
+    hex::encode(Sha256::digest(format!("{rules:?} {:?} {}", settings.policy, settings.datadog.managed_by)))
+}
+
+/// The host that deliveries must name: a GitHub Enterprise Server, whose API lives under `/api/v3`, names itself
+/// in each; github.com names none.
+pub(super) fn github_host(settings: &Settings) -> Option<String> {
+    let base = &settings.github.base_url;
+    base.path().starts_with("/api/v3").then(|| base.host_str().map(str::to_owned)).flatten()
+}
