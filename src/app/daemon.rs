@@ -63,7 +63,7 @@ impl Daemon {
     /// Starts the tasks of a role. It returns once the listener is open and the ledger is ready; the broker may
     /// still be away.
     pub async fn start(settings: &Settings, role: Role, metrics: Metrics) -> anyhow::Result<Self> {
-        let queue = options::queue(settings);
+        let queue = super::broker::broker(settings);
         if role == Role::Webhook && queue.is_none() {
             bail!(
                 "`--role webhook` hands deliveries to a broker, but `queue.url` is \"embedded\"; set it (or AMQP_URL), or run with `--role all`"
@@ -75,7 +75,8 @@ impl Daemon {
         let addr = listener.local_addr()?;
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
-        let mut health = admin::Options { metrics, loops: Vec::new(), doors: Vec::new(), upstreams: Vec::new() };
+        let mut health =
+            admin::Options { metrics, loops: Vec::new(), doors: Vec::new(), upstreams: Vec::new() };
 
         let (mut ledger, mut lock, mut intake) = (None, None, None);
         if role != Role::Webhook {

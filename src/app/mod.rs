@@ -8,7 +8,6 @@ mod options;
 pub mod upstreams;
 
 pub use daemon::{Daemon, Role};
-pub use options::reconcile as reconcile_options;
 
 use std::sync::Arc;
 

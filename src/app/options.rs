@@ -14,8 +14,9 @@ use crate::{
 };
 
 /// What governs the looks.
-pub fn reconcile(settings: &Settings) -> anyhow::Result<reconcile::Options> {
-    let policies = settings.policy.orgs.iter().map(|(login, policy)| Ok((login.clone(), org_policy(policy)?)));
+pub(super) fn reconcile(settings: &Settings) -> anyhow::Result<reconcile::Options> {
+    let policies =
+        settings.policy.orgs.iter().map(|(login, policy)| Ok((login.clone(), org_policy(policy)?)));
     Ok(reconcile::Options {
         rules: Arc::new(settings.mapping.clone()),
         policy: org_policy(&settings.policy.default)?,

@@ -1,10 +1,11 @@
 //! How results and errors are shown: tables that line up, JSON, and errors with a hint. Styles are written
 //! through `anstream`, which drops them where stdout or stderr is no terminal.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::settings::Problem;
@@ -67,4 +68,11 @@ pub fn print_error(error: &anyhow::Error) {
 fn styled(word: &str, color: AnsiColor) -> String {
     let style = Style::new().bold().fg_color(Some(color.into()));
     format!("{style}{word}{style:#}")
+}
+
+/// Shows on stderr that a command waits for something; only on a terminal.
+pub fn spinner(what: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::new_spinner().with_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(120));
+    spinner
 }

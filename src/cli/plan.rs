@@ -1,15 +1,193 @@
-//! `teamlink plan`: what a pass would do; writes nothing.
+//! `teamlink plan`: what a full pass would do. Holds nothing that could write to Datadog.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
-use crate::settings::Loaded;
+use anstyle::{AnsiColor, Style};
+use anyhow::Context as _;
+
+use super::output::{self, Format};
+use crate::{
+    app,
+    model::{ConnectionKey, TeamId},
+    plan::{Action, Guarded, LeftAlone, Planned, Why},
+    reconcile::OrgPlan,
+    settings::Loaded,
+};
 
 /// Arguments of `teamlink plan`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  teamlink plan                      every organisation of github.orgs, or every one that is known
+  teamlink plan --org acme --format json
+
+Writes nothing, neither to Datadog nor to the ledger.
+Exit codes: 0 nothing to do; 2 changes, or something held or in doubt; 1 could not look.")]
+pub struct Args {
+    /// Only this organisation; may be given several times
+    #[arg(long, value_name = "LOGIN")]
+    org: Vec<String>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
 
 /// Runs the command.
+///
+/// # Errors
+/// When no organisation is named anywhere, or one cannot be looked up.
 pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
-    drop((args, loaded));
-    anyhow::bail!("not built yet")
+    let settings = loaded.settings;
+    let ledger = app::ledger(&settings).await?;
+    let mut logins = if args.org.is_empty() { settings.github.orgs.clone() } else { args.org };
+    if logins.is_empty() {
+        logins = ledger.orgs().await?.into_iter().map(|org| org.facts.login).collect();
+    }
+    if logins.is_empty() {
+        return Err(output::Hinted {
+            error: "there is no organisation to plan: github.orgs is empty and the ledger knows none"
+                .to_owned(),
+            hint: "name one with `--org LOGIN`, or set github.orgs".to_owned(),
+        }
+        .into());
+    }
+    let survey = app::survey(&settings, ledger)?;
+    let spinner = output::spinner("looking at GitHub and Datadog");
+    let mut plans = Vec::new();
+    for login in &logins {
+        plans.push(
+            survey.plan(login).await.with_context(|| format!("failed to plan the organisation {login}"))?,
+        );
+    }
+    spinner.finish_and_clear();
+    match args.format {
+        Format::Json => output::print_json(&plans.iter().map(json).collect::<Vec<_>>())?,
+        Format::Text => plans.iter().for_each(show),
+    }
+    let failed = plans.iter().any(|plan| plan.plan.is_err());
+    let open = plans.iter().any(|plan| {
+        plan.plan.as_ref().is_ok_and(|guarded| {
+            !guarded.ready.actions.is_empty() || !guarded.held.is_empty() || plan.in_doubt()
+        })
+    });
+    Ok(ExitCode::from(if failed { 1 } else { u8::from(open) * 2 }))
+}
+
+fn json(plan: &OrgPlan) -> serde_json::Value {
+    match &plan.plan {
+        Ok(Guarded { ready, held }) => serde_json::json!({
+            "org": plan.org,
+            "actions": ready.actions,
+            "held": held.iter().map(|(planned, reason)| {
+                serde_json::json!({"action": planned, "held_because": reason})
+            }).collect::<Vec<_>>(),
+            "left_alone": ready.left_alone,
+        }),
+        Err(trouble) => serde_json::json!({"org": plan.org, "error": trouble.message}),
+    }
+}
+
+fn show(plan: &OrgPlan) {
+    let guarded = match &plan.plan {
+        Ok(guarded) => guarded,
+        Err(trouble) => {
+            anstream::println!("{}: could not be looked at: {trouble}", plan.org.login);
+            return;
+        }
+    };
+    let mut totals = BTreeMap::new();
+    let mut rows = Vec::new();
+    let held = guarded.held.iter().map(|(planned, reason)| (planned, Some(reason.as_str())));
+    for (planned, held) in guarded.ready.actions.iter().map(|planned| (planned, None)).chain(held) {
+        let line = Line::of(planned, held);
+        *totals.entry(line.total).or_insert(0) += 1;
+        rows.push(line.cells(plan));
+    }
+    anstream::println!("{} ({})", plan.org.login, plan.org.id);
+    if !rows.is_empty() {
+        anstream::println!("{}", output::table(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], rows));
+    }
+    let alone = left_alone(&guarded.ready.left_alone, plan);
+    if !alone.is_empty() {
+        anstream::println!("\nleft alone");
+        anstream::println!("{}", output::table(&["", "GITHUB TEAM", "", "WHY"], alone));
+    }
+    let count = |total| totals.get(total).copied().unwrap_or(0);
+    anstream::println!(
+        "\nplan: {} to create, {} to delete, {} held, {} for the ledger alone, {} left alone",
+        count("create"),
+        count("delete"),
+        guarded.held.len(),
+        count("ledger"),
+        guarded.ready.left_alone.len(),
+    );
+}
+
+/// One step as it is printed.
+struct Line {
+    sign: &'static str,
+    color: AnsiColor,
+    total: &'static str,
+    team: TeamId,
+    datadog: String,
+    why: String,
+}
+
+impl Line {
+    fn of(planned: &Planned, held: Option<&str>) -> Self {
+        let key = |key: &ConnectionKey| key.datadog_team.to_string();
+        let (sign, color, total, datadog) = match &planned.action {
+            Action::CreateTeam { handle, .. } => ("+ team", AnsiColor::Green, "create", handle.clone()),
+            Action::Create { key: of, .. } => ("+", AnsiColor::Green, "create", key(of)),
+            Action::Delete { key: of, .. } => ("-", AnsiColor::Red, "delete", key(of)),
+            Action::PassOn { key: of, .. } => ("=", AnsiColor::Cyan, "ledger", key(of)),
+            Action::Record { key: of, .. } => ("=", AnsiColor::Cyan, "ledger", key(of)),
+            Action::Forget { key: of } => ("~", AnsiColor::Cyan, "ledger", key(of)),
+        };
+        let (team, reason) = (planned.team, &planned.reason);
+        match held {
+            Some(held) => {
+                let why = format!("{reason}; held: {held}");
+                Self { sign: "! held", color: AnsiColor::Yellow, total: "held", team, datadog, why }
+            }
+            None => Self { sign, color, total, team, datadog, why: reason.clone() },
+        }
+    }
+
+    fn cells(self, plan: &OrgPlan) -> Vec<String> {
+        let style = Style::new().bold().fg_color(Some(self.color.into()));
+        vec![format!("{style}{}{style:#}", self.sign), slug(plan, self.team), self.datadog, self.why]
+    }
+}
+
+fn slug(plan: &OrgPlan, team: TeamId) -> String {
+    plan.slugs.get(&team).map_or_else(|| format!("team {team}"), |slug| format!("{}/{slug}", plan.org.login))
+}
+
+fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
+    left.iter()
+        .map(|LeftAlone { team, why }| {
+            let (key, why) = match why {
+                Why::Satisfied { key, owner } => {
+                    (key.datadog_team.to_string(), format!("exists already ({owner:?})"))
+                }
+                Why::Ignored => (String::new(), "a rule says to ignore it".to_owned()),
+                Why::Unmapped => (String::new(), "no rule matches it".to_owned()),
+                Why::NoSuchHandle { handles } => {
+                    (handles.join(", "), "Datadog has no team with this handle".to_owned())
+                }
+                Why::Conflict { slug } => {
+                    (String::new(), format!("two teams read back with the slug {slug}; one answer is stale"))
+                }
+                Why::Suspected { since } => {
+                    (String::new(), format!("not there since {since}; a second look has to agree"))
+                }
+                Why::NotRead { error } => (String::new(), error.clone()),
+                Why::Policy { key } => {
+                    (key.datadog_team.to_string(), "policy.mode is upsert: never deletes".to_owned())
+                }
+            };
+            vec!["·".to_owned(), slug(plan, *team), key, why]
+        })
+        .collect()
 }

@@ -1,15 +1,95 @@
 //! `teamlink sync`: one full pass, then exit.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use crate::settings::Loaded;
+use tokio::sync::Notify;
+
+use super::output::{self, Format};
+use crate::{
+    app,
+    ledger::{OrgProgress, OrgRow},
+    model::Cause,
+    settings::Loaded,
+};
 
 /// Arguments of `teamlink sync`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Examples:
+  teamlink sync                      every organisation of github.orgs, or every one that is known
+  teamlink sync --org acme           one organisation
+
+Works beside a running daemon. Tries for up to 30 s what fails.
+Exit codes: 0 in sync; 2 something is held, waiting, parked or was read only in part; 1 failed.")]
+pub struct Args {
+    /// Only this organisation; may be given several times
+    #[arg(long, value_name = "LOGIN")]
+    org: Vec<String>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
 
 /// Runs the command.
+///
+/// # Errors
+/// When an organisation cannot be looked up, or the ledger fails.
 pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
-    drop((args, loaded));
-    anyhow::bail!("not built yet")
+    let settings = loaded.settings;
+    let ledger = app::ledger(&settings).await?;
+    let worker = app::worker(&settings, ledger.clone(), "command", Arc::new(Notify::new()))?;
+    let logins = if args.org.is_empty() { settings.github.orgs.clone() } else { args.org };
+    let orgs = worker.begin_pass(&logins, Cause::Person).await?;
+    let spinner = output::spinner("looking at GitHub and Datadog");
+    let progress = worker.work_off(&orgs).await?;
+    spinner.finish_and_clear();
+    let rows: Vec<(OrgRow, OrgProgress)> = ledger
+        .orgs()
+        .await?
+        .into_iter()
+        .filter_map(|org| {
+            let progress = *progress.get(&org.facts.id)?;
+            Some((org, progress))
+        })
+        .collect();
+    show(&rows, args.format)?;
+    let failed = rows.iter().any(|(_, org)| org.unread);
+    let open = rows.iter().any(|(_, org)| !settled(org));
+    Ok(ExitCode::from(if failed || rows.is_empty() { 1 } else { u8::from(open) * 2 }))
+}
+
+/// Whether nothing of an organisation waits for anything.
+fn settled(org: &OrgProgress) -> bool {
+    org.failing == 0 && org.suspected == 0 && org.held == 0 && org.parked == 0
+}
+
+fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Json => {
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|(org, progress)| serde_json::json!({"org": org.facts, "progress": progress}))
+                .collect();
+            output::print_json(&rows)
+        }
+        Format::Text => {
+            let rows = rows.iter().map(|(org, progress)| {
+                let OrgProgress { due: _, failing, unread, suspected, held, parked, waiting, owned } =
+                    progress;
+                let state = match (unread, settled(progress)) {
+                    (true, _) => "not read",
+                    (false, true) => "in sync",
+                    (false, false) => "waiting",
+                };
+                let counts = [owned, held, suspected, failing, parked, waiting];
+                let mut cells = vec![org.facts.login.clone(), state.to_owned()];
+                cells.extend(counts.map(ToString::to_string));
+                cells
+            });
+            let header =
+                ["ORG", "STATE", "OWNED", "HELD", "SUSPECTED", "FAILING", "PARKED", "WITHOUT HANDLE"];
+            anstream::println!("{}", output::table(&header, rows));
+            Ok(())
+        }
+    }
 }

@@ -44,7 +44,7 @@ pub struct OrgState {
 }
 
 /// How an organisation stands after a pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct OrgProgress {
     /// Marks that are due now.
     pub due: i64,

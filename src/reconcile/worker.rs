@@ -66,7 +66,11 @@ impl Worker {
     /// Whether the loop goes round, and if not, since when; for `/healthz`.
     pub fn turning(&self) -> Result<(), String> {
         let still = self.turned.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-        if still < STUCK { Ok(()) } else { Err(format!("the worker has not gone round for {} s", still.as_secs())) }
+        if still < STUCK {
+            Ok(())
+        } else {
+            Err(format!("the worker has not gone round for {} s", still.as_secs()))
+        }
     }
 
     /// Works until it is told to stop; what is under way is finished first.
