@@ -1,0 +1,360 @@
+//! Keeps the rooms apart: which room may import which, and what the pure rooms must not touch. A new import that
+//! breaks a rule fails here, with the rule. To change a rule, change `ROOMS` and say why.
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A room, the rooms it may import, and the rule behind that. Imports point downwards: only to rooms that stand
+/// further down in this list.
+type Room = (&'static str, &'static [&'static str], &'static str);
+
+const PURE: &str = "pure rooms know only what they compute with: no I/O, no clock, no randomness, no logging";
+const CLIENT: &str =
+    "the clients know `model`, `upstream` and the transport; they meet in `reconcile`, `operate` and `app`";
+const DOOR: &str = "the doors hand deliveries to an Inbox and know nothing of what becomes of them";
+
+const ROOMS: &[Room] = &[
+    ("main", &["cli", "settings", "telemetry"], "main tells the life story and nothing else"),
+    (
+        "cli",
+        &[
+            "app",
+            "settings",
+            "operate",
+            "sandbox",
+            "reconcile",
+            "telemetry",
+            "shutdown",
+            "transport",
+            "datadog",
+            "github",
+            "ledger",
+            "queue",
+            "webhook",
+            "intake",
+            "plan",
+            "mapping",
+            "event",
+            "upstream",
+            "model",
+        ],
+        "commands stand on top; nothing imports them",
+    ),
+    (
+        "app",
+        &[
+            "settings",
+            "admin",
+            "operate",
+            "reconcile",
+            "webhook",
+            "queue",
+            "intake",
+            "github",
+            "datadog",
+            "transport",
+            "telemetry",
+            "ledger",
+            "shutdown",
+            "plan",
+            "mapping",
+            "event",
+            "upstream",
+            "model",
+        ],
+        "app puts the concrete parts together and may name all of them, but is no command",
+    ),
+    ("admin", &["operate", "telemetry", "model"], "admin serves what `operate` answers"),
+    (
+        "operate",
+        &[
+            "settings",
+            "reconcile",
+            "queue",
+            "github",
+            "datadog",
+            "transport",
+            "telemetry",
+            "ledger",
+            "plan",
+            "mapping",
+            "event",
+            "upstream",
+            "model",
+        ],
+        "operate answers operators; it prints nothing and serves nothing",
+    ),
+    ("settings", &["telemetry", "mapping", "model"], "settings are read by `app`, `cli` and `operate` only"),
+    (
+        "reconcile",
+        &[
+            "github",
+            "datadog",
+            "transport",
+            "telemetry",
+            "ledger",
+            "plan",
+            "mapping",
+            "event",
+            "upstream",
+            "model",
+        ],
+        "the worker knows no settings and no doors: it is given its options",
+    ),
+    ("webhook", &["intake", "telemetry", "model"], DOOR),
+    ("queue", &["intake", "telemetry", "model"], DOOR),
+    (
+        "intake",
+        &["telemetry", "ledger", "event", "model"],
+        "intake turns deliveries into marks in the ledger",
+    ),
+    ("github", &["transport", "telemetry", "upstream", "model"], CLIENT),
+    ("datadog", &["transport", "telemetry", "upstream", "model"], CLIENT),
+    ("transport", &["telemetry", "upstream", "model"], "transport carries requests and knows neither API"),
+    ("telemetry", &["ledger", "plan", "model"], "telemetry reads what happened from the types that say so"),
+    ("ledger", &["model"], "the ledger knows only `model`; it neither logs nor decides"),
+    ("shutdown", &[], "shutdown knows signals and tokens"),
+    ("plan", &["mapping", "model"], PURE),
+    ("event", &["model"], PURE),
+    ("mapping", &["model"], PURE),
+    ("upstream", &["model"], PURE),
+    ("model", &[], PURE),
+    ("sandbox", &[], "the sandbox imports nothing of ours: it is the judge"),
+];
+
+/// What code in a pure room must not contain.
+const IMPURE: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::net",
+    "std::io",
+    "std::process",
+    "std::thread",
+    "tokio::",
+    "sqlx::",
+    "reqwest::",
+    "lapin::",
+    "tracing::",
+    "metrics::",
+    "rand::",
+    "::now(",
+    "new_v4(",
+    "async fn",
+    ".await",
+    "println!",
+];
+
+/// Commands that look and do not touch: a dry run is a dry run by type.
+const DRY: &[&str] = &["cli/plan.rs", "cli/map.rs", "cli/check.rs", "operate/plan.rs", "operate/check.rs"];
+
+/// One import: the file, the room it names, and the line.
+#[derive(Debug, PartialEq, Eq)]
+struct Import {
+    to: String,
+    line: usize,
+}
+
+/// The code without comments, texts and tests, line for line.
+fn code_of(source: &str) -> String {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let mut code = String::new();
+    let mut rest = source;
+    while let Some(next) = rest.chars().next() {
+        let skip = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if next == '"' {
+            let mut escaped = false;
+            let end = rest[1..].find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            end.map_or(rest.len(), |end| end + 2)
+        } else if rest.starts_with("'\"'") {
+            3
+        } else {
+            code.push(next);
+            rest = &rest[next.len_utf8()..];
+            continue;
+        };
+        code.extend(rest[..skip].chars().filter(|c| *c == '\n'));
+        rest = &rest[skip..];
+    }
+    code
+}
+
+/// The rooms that code names, as `crate::room`, `teamlink::room`, in a group of either, or by climbing `depth`
+/// times with `super::`.
+fn imports(code: &str, depth: usize) -> Vec<Import> {
+    let climb = "super::".repeat(depth);
+    let mut found = Vec::new();
+    for (at, _) in code.char_indices() {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let heads = ["crate::", "teamlink::", climb.as_str()];
+        let Some(head) = heads.iter().find(|head| !head.is_empty() && code[at..].starts_with(**head)) else {
+            continue;
+        };
+        let line = code[..at].matches('\n').count() + 1;
+        let tail = &code[at + head.len()..];
+        if let Some(group) = tail.strip_prefix('{') {
+            let (mut nesting, mut expect_name) = (0_usize, true);
+            for (at, c) in group.char_indices() {
+                match c {
+                    '{' => nesting += 1,
+                    '}' if nesting == 0 => break,
+                    '}' => nesting -= 1,
+                    ',' if nesting == 0 => expect_name = true,
+                    c if expect_name && (c.is_alphanumeric() || c == '_') => {
+                        found.push(Import { to: name_at(&group[at..]), line });
+                        expect_name = false;
+                    }
+                    _ => {}
+                }
+            }
+        } else {
+            found.push(Import { to: name_at(tail), line });
+        }
+    }
+    // A climb that goes on is one to nowhere that compiles; names of types and macros at the root are no rooms.
+    found.retain(|import| import.to.starts_with(|c: char| c.is_lowercase()) && import.to != "super");
+    found
+}
+
+fn name_at(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// What is wrong with one file's imports.
+fn broken(room: &str, file: &str, imports: &[Import]) -> Vec<String> {
+    let Some((_, allowed, rule)) = ROOMS.iter().find(|(name, ..)| *name == room) else {
+        return vec![format!("{file}: the room `{room}` is in no rule; add it to ROOMS, at its height")];
+    };
+    (imports.iter())
+        .filter(|import| import.to != room && !allowed.contains(&import.to.as_str()))
+        .map(|import| format!("{file}:{}: `{room}` must not import `{}`: {rule}", import.line, import.to))
+        .collect()
+}
+
+struct File {
+    /// Path below `src`.
+    name: String,
+    room: String,
+    code: String,
+    depth: usize,
+}
+
+fn files() -> Vec<File> {
+    fn walk(dir: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                into.push(path);
+            }
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&src, &mut paths);
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        let parts: Vec<String> =
+            path.strip_prefix(&src).unwrap().iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+        let name = parts.join("/");
+        let in_tests = parts.iter().any(|part| ["tests", "tests.rs"].contains(&part.as_str()));
+        if name == "lib.rs" || in_tests {
+            continue;
+        }
+        // A module is one deeper than its directory, except for `mod.rs`.
+        let depth = if parts.last().unwrap() == "mod.rs" { parts.len() - 1 } else { parts.len() };
+        let room = parts[0].trim_end_matches(".rs").to_owned();
+        files.push(File { name, room, code: code_of(&fs::read_to_string(&path).unwrap()), depth });
+    }
+    files
+}
+
+#[test]
+fn every_import_keeps_the_rules_of_its_room() {
+    let files = files();
+    assert!(files.len() > 40, "only {} files were found", files.len());
+    let broken: Vec<String> = files
+        .iter()
+        .flat_map(|file| {
+            let depth = if file.room == "main" { 0 } else { file.depth };
+            broken(&file.room, &format!("src/{}", file.name), &imports(&file.code, depth))
+        })
+        .collect();
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+#[test]
+fn pure_rooms_touch_nothing_outside() {
+    let pure: BTreeSet<&str> =
+        ROOMS.iter().filter(|(.., rule)| *rule == PURE).map(|(room, ..)| *room).collect();
+    for File { name, room, code, .. } in files().iter().filter(|file| pure.contains(file.room.as_str())) {
+        for impure in IMPURE {
+            assert!(!code.contains(impure), "src/{name}: `{room}` must not use `{impure}`: {PURE}");
+        }
+    }
+}
+
+#[test]
+fn what_only_looks_never_holds_the_writer() {
+    for File { name, code, .. } in files().iter().filter(|file| DRY.contains(&file.name.as_str())) {
+        let holds = code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "Writer");
+        assert!(!holds, "src/{name} names the writer of Datadog: a dry run is a dry run by type");
+    }
+}
+
+#[test]
+fn the_rules_themselves_point_downwards() {
+    for (height, (room, allowed, _)) in ROOMS.iter().enumerate() {
+        for to in *allowed {
+            let below = ROOMS.iter().position(|(name, ..)| name == to);
+            assert!(
+                below.is_some_and(|below| below > height),
+                "{room} may import {to}, which does not stand below it"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_forbidden_import_is_caught_however_it_is_written() {
+    let told =
+        |room: &str, depth: usize, source: &str| broken(room, "f.rs", &imports(&code_of(source), depth));
+    for (depth, source) in [
+        (1, "use crate::ledger::Ledger;"),
+        (1, "use crate::{\n    ledger::{self, Ledger},\n    model::Time,\n};"),
+        (2, "use super::super::{model, ledger};"),
+        (1, "fn f() { crate::ledger::open(); }"),
+        (1, "fn f() { let quote = '\"'; super::ledger::open(); }"),
+        (1, "const T: &str = \"\\\\\"; use crate::ledger;"),
+    ] {
+        let problems = told("plan", depth, source);
+        assert_eq!(problems.len(), 1, "{source}: {problems:?}");
+        assert!(problems[0].contains("`plan` must not import `ledger`: pure rooms"), "{problems:?}");
+    }
+    for source in [
+        "use crate::model::Time;",
+        "// use crate::ledger;",
+        "/// [`crate::ledger`]",
+        "const T: &str = \"crate::ledger\";",
+        "use super::ledger;\n",
+        "#[cfg(test)]\nmod tests { use crate::ledger; }",
+    ] {
+        assert!(told("plan", 2, source).is_empty(), "{source}");
+    }
+    assert_eq!(told("attic", 1, "").len(), 1);
+    assert_eq!(told("sandbox", 1, "use crate::model;").len(), 1);
+    assert_eq!(imports("\n\nuse crate::model;", 1), [Import { to: "model".into(), line: 3 }]);
+}
