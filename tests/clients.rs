@@ -203,6 +203,19 @@ async fn a_team_list_with_one_failing_page_is_no_list() {
 }
 
 #[tokio::test]
+async fn a_team_list_that_is_cut_before_its_last_page_is_no_list() {
+    let world = World::start().await;
+    world.seed(teams(250)).await;
+    world
+        .faults(
+            json!([{"path": "/orgs/acme/teams", "times": 1}, {"path": "/orgs/acme/teams", "truncate": true}]),
+        )
+        .await;
+    let trouble = failed(world.github().teams("acme").await);
+    assert!(trouble.message.contains("page 2 of 3 said it was the last"), "{trouble}");
+}
+
+#[tokio::test]
 async fn all_connections_are_read_in_pages_of_one_hundred() {
     let world = World::start().await;
     let (_, made) = world.connected(250).await;

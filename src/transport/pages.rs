@@ -25,11 +25,14 @@ pub struct Page<T> {
     pub total: Option<usize>,
 }
 
-/// Reads all pages (`fetch` numbers them from 0) and drops what came twice. A list that contradicts itself,
-/// because it changed or was cut underway, is read once more; if it still does, that is a transient trouble.
+/// Reads all pages (`fetch` numbers them from 0) and drops what came twice.
+///
+/// A list that changed or was cut while it was read contradicts itself. When it says how many items it has, it
+/// is read once more; without a total nothing would vouch for the second reading, which may be cut elsewhere.
 ///
 /// # Errors
-/// The trouble of any page is the trouble of the whole: a part of a list is never returned.
+/// The trouble of any page is the trouble of the whole: a part of a list is never returned. Transient for a
+/// list that contradicts itself.
 pub async fn pages<T, K, F>(
     attempt: &str,
     fetch: impl Fn(usize) -> F,
@@ -39,43 +42,43 @@ where
     K: Hash + Eq,
     F: Future<Output = Result<Page<T>, Trouble>>,
 {
-    let mut why = String::new();
-    for _ in 0..2 {
-        match read(&fetch, &key).await? {
+    let mut again = false;
+    loop {
+        let list = read(&fetch).await?;
+        let counted = list.iter().any(|page| page.total.is_some());
+        match whole(list, &key) {
             Ok(items) => return Ok(items),
-            Err(contradiction) => why = contradiction,
+            Err(_) if counted && !again => again = true,
+            Err(why) => return Err(Trouble::new(Class::Transient, format!("failed to {attempt}: {why}"))),
         }
     }
-    Err(Trouble::new(Class::Transient, format!("failed to {attempt}: {why}, twice in a row")))
 }
 
-/// The whole list, or how it contradicted itself.
-async fn read<T, K, F>(
-    fetch: &impl Fn(usize) -> F,
-    key: &impl Fn(&T) -> K,
-) -> Result<Result<Vec<T>, String>, Trouble>
+/// Pages up to the last one, or to the longest list ever read.
+async fn read<T, F>(fetch: &impl Fn(usize) -> F) -> Result<Vec<Page<T>>, Trouble>
 where
-    K: Hash + Eq,
     F: Future<Output = Result<Page<T>, Trouble>>,
 {
     let first = fetch(0).await?;
     let hinted = first.pages.unwrap_or(1).clamp(1, MOST_PAGES);
     let mut list = vec![first];
     list.extend(try_join_all((1..hinted).map(fetch)).await?);
-    if let Some(end) = list.iter().position(|page| !page.more)
-        && list.iter().skip(end + 1).any(|page| !page.items.is_empty())
-    {
-        return Ok(Err(format!("page {} of {hinted} said it was the last", end + 1)));
+    // An empty page ends even a list that promises more: nothing is to be had beyond it.
+    while list.last().is_some_and(|page| page.more && !page.items.is_empty()) && list.len() < MOST_PAGES {
+        list.push(fetch(list.len()).await?);
     }
-    while list.last().is_some_and(|page| page.more) {
-        if list.len() == MOST_PAGES {
-            return Ok(Err(format!("the list did not end after {MOST_PAGES} pages")));
+    Ok(list)
+}
+
+/// The items of all pages, or what says that they are not all.
+fn whole<T, K: Hash + Eq>(list: Vec<Page<T>>, key: impl Fn(&T) -> K) -> Result<Vec<T>, String> {
+    let pages = list.len();
+    match list.iter().position(|page| !page.more) {
+        None => return Err(format!("the list promises more after page {pages}, where nothing comes")),
+        Some(end) if list.iter().skip(end + 1).any(|page| !page.items.is_empty()) => {
+            return Err(format!("page {} of {pages} said it was the last", end + 1));
         }
-        let page = fetch(list.len()).await?;
-        if page.more && page.items.is_empty() {
-            return Ok(Err(format!("page {} was empty and not the last", list.len() + 1)));
-        }
-        list.push(page);
+        Some(_) => {}
     }
     let total = list.last().and_then(|page| page.total);
     let mut seen = HashSet::new();
@@ -83,9 +86,9 @@ where
         list.into_iter().flat_map(|page| page.items).filter(|item| seen.insert(key(item))).collect();
     match total {
         Some(total) if total != items.len() => {
-            Ok(Err(format!("the list has {} items but says it has {total}", items.len())))
+            Err(format!("the list has {} items but says it has {total}", items.len()))
         }
-        _ => Ok(Ok(items)),
+        _ => Ok(items),
     }
 }
 
@@ -156,7 +159,7 @@ mod tests {
         let cut = vec![vec![page(&[1], false, None, Some(2))]];
         let (outcome, requests) = read_pages(cut).await;
         assert_eq!(requests, 2);
-        insta::assert_snapshot!(outcome.unwrap_err(), @"failed to read: the list has 1 items but says it has 2, twice in a row");
+        insta::assert_snapshot!(outcome.unwrap_err(), @"failed to read: the list has 1 items but says it has 2");
     }
 
     #[tokio::test]
@@ -166,15 +169,15 @@ mod tests {
             vec![page(&[2], false, None, None)],
             vec![page(&[3], false, None, None)],
         ];
-        insta::assert_snapshot!(
-            read_pages(cut).await.0.unwrap_err(),
-            @"failed to read: page 2 of 3 said it was the last, twice in a row"
-        );
+        let (outcome, requests) = read_pages(cut).await;
+        insta::assert_snapshot!(outcome.unwrap_err(), @"failed to read: page 2 of 3 said it was the last");
+        // Without a total it is not read again: the second reading might be cut where it does not show.
+        assert_eq!(requests, 3);
     }
 
     #[tokio::test]
     async fn a_list_that_never_ends_is_refused() {
         let endless = vec![vec![page(&[1], true, None, None)], vec![page(&[], true, None, None)]];
-        assert!(read_pages(endless).await.0.unwrap_err().contains("page 2 was empty and not the last"));
+        assert!(read_pages(endless).await.0.unwrap_err().contains("promises more after page 2"));
     }
 }
