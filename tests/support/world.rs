@@ -1,0 +1,228 @@
+//! A sandbox and a daemon in one process, and the questions that tests ask of them.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part; a panic is how a test fails"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use teamlink::{
+    app::{Daemon, Role},
+    sandbox::{self, Sandbox},
+    settings::Settings,
+    telemetry::{self, Metrics},
+};
+
+/// The secret that the sandbox signs webhooks with.
+pub const SECRET: &str = "It's a Secret to Everybody";
+
+/// One recorder serves all tests of a process.
+pub fn metrics() -> Metrics {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    METRICS
+        .get_or_init(|| {
+            rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+            telemetry::install_metrics().unwrap()
+        })
+        .clone()
+}
+
+/// GitHub, Datadog and teamlink.
+pub struct World {
+    pub sandbox: Sandbox,
+    pub daemon: Option<Daemon>,
+    pub settings: Settings,
+    pub http: reqwest::Client,
+    env: BTreeMap<String, String>,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    /// A sandbox whose organisation `acme` has this many teams, each with a Datadog team of the same name, and a
+    /// daemon that is not started yet. `env` are settings as in the environment.
+    pub async fn new(teams: usize, env: &[(&str, &str)]) -> Self {
+        metrics();
+        let options = sandbox::Options { org: Some("acme".into()), teams, seed: 7, ..Default::default() };
+        let sandbox = sandbox::start(options).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut all: BTreeMap<String, String> = [
+            ("GITHUB_TOKEN", "token"),
+            ("DD_API_KEY", "api"),
+            ("DD_APP_KEY", "app"),
+            ("GITHUB_WEBHOOK_SECRET", SECRET),
+            ("TEAMLINK_GITHUB__ORGS", "acme"),
+            ("TEAMLINK_GITHUB__BASE_URL", &sandbox.url()),
+            ("TEAMLINK_DATADOG__BASE_URL", &sandbox.url()),
+            ("TEAMLINK_SERVER__LISTEN", "127.0.0.1:0"),
+            ("TEAMLINK_LEDGER__URL", &format!("sqlite:{}", dir.path().join("teamlink.db").display())),
+            ("TEAMLINK_RECONCILE__EVERY", "off"),
+            ("TEAMLINK_RECONCILE__DEBOUNCE", "50ms"),
+            ("TEAMLINK_RECONCILE__MAX_WAIT", "500ms"),
+            ("TEAMLINK_RECONCILE__BACKOFF_MIN", "100ms"),
+            ("TEAMLINK_GUARD__GRACE", "0s"),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+        all.extend(env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let settings = Settings::load(&[], &all).unwrap().settings;
+        let http = reqwest::Client::new();
+        Self { sandbox, daemon: None, settings, http, env: all, dir }
+    }
+
+    /// The same world under other settings.
+    pub fn set(&mut self, env: &[(&str, &str)]) {
+        self.env.extend(env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        self.settings = Settings::load(&[], &self.env).unwrap().settings;
+    }
+
+    /// Starts the daemon and hooks it to the organisation.
+    pub async fn start(&mut self) {
+        let daemon = Daemon::start(&self.settings, Role::All, metrics()).await.unwrap();
+        let hook = json!({"config": {
+            "url": format!("http://{}/webhooks/github", daemon.addr),
+            "secret": SECRET,
+            "content_type": "json",
+        }});
+        self.daemon = Some(daemon);
+        self.github(Method::POST, "/orgs/acme/hooks", hook).await;
+    }
+
+    /// Runs a full pass to its end.
+    pub async fn pass(&self) {
+        let ledger = teamlink::app::ledger(&self.settings).await.unwrap();
+        let worker =
+            teamlink::app::worker(&self.settings, ledger, "command", std::sync::Arc::default()).unwrap();
+        let orgs =
+            worker.begin_pass(&self.settings.github.orgs, teamlink::model::Cause::Person).await.unwrap();
+        worker.work_off(&orgs).await.unwrap();
+    }
+
+    /// Asks GitHub, and expects success.
+    pub async fn github(&self, method: Method, path: &str, body: Value) -> Value {
+        let request = self.http.request(method, format!("{}{path}", self.sandbox.url()));
+        let response = request.bearer_auth("token").json(&body).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
+        response.json().await.unwrap_or(Value::Null)
+    }
+
+    /// Asks Datadog, and expects success.
+    pub async fn datadog(&self, method: Method, path: &str, body: Value) -> Value {
+        let request = self.http.request(method, format!("{}{path}", self.sandbox.url()));
+        let request = request.header("DD-API-KEY", "api").header("DD-APPLICATION-KEY", "app");
+        let response = request.json(&body).send().await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
+        response.json().await.unwrap_or(Value::Null)
+    }
+
+    /// Sets the sandbox's faults.
+    pub async fn faults(&self, faults: Value) {
+        let url = format!("{}/_sandbox/faults", self.sandbox.url());
+        let response = self.http.put(url).json(&faults).send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.text().await.unwrap());
+    }
+
+    /// Adds to the world, without webhooks.
+    pub async fn seed(&self, seed: Value) {
+        let url = format!("{}/_sandbox/seed", self.sandbox.url());
+        let response = self.http.post(url).json(&seed).send().await.unwrap();
+        assert!(response.status().is_success(), "{}", response.text().await.unwrap());
+    }
+
+    /// Every request since a sequence number.
+    pub async fn requests(&self, since: u64) -> Vec<Value> {
+        let url = format!("{}/_sandbox/requests?since={since}", self.sandbox.url());
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The sequence number of the last request.
+    pub async fn seq(&self) -> u64 {
+        self.requests(0).await.last().map_or(0, |request| request["seq"].as_u64().unwrap())
+    }
+
+    /// Ids of Datadog's teams by handle.
+    pub async fn datadog_teams(&self) -> BTreeMap<String, String> {
+        let mut teams = BTreeMap::new();
+        for page in 0.. {
+            let path = format!("/api/v2/team?page[size]=100&page[number]={page}");
+            let list = self.datadog(Method::GET, &path, Value::Null).await;
+            let data = list["data"].as_array().unwrap();
+            teams.extend(data.iter().map(|team| {
+                let handle = team["attributes"]["handle"].as_str().unwrap().to_owned();
+                (handle, team["id"].as_str().unwrap().to_owned())
+            }));
+            if data.len() < 100 {
+                break;
+            }
+        }
+        teams
+    }
+
+    /// Every connection that Datadog holds, as `handle = @org/slug`, with who manages it behind unless we do.
+    pub async fn connections(&self) -> BTreeSet<String> {
+        let handles: BTreeMap<String, String> =
+            self.datadog_teams().await.into_iter().map(|(handle, id)| (id, handle)).collect();
+        let mut connections = BTreeSet::new();
+        for page in 0.. {
+            let path = format!("/api/v2/team/connections?page[size]=100&page[number]={page}");
+            let list = self.datadog(Method::GET, &path, Value::Null).await;
+            let data = list["data"].as_array().unwrap();
+            connections.extend(data.iter().map(|connection| {
+                let team = connection["relationships"]["team"]["data"]["id"].as_str().unwrap();
+                let github = connection["relationships"]["connected_team"]["data"]["id"].as_str().unwrap();
+                let by = connection["attributes"]["managed_by"].as_str().unwrap();
+                let by = if by == "teamlink" { String::new() } else { format!(" ({by})") };
+                format!("{} = {github}{by}", handles[team])
+            }));
+            if data.len() < 100 {
+                break;
+            }
+        }
+        connections
+    }
+
+    /// Waits until Datadog holds exactly these connections; fails with what it holds instead.
+    pub async fn becomes(&self, expected: &BTreeSet<String>, within: Duration) {
+        let deadline = Instant::now() + within;
+        loop {
+            let now = self.connections().await;
+            if now == *expected {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "missing: {:#?}\ntoo many: {:#?}\nlast requests: {:#?}",
+                expected.difference(&now).collect::<Vec<_>>(),
+                now.difference(expected).collect::<Vec<_>>(),
+                self.requests(0)
+                    .await
+                    .iter()
+                    .rev()
+                    .filter(|request| request["method"] != "GET")
+                    .take(12)
+                    .collect::<Vec<_>>(),
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Stops the daemon.
+    pub async fn stop(&mut self) {
+        if let Some(daemon) = self.daemon.take() {
+            assert!(daemon.stop().await.is_empty());
+        }
+    }
+}
+
+/// Connections that link each of these slugs of `acme` to the Datadog team of the same name.
+pub fn linked<S: AsRef<str>>(slugs: impl IntoIterator<Item = S>) -> BTreeSet<String> {
+    slugs.into_iter().map(|slug| format!("{0} = @acme/{0}", slug.as_ref())).collect()
+}
