@@ -330,7 +330,6 @@ impl<'a> Consuming<'a> {
         Ok(())
     }
 
-    // By `&mut`: a commit in hand is no `Sync` future.
     async fn ack(&mut self, tag: u64) -> Result<(), Trouble> {
         // Everything up to `tag` is committed.
         let acked = self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await;

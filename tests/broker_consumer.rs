@@ -1,0 +1,232 @@
+//! The consumer against a real RabbitMQ and a real ledger: what is acknowledged is committed, and whatever is
+//! not acknowledged comes again.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use lapin::{
+    BasicProperties,
+    options::{BasicConsumeOptions, QueueDeleteOptions},
+    types::{AMQPValue, FieldTable},
+};
+use sqlx::{Connection, SqliteConnection};
+use support::{Corner, Proxy, eventually};
+use teamlink::{
+    intake::{Intake, Watch},
+    ledger::{Ledger, Pace},
+    queue::{Consumer, Options},
+};
+use tokio::{sync::Notify, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// A worker's way in, from the queue to a ledger of its own.
+struct Worker {
+    directory: tempfile::TempDir,
+    ledger: Ledger,
+    consumer: Consumer,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Worker {
+    async fn start(options: Options) -> Self {
+        let worker = Self::start_unconnected(options).await;
+        eventually("the consumer is ready", Ok(()), async || worker.consumer.ready()).await;
+        worker
+    }
+
+    async fn start_unconnected(options: Options) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(&Self::url(&directory)).await.unwrap();
+        let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
+        let intake = Intake::start(ledger.clone(), Watch::new(&[], []), pace, Arc::new(Notify::new()));
+        let consumer = Consumer::new(options, intake);
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn({
+            let (consumer, shutdown) = (consumer.clone(), shutdown.clone());
+            async move { consumer.run(shutdown).await }
+        });
+        Self { directory, ledger, consumer, shutdown, task }
+    }
+
+    fn url(directory: &tempfile::TempDir) -> String {
+        format!("sqlite:{}", directory.path().join("teamlink.db").display())
+    }
+
+    /// A connection to the ledger of nobody's but ours.
+    async fn sqlite(&self) -> SqliteConnection {
+        SqliteConnection::connect(&Self::url(&self.directory)).await.unwrap()
+    }
+
+    /// How many different deliveries are in the ledger.
+    async fn stored(&self) -> i64 {
+        let mut sqlite = self.sqlite().await;
+        sqlx::query_scalar("SELECT COUNT(*) FROM deliveries").fetch_one(&mut sqlite).await.unwrap()
+    }
+
+    async fn parked(&self) -> i64 {
+        let mut sqlite = self.sqlite().await;
+        sqlx::query_scalar("SELECT COUNT(*) FROM parked").fetch_one(&mut sqlite).await.unwrap()
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+        self.ledger.close().await;
+    }
+}
+
+const TEAM: &[u8] =
+    br#"{"action":"created","team":{"id":11,"slug":"a","name":"A"},"organization":{"id":1,"login":"acme"}}"#;
+
+fn github(guid: usize) -> BasicProperties {
+    let text = |value: String| AMQPValue::LongString(value.into());
+    let mut headers = FieldTable::default();
+    headers.insert("X-GitHub-Event".into(), text("team".into()));
+    headers.insert("X-GitHub-Delivery".into(), text(format!("guid-{guid}")));
+    BasicProperties::default().with_headers(headers).with_delivery_mode(2)
+}
+
+/// Everything that was sent is committed and acknowledged: nothing is left in the queue, nor held by anybody.
+async fn drained(corner: &Corner, worker: Worker, sent: i64) {
+    eventually("every delivery is stored", sent, async || worker.stored().await).await;
+    // What a consumer holds without having acknowledged it comes back when it leaves.
+    worker.stop().await;
+    assert_eq!((corner.queued().await, corner.dead().await), (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_published_is_committed_then_acknowledged() {
+    let corner = Corner::new().await;
+    let worker = Worker::start(corner.options.clone()).await;
+    for guid in 0..3000 {
+        corner.publish("github.team", github(guid), TEAM).await;
+    }
+    drained(&corner, worker, 3000).await;
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_decoded_is_parked_and_the_next_is_handled() {
+    let corner = Corner::new().await;
+    let worker = Worker::start(corner.options.clone()).await;
+    corner.publish("github.team", github(1), &TEAM[..40]).await;
+    corner.publish("github.team", github(2), TEAM).await;
+    eventually("the broken one is parked", 1, async || worker.parked().await).await;
+    drained(&corner, worker, 2).await;
+}
+
+#[tokio::test]
+async fn messages_of_a_gateway_without_our_headers_are_stored_too() {
+    let corner = Corner::new().await;
+    let worker = Worker::start(corner.options.clone()).await;
+    corner.publish("github.team", BasicProperties::default(), TEAM).await;
+    corner.publish("github.team", BasicProperties::default().with_message_id("theirs".into()), TEAM).await;
+    // The same body without an id is the same delivery.
+    corner.publish("github.team", BasicProperties::default(), TEAM).await;
+    drained(&corner, worker, 2).await;
+}
+
+#[tokio::test]
+async fn after_a_lost_connection_it_resumes_and_nothing_is_lost() {
+    let corner = Corner::new().await;
+    let proxy = Proxy::to_broker().await;
+    let worker = Worker::start(corner.through(&proxy)).await;
+    for guid in 0..2000 {
+        corner.publish("github.team", github(guid), TEAM).await;
+        if guid % 500 == 250 {
+            proxy.cut();
+            eventually("the loss is noticed", true, async || worker.consumer.ready().is_err()).await;
+            proxy.restore();
+        }
+    }
+    drained(&corner, worker, 2000).await;
+}
+
+#[tokio::test]
+async fn a_queue_that_somebody_deletes_is_declared_again() {
+    let corner = Corner::new().await;
+    let worker = Worker::start(corner.options.clone()).await;
+    let queue = corner.options.queue.as_str();
+    corner.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+    eventually("the loss is noticed", true, async || worker.consumer.ready().is_err()).await;
+    eventually("the consumer is ready", Ok(()), async || worker.consumer.ready()).await;
+    corner.publish("github.team", github(1), TEAM).await;
+    drained(&corner, worker, 1).await;
+}
+
+#[tokio::test]
+async fn while_the_ledger_refuses_messages_stay_unacknowledged_and_none_is_dead() {
+    let corner = Corner::new().await;
+    let worker = Worker::start(Options { prefetch: 10, ..corner.options.clone() }).await;
+    let mut lock = worker.sqlite().await;
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut lock).await.unwrap();
+    for guid in 0..50 {
+        corner.publish("github.team", github(guid), TEAM).await;
+    }
+    eventually("the consumer says that it waits", true, async || {
+        worker.consumer.ready().is_err_and(|reason| reason.starts_with("the ledger refuses"))
+    })
+    .await;
+    // It holds what it had received, and takes no more.
+    assert_eq!((corner.queued().await, corner.dead().await), (40, 0));
+    sqlx::query("ROLLBACK").execute(&mut lock).await.unwrap();
+    lock.close().await.unwrap();
+    drained(&corner, worker, 50).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_large_bodies_is_taken_in_portions_that_fit_in_memory() {
+    let corner = Corner::new().await;
+    let worker = Worker::start(corner.options.clone()).await;
+    let before = peak_memory_kib();
+    let body = format!("{{\"filler\":\"{}\"}}", "x".repeat(5 * 1024 * 1024));
+    // Four times the budget, which the prefetch would let come all at once; then small ones again.
+    for guid in 0..50 {
+        corner.publish("github.team", github(guid), body.as_bytes()).await;
+    }
+    for guid in 50..200 {
+        corner.publish("github.team", github(guid), TEAM).await;
+    }
+    eventually("every delivery is stored", 200, async || worker.stored().await).await;
+    let grown = (peak_memory_kib() - before) / 1024;
+    worker.stop().await;
+    assert_eq!((corner.queued().await, corner.dead().await), (0, 0));
+    println!("peak memory grew by {grown} MiB, the publisher of this test included");
+}
+
+fn peak_memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[tokio::test]
+async fn at_shutdown_what_is_not_committed_goes_back_to_the_queue() {
+    let corner = Corner::new().await;
+    let worker = Worker::start(Options { prefetch: 10, ..corner.options.clone() }).await;
+    let mut lock = worker.sqlite().await;
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut lock).await.unwrap();
+    for guid in 0..30 {
+        corner.publish("github.team", github(guid), TEAM).await;
+    }
+    eventually("some are held", 20, async || corner.queued().await).await;
+    worker.shutdown.cancel();
+    // Another worker takes them all.
+    sqlx::query("ROLLBACK").execute(&mut lock).await.unwrap();
+    lock.close().await.unwrap();
+    let left = {
+        let Worker { task, .. } = worker;
+        task.await.unwrap();
+        corner.queued().await
+    };
+    assert!(left >= 20, "{left} messages");
+    let consume = BasicConsumeOptions::default();
+    let queue = corner.options.queue.as_str();
+    let mut others =
+        corner.channel.basic_consume(queue.into(), "".into(), consume, FieldTable::default()).await.unwrap();
+    for _ in 0..left {
+        futures_util::StreamExt::next(&mut others).await.unwrap().unwrap();
+    }
+}
