@@ -15,15 +15,15 @@
 //! **Bytes** are bounded by [`Pace`].
 
 use std::{
-    collections::VecDeque,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use lapin::{
     Channel,
+    message::Delivery as Message,
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
 };
@@ -33,21 +33,17 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Options,
     connect::{Supervision, Trouble, connect, open_channel},
-    message,
+    held::{Batch, Held},
     pace::{BUDGET, Pace},
     topology,
 };
 use crate::{
     intake::{Intake, Refused},
-    model::{Delivery, Time},
+    model::Time,
     telemetry::doors,
 };
 
 const USER: &str = "consumer";
-/// Messages offered to the intake at a time: enough to spread one commit's fsync thin.
-const MAX_BATCH: usize = 512;
-/// Bytes offered at a time (one message may be larger).
-const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Longest wait between offers of a batch that the ledger refuses.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How long leaving may take at the end.
@@ -109,23 +105,12 @@ impl Consumer {
         let (connection, mut channel) = connected?;
         supervision.connected();
         loop {
-            let end = Consuming::new(self, &channel, pace).run(shutdown).await?;
-            let closing = async {
-                channel.close(200, "done with it".into()).await?;
-                if let End::Shutdown = end {
-                    connection.close(200, "shutting down".into()).await?;
-                }
-                Ok::<_, lapin::Error>(())
-            };
-            match end {
+            match Consuming::new(self, &channel, pace).run(shutdown).await? {
+                End::Overflow => channel = open_channel(&connection).await?,
                 End::Shutdown => {
                     // A frozen broker must not hold up the exit; everything committed is acknowledged already.
-                    timeout(CLOSE_WITHIN, closing).await.ok();
+                    timeout(CLOSE_WITHIN, connection.close(200, "shutting down".into())).await.ok();
                     return Ok(());
-                }
-                End::Overflow => {
-                    closing.await.map_err(|error| Trouble::of("failed to close a channel", &error))?;
-                    channel = open_channel(&connection).await?;
                 }
             }
         }
@@ -135,21 +120,13 @@ impl Consumer {
 /// Why consuming on one channel ended without a trouble.
 enum End {
     Shutdown,
-    /// Too many bytes at once; what is not committed goes back to the queue when the channel closes.
+    /// Too many bytes at once; the channel is closed, and what was not acknowledged is back in the queue.
     Overflow,
-}
-
-struct Received {
-    tag: u64,
-    delivery: Delivery,
 }
 
 /// A batch on its way into the ledger.
 struct Commit {
-    batch: Vec<Delivery>,
-    last_tag: u64,
-    bytes: usize,
-    largest: usize,
+    batch: Batch,
     /// How long was waited before this offer; zero for the first.
     waited: Duration,
     outcome: BoxFuture<'static, Result<(), Refused>>,
@@ -162,22 +139,29 @@ struct Consuming<'a> {
     pace: &'a mut Pace,
     /// `None` while the ledger refuses.
     messages: Option<lapin::Consumer>,
-    received: VecDeque<Received>,
-    /// Bytes received and not yet committed.
-    bytes: usize,
+    held: Held,
     commit: Option<Commit>,
 }
 
 impl<'a> Consuming<'a> {
     fn new(of: &'a Consumer, channel: &'a Channel, pace: &'a mut Pace) -> Self {
-        Self { of, channel, pace, messages: None, received: VecDeque::new(), bytes: 0, commit: None }
+        Self { of, channel, pace, messages: None, held: Held::default(), commit: None }
     }
 
     async fn run(mut self, shutdown: &CancellationToken) -> Result<End, Trouble> {
         self.start().await?;
         loop {
-            if self.commit.is_none() {
-                self.commit = self.next_batch();
+            if self.held.bytes() > BUDGET {
+                self.pace.overflowed(self.held.largest());
+                doors::consumer_prefetch(self.pace.prefetch(), "too many bytes received at once");
+                self.abandon().await?;
+                return Ok(End::Overflow);
+            }
+            if self.commit.is_none()
+                && let Some(batch) = self.held.next_batch()
+            {
+                let outcome = offer(&self.of.intake, &batch, Duration::ZERO);
+                self.commit = Some(Commit { batch, waited: Duration::ZERO, outcome });
             }
             let outcome = async {
                 match &mut self.commit {
@@ -201,13 +185,6 @@ impl<'a> Consuming<'a> {
                 message = message => {
                     self.take(message)?;
                     self.take_what_is_ready()?;
-                    if self.bytes > BUDGET {
-                        let largest = self.received.iter().map(|received| received.delivery.body.len()).max();
-                        self.pace.overflowed(largest.unwrap_or_default());
-                        doors::consumer_prefetch(self.pace.prefetch(), "too many bytes received at once");
-                        self.finish().await?;
-                        return Ok(End::Overflow);
-                    }
                 }
             }
         }
@@ -239,24 +216,10 @@ impl<'a> Consuming<'a> {
         Ok(())
     }
 
-    /// Has the broker send nothing more, and takes in what it had sent. What was received stays ours to
-    /// acknowledge.
-    async fn stop(&mut self) -> Result<(), Trouble> {
-        let Some(mut messages) = self.messages.take() else { return Ok(()) };
-        // Answered by the broker, so that afterwards nothing more comes.
-        let options = BasicCancelOptions { nowait: false };
-        let cancelled = self.channel.basic_cancel(messages.tag(), options).await;
-        cancelled.map_err(|error| Trouble::of("failed to cancel the consumer", &error))?;
-        while let Some(Some(Ok(message))) = messages.next().now_or_never() {
-            self.push(message);
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, message: Option<lapin::Result<lapin::message::Delivery>>) -> Result<(), Trouble> {
+    fn take(&mut self, message: Option<lapin::Result<Message>>) -> Result<(), Trouble> {
         match message {
             Some(Ok(message)) => {
-                self.push(message);
+                self.held.push(message, Time::from(SystemTime::now()));
                 Ok(())
             }
             Some(Err(error)) => Err(Trouble::of("lost the consumer", &error)),
@@ -268,7 +231,7 @@ impl<'a> Consuming<'a> {
     }
 
     fn take_what_is_ready(&mut self) -> Result<(), Trouble> {
-        while self.received.len() < MAX_BATCH && self.bytes <= BUDGET {
+        while self.held.bytes() <= BUDGET {
             let Some(Some(message)) = self.messages.as_mut().map(|messages| messages.next().now_or_never())
             else {
                 break;
@@ -278,50 +241,23 @@ impl<'a> Consuming<'a> {
         Ok(())
     }
 
-    fn push(&mut self, message: lapin::message::Delivery) {
-        let now = Time::from(SystemTime::now());
-        let delivery =
-            message::read(message.routing_key.as_str(), &message.properties, Bytes::from(message.data), now);
-        self.bytes += delivery.body.len();
-        self.received.push_back(Received { tag: message.delivery_tag, delivery });
-    }
-
-    /// Cuts a batch from the front and begins to commit it.
-    fn next_batch(&mut self) -> Option<Commit> {
-        let (mut bytes, mut largest, mut last_tag) = (0, 0, self.received.front()?.tag);
-        let mut batch = Vec::with_capacity(self.received.len().min(MAX_BATCH));
-        while let Some(received) = self.received.pop_front() {
-            let size = received.delivery.body.len();
-            (bytes, largest, last_tag) = (bytes + size, largest.max(size), received.tag);
-            batch.push(received.delivery);
-            if batch.len() == MAX_BATCH || bytes >= MAX_BATCH_BYTES {
-                break;
-            }
-        }
-        let outcome = offer(&self.of.intake, &batch, Duration::ZERO);
-        Some(Commit { batch, last_tag, bytes, largest, waited: Duration::ZERO, outcome })
-    }
-
     async fn settled(&mut self, outcome: Result<(), Refused>) -> Result<(), Trouble> {
-        let Some(mut commit) = self.commit.take() else { return Ok(()) };
+        let Some(Commit { batch, waited, .. }) = self.commit.take() else { return Ok(()) };
         if let Err(refused) = outcome {
-            let wait = refused.retry_after.max(commit.waited * 2).min(MAX_WAIT);
-            let held = commit.batch.len() + self.received.len();
-            doors::consumer_waits(&refused.reason, held, wait, commit.waited.is_zero());
+            let wait = refused.retry_after.max(waited * 2).min(MAX_WAIT);
+            doors::consumer_waits(&refused.reason, self.held.messages(), wait, waited.is_zero());
             self.of.set_ready(Err(format!("the ledger refuses deliveries: {}", refused.reason)));
             self.pace.refused();
-            commit.waited = wait;
-            commit.outcome = offer(&self.of.intake, &commit.batch, wait);
-            self.commit = Some(commit);
+            let outcome = offer(&self.of.intake, &batch, wait);
+            self.commit = Some(Commit { batch, waited: wait, outcome });
             return self.stop().await;
         }
-        self.ack(commit.last_tag).await?;
-        self.bytes -= commit.bytes;
-        if let Some(reason) = self.pace.committed(commit.batch.len(), commit.largest) {
+        self.ack(&batch).await?;
+        if let Some(reason) = self.pace.committed(batch.deliveries.len(), batch.largest) {
             doors::consumer_prefetch(self.pace.prefetch(), reason);
             self.stop().await?;
         }
-        if !commit.waited.is_zero() {
+        if !waited.is_zero() {
             doors::consumer_resumes();
         }
         if self.messages.is_none() {
@@ -330,31 +266,78 @@ impl<'a> Consuming<'a> {
         Ok(())
     }
 
-    async fn ack(&mut self, tag: u64) -> Result<(), Trouble> {
-        // Everything up to `tag` is committed.
-        let acked = self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await;
+    async fn ack(&mut self, batch: &Batch) -> Result<(), Trouble> {
+        self.held.committed(batch);
+        // Everything up to its last tag is committed.
+        let acked = self.channel.basic_ack(batch.last_tag, BasicAckOptions { multiple: true }).await;
         acked.map_err(|error| Trouble::of("failed to acknowledge what is committed", &error))
+    }
+
+    /// Has the broker send nothing more, and takes in what was under way, as far as the budget allows. What was
+    /// received stays ours to acknowledge.
+    async fn stop(&mut self) -> Result<(), Trouble> {
+        let Some(messages) = &mut self.messages else { return Ok(()) };
+        // Answered by the broker, so that afterwards nothing more comes.
+        let options = BasicCancelOptions { nowait: false };
+        let mut cancel = pin!(self.channel.basic_cancel(messages.tag(), options).fuse());
+        while self.held.bytes() <= BUDGET {
+            tokio::select! {
+                biased;
+                message = messages.next() => match message {
+                    Some(Ok(message)) => self.held.push(message, Time::from(SystemTime::now())),
+                    Some(Err(error)) => return Err(Trouble::of("lost the consumer", &error)),
+                    None => {
+                        self.messages = None;
+                        break;
+                    }
+                },
+                cancelled = &mut cancel => {
+                    cancelled.map_err(|error| Trouble::of("failed to cancel the consumer", &error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the channel without waiting for the commit in hand: lapin would buffer meanwhile whatever comes.
+    /// What is under way is dropped as it arrives, and comes again, as does what was committed and could not be
+    /// acknowledged.
+    async fn abandon(&mut self) -> Result<(), Trouble> {
+        self.held = Held::default();
+        let messages = self.messages.take();
+        let drop_the_rest = async {
+            if let Some(mut messages) = messages {
+                while messages.next().await.is_some() {}
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            closed = self.channel.close(200, "too many bytes".into()) => {
+                closed.map_err(|error| Trouble::of("failed to close a channel", &error))
+            }
+            () = drop_the_rest => Ok(()),
+        }
     }
 
     /// Takes nothing more, and sees the commit in hand through, unless the ledger refuses it.
     async fn finish(&mut self) -> Result<(), Trouble> {
-        self.messages = None;
-        if let Some(commit) = self.commit.take()
-            && commit.waited.is_zero()
-            && commit.outcome.await.is_ok()
+        self.stop().await?;
+        if let Some(Commit { batch, waited, outcome }) = self.commit.take()
+            && waited.is_zero()
+            && outcome.await.is_ok()
         {
-            self.ack(commit.last_tag).await?;
+            self.ack(&batch).await?;
         }
         Ok(())
     }
 }
 
 /// Offers a batch to the intake after a wait.
-fn offer(intake: &Intake, batch: &[Delivery], after: Duration) -> BoxFuture<'static, Result<(), Refused>> {
+fn offer(intake: &Intake, batch: &Batch, after: Duration) -> BoxFuture<'static, Result<(), Refused>> {
     // Copies names, not bodies.
-    let (intake, batch) = (intake.clone(), batch.to_vec());
+    let (intake, deliveries) = (intake.clone(), batch.deliveries.clone());
     Box::pin(async move {
         sleep(after).await;
-        intake.accept_all(batch).await
+        intake.accept_all(deliveries).await
     })
 }

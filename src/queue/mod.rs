@@ -10,6 +10,7 @@
 
 mod connect;
 mod consumer;
+mod held;
 mod message;
 mod pace;
 mod probe;
