@@ -111,7 +111,7 @@ fn ten_thousand_teams_meet_a_hundred_rules_quickly() {
     let took = started.elapsed();
     println!("resolving 10,000 teams against 100 rules took {took:?}");
     // The aim is 20 ms in a release build; a debug build is some thirty times slower.
-    assert!(took.as_millis() < if cfg!(debug_assertions) { 5_000 } else { 20 }, "{took:?}");
+    assert!(took.as_millis() < if cfg!(debug_assertions) { 2_000 } else { 20 }, "{took:?}");
 }
 
 fn uuid(number: usize) -> String {

@@ -247,14 +247,15 @@ fn mapping(r: &mut Reader) -> Rules {
             Vec::new()
         }
     };
+    // A later file replaces the whole list, so all rules are of one file.
+    let from = tables.first().map_or(layers::DEFAULT, source).to_owned();
     let mut specs = Vec::new();
     for (number, table) in (1..).zip(tables) {
-        let from = source(&table).to_owned();
         let spec = rule(r, number, table);
         r.effective.push(Effective {
             key: format!("mapping[{number}]"),
             value: format!("{} → {}", spec.github, spec.gives()),
-            source: from,
+            source: from.clone(),
         });
         specs.push(spec);
     }
@@ -266,6 +267,9 @@ fn mapping(r: &mut Reader) -> Rules {
         }
         Rules::default()
     });
+    for problem in r.problems.iter_mut().filter(|problem| problem.key.starts_with("mapping[")) {
+        problem.source = Some(from.clone());
+    }
     if !written {
         let default = rules.specs().map(|spec| format!("{} → {}", spec.github, spec.gives())).collect();
         r.effective.push(Effective { key: "mapping".into(), value: default, source: layers::DEFAULT.into() });

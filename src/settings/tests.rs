@@ -1,6 +1,6 @@
 //! Settings as a function of files and variables.
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
 use secrecy::ExposeSecret;
 
@@ -51,21 +51,38 @@ fn the_defaults_are_those_of_the_table() {
     assert!(effective.iter().all(|it| it.source == "default" || it.source == "datadog.site"));
 }
 
-#[test]
-fn every_key_of_the_defaults_file_is_a_setting_and_every_setting_is_in_it() {
-    let text = include_str!("../../config/default.toml");
-    for Effective { key, .. } in load(&[]).unwrap().effective {
-        let name = key.rsplit('.').next().unwrap();
-        assert!(
-            text.lines().any(|line| {
-                let line = line.trim_start_matches(['#', ' ', '[']);
-                line.starts_with(&format!("{name} ="))
-                    || line.starts_with(name)
-                    || line.contains(&format!(".{name}]]"))
-            }),
-            "config/default.toml does not tell of {key}"
-        );
+/// `section.key` of every setting in the defaults file, those that are commented out included.
+fn documented() -> BTreeSet<String> {
+    let uncommented = |line: &str| {
+        let code = line.strip_prefix("# ")?;
+        let key = code.split_once(" = ")?.0;
+        let is_key = key.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        is_key.then(|| code.to_owned())
+    };
+    let (mut section, mut keys) = (String::new(), BTreeSet::new());
+    for line in include_str!("../../config/default.toml").lines() {
+        let bare = line.trim_start_matches("# ");
+        if let Some(table) = bare.strip_prefix("[[").and_then(|bare| bare.strip_suffix("]]")) {
+            keys.insert(table.to_owned());
+            section = "within a list".to_owned();
+        } else if let Some(name) = bare.strip_prefix('[').and_then(|bare| bare.strip_suffix(']')) {
+            if name.starts_with(|c: char| c.is_ascii_lowercase()) {
+                section = name.to_owned();
+            }
+        } else if let Some((key, _)) = uncommented(line).unwrap_or(line.to_owned()).split_once(" = ") {
+            keys.insert(format!("{section}.{key}"));
+        }
     }
+    keys.retain(|key| !key.starts_with('#') && !key.contains(".#") && !key.starts_with("within a list"));
+    keys
+}
+
+#[test]
+fn the_defaults_file_tells_of_every_setting_and_of_no_other() {
+    let mut documented = documented();
+    assert!(documented.remove("policy.orgs.acme.mode"));
+    let known: BTreeSet<String> = load(&[]).unwrap().effective.into_iter().map(|it| it.key).collect();
+    assert_eq!(documented, known);
 }
 
 #[test]
@@ -198,11 +215,11 @@ fn every_kind_of_mistake_is_told_with_its_remedy() {
         write a share such as `0.3`
       reconcile.max_wait: it is shorter than `reconcile.debounce`
         make it at least as long
-      mapping[1].datdog: there is no such setting
+      mapping[1].datdog (teamlink.toml): there is no such setting
         did you mean `datadog`?
-      mapping[1].github = "acme": it has not the form `org/team`
+      mapping[1].github = "acme" (teamlink.toml): it has not the form `org/team`
         write `org/team`; `*` stands for any text and `?` for one character, `/` excepted
-      mapping[1].datadog: a rule says exactly one of `datadog`, `team_id` and `ignore = true`
+      mapping[1].datadog (teamlink.toml): a rule says exactly one of `datadog`, `team_id` and `ignore = true`
         keep one of them; write several rules for several answers
       integrations.pagerduty.accounts: missing configuration field "[0]enabled"
         write tables with `enabled` and, where there are several accounts, `subdomain`
