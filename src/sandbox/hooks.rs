@@ -170,7 +170,7 @@ fn request(hook: &Hook, parcel: Parcel, client: &reqwest::Client) -> reqwest::Re
 }
 
 /// GitHub signs the body as it goes over the wire.
-fn signature(secret: &str, body: &[u8]) -> String {
+pub(crate) fn signature(secret: &str, body: &[u8]) -> String {
     // A MAC over SHA-256 takes a key of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return String::new() };
     mac.update(body);

@@ -22,6 +22,8 @@ mod pipeline;
 mod rate;
 mod seed;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::SocketAddr;

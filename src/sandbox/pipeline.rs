@@ -101,13 +101,11 @@ pub(crate) async fn around(
     let route = format!("{method} {route}");
     let headers = parts.headers.clone();
 
-    let made_up = rule.as_ref().and_then(|rule| made_up(rule, of_datadog));
-    let authorised =
-        if of_datadog { datadog::authorise(&path, &headers) } else { github::authorise(&headers) };
-    let mut response = match (made_up, authorised) {
-        (Some(response), _) => response,
-        (None, Err(refusal)) => refusal,
-        (None, Ok(())) => next.run(Request::from_parts(parts, Body::empty())).await,
+    let unauthorised =
+        || if of_datadog { datadog::unauthorised(&path, &headers) } else { github::unauthorised(&headers) };
+    let mut response = match rule.as_ref().and_then(|rule| made_up(rule, of_datadog)).or_else(unauthorised) {
+        Some(response) => response,
+        None => next.run(Request::from_parts(parts, Body::empty())).await,
     };
     if let Some(rule) = &rule {
         response = spoil(rule, of_datadog, response).await;

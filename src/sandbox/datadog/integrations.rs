@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::reply::json_reply;
+use super::world::ORG_ID;
 use super::{Refusal, data, read, write};
 use crate::sandbox::Shared;
 use crate::sandbox::pipeline::Context;
@@ -18,9 +19,6 @@ use crate::sandbox::table::NOW;
 type Sandbox = State<Arc<Shared>>;
 
 const INTEGRATIONS: [&str; 3] = ["github", "jira", "pagerduty"];
-
-/// The organisation's number in every answer.
-const ORG_ID: u64 = 321_813;
 
 fn known(integration: &str) -> Result<(), Refusal> {
     if INTEGRATIONS.contains(&integration) {

@@ -93,7 +93,7 @@ pub(super) async fn create(State(shared): Sandbox, call: Context) -> Result<Resp
     let data = data(&call)?;
     let id = |role: &str| {
         let id = data.pointer(&format!("/relationships/{role}/data/id")).and_then(Value::as_str);
-        id.ok_or_else(|| Refusal::bad(format!("attribute \"{role}\" is required")))
+        id.ok_or_else(|| Refusal::wrong(format!("attribute \"{role}\" is required")))
     };
     let (parent, sub) = (id("parent_team")?, id("sub_team")?);
     write(&shared, |world, now| {

@@ -11,7 +11,7 @@ use super::reply::{Page, json_reply};
 use super::world::{Membership, uuid};
 use super::{Refusal, data, read, write};
 use crate::sandbox::Shared;
-use crate::sandbox::pipeline::{Call, Context};
+use crate::sandbox::pipeline::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;
@@ -29,25 +29,17 @@ fn line(membership: &Membership, by: uuid::Uuid) -> Value {
     })
 }
 
+/// Recorded, quotes and all.
+const INVALID_ROLE: &str =
+    "{'errors': [{'detail': 'Not a valid choice.', 'source': {'pointer': '/data/attributes/role'}}]}";
+
 /// A role in a request: `admin` or null.
 fn role(data: &Value) -> Result<Option<String>, Refusal> {
     match &data["attributes"]["role"] {
         Value::Null => Ok(None),
         Value::String(role) if role == "admin" => Ok(Some(role.clone())),
-        other => Err(Refusal::bad(format!("attribute \"role\" {other} is not supported"))),
+        _ => Err(Refusal::wrong(INVALID_ROLE)),
     }
-}
-
-fn answer<'a>(
-    call: &Call,
-    found: impl Iterator<Item = &'a Arc<Membership>>,
-    by: uuid::Uuid,
-) -> Result<Response, Refusal> {
-    let page = Page::of(call)?;
-    let found: Vec<_> = found.collect();
-    let mut body = page.pagination(call, found.len());
-    body["data"] = page.cut(found).into_iter().map(|membership| line(membership, by)).collect();
-    Ok(json_reply(StatusCode::OK, &body))
 }
 
 pub(super) async fn list(
@@ -55,18 +47,25 @@ pub(super) async fn list(
     Path(team_id): Path<String>,
     call: Context,
 ) -> Result<Response, Refusal> {
+    let page = Page::of(&call)?;
     let world = read(&shared);
     let team = world.team(&team_id, call.at)?;
-    answer(&call, world.memberships_of(team.id, call.at), world.me)
+    let found: Vec<_> = world.memberships_of(team.id, call.at).collect();
+    let mut body = page.pagination(&call, found.len());
+    body["data"] = page.cut(found).into_iter().map(|one| line(one, world.me)).collect();
+    Ok(json_reply(StatusCode::OK, &body))
 }
 
+/// Recorded: without pages.
 pub(super) async fn of_user(
     State(shared): Sandbox,
     Path(user): Path<String>,
     call: Context,
 ) -> Result<Response, Refusal> {
     let world = read(&shared);
-    answer(&call, world.memberships_of_user(uuid(&user)?, call.at), world.me)
+    let found = world.memberships_of_user(uuid(&user)?, call.at);
+    let data: Value = found.map(|one| line(one, world.me)).collect();
+    Ok(json_reply(StatusCode::OK, &json!({"data": data})))
 }
 
 pub(super) async fn join(

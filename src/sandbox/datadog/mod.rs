@@ -16,7 +16,7 @@ use axum::Router;
 use axum::routing::{get, patch, put};
 use serde_json::Value;
 
-pub(crate) use reply::{Refusal, authorise, emptied, finish};
+pub(crate) use reply::{Refusal, emptied, finish, unauthorised};
 pub(crate) use world::{Connection, Team, World};
 
 use super::Shared;

@@ -27,8 +27,14 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// As connections refuse (recorded).
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
         Self::Object(400, detail.into())
+    }
+
+    /// As teams and memberships refuse (recorded for memberships).
+    pub(crate) fn wrong(text: impl Into<String>) -> Self {
+        Self::Text(400, text.into())
     }
 
     pub(crate) fn not_found(text: String) -> Self {
@@ -75,16 +81,14 @@ pub(crate) fn json_reply(status: StatusCode, body: &impl Serialize) -> Response 
     response
 }
 
-/// API key and application key, or, except for the entity integrations, a bearer.
-pub(crate) fn authorise(path: &str, headers: &HeaderMap) -> Result<(), Response> {
+/// The refusal of a request without API key and application key, or, except for the entity integrations, a bearer.
+pub(crate) fn unauthorised(path: &str, headers: &HeaderMap) -> Option<Response> {
     let given = |name| headers.get(name).is_some_and(|value| !value.is_empty());
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.is_some_and(|value| value.len() > 7 && value[..7].eq_ignore_ascii_case("bearer "));
     let bearer = bearer && !path.starts_with("/api/v2/idp/");
-    if bearer || (given("dd-api-key") && given("dd-application-key")) {
-        return Ok(());
-    }
-    Err(Refusal::Text(403, "Forbidden".to_owned()).into_response())
+    let allowed = bearer || (given("dd-api-key") && given("dd-application-key"));
+    (!allowed).then(|| Refusal::Text(403, "Forbidden".to_owned()).into_response())
 }
 
 /// The last touch to every answer: the rate-limit headers. A rule's own stay.

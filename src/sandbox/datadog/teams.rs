@@ -89,7 +89,9 @@ pub(super) async fn list(State(shared): Sandbox, call: Context) -> Result<Respon
         Some("-name") => found.sort_by(|a, b| b.name.cmp(&a.name)),
         Some("user_count") => found.sort_by_cached_key(|team| users(team)),
         Some("-user_count") => found.sort_by_cached_key(|team| std::cmp::Reverse(users(team))),
-        Some(other) => return Err(Refusal::bad(format!("parameter \"sort\" \"{other}\" is not supported"))),
+        Some(other) => {
+            return Err(Refusal::wrong(format!("parameter \"sort\" \"{other}\" is not supported")));
+        }
     }
     let mut body = page.pagination(&call, found.len());
     let lines = page.cut(found).into_iter().map(|team| line(&world, team, call.at));
@@ -112,7 +114,7 @@ fn apply(team: &mut Team, data: &Value) -> Result<(), Refusal> {
     let attributes = &data["attributes"];
     let required = |name: &str, limit: usize| {
         let text = attributes[name].as_str().filter(|text| (1..=limit).contains(&text.chars().count()));
-        let wrong = || Refusal::bad(format!("attribute \"{name}\" must have 1 to {limit} characters"));
+        let wrong = || Refusal::wrong(format!("attribute \"{name}\" must have 1 to {limit} characters"));
         text.map(str::to_owned).ok_or_else(wrong)
     };
     team.handle = required("handle", MAX_HANDLE)?;
@@ -126,7 +128,7 @@ fn apply(team: &mut Team, data: &Value) -> Result<(), Refusal> {
 
 fn optional<T: DeserializeOwned>(attributes: &Value, name: &str, field: &mut T) -> Result<(), Refusal> {
     if let Some(value) = attributes.get(name) {
-        let wrong = |_| Refusal::bad(format!("attribute \"{name}\" is not of the right type"));
+        let wrong = |_| Refusal::wrong(format!("attribute \"{name}\" is not of the right type"));
         *field = serde_json::from_value(value.clone()).map_err(wrong)?;
     }
     Ok(())
@@ -226,7 +228,7 @@ pub(super) async fn set_permission(
         };
         let (_, _, _, options) = PERMISSIONS.iter().find(|(name, ..)| *name == action).ok_or_else(unknown)?;
         let value = data["attributes"]["value"].as_str().filter(|value| options.contains(value));
-        let value = value.ok_or_else(|| Refusal::bad("attribute \"value\" is not one of the options"))?;
+        let value = value.ok_or_else(|| Refusal::wrong("attribute \"value\" is not one of the options"))?;
         world.permissions.put((team, action.clone()), value.to_owned(), now);
         Ok(json!({"data": permission(world, team, &action, NOW)}))
     })?;

@@ -13,6 +13,9 @@ use uuid::Uuid;
 use super::reply::Refusal;
 use crate::sandbox::table::{NOW, Table};
 
+/// The organisation's number, as recordings have it.
+pub(crate) const ORG_ID: u64 = 321_813;
+
 /// A Datadog team.
 #[derive(Clone, Debug)]
 pub(crate) struct Team {
@@ -322,7 +325,7 @@ impl World {
 
     pub(crate) fn membership(&self, team: Uuid, user: &str) -> Result<&Arc<Membership>, Refusal> {
         let user = uuid(user)?;
-        let unknown = || Refusal::not_found(format!("User {user} on team {team} not found"));
+        let unknown = || Refusal::not_found(format!("User for ID {user} not found"));
         self.memberships.get(&(team, user), NOW).ok_or_else(unknown)
     }
 
@@ -365,8 +368,10 @@ impl World {
     /// Recorded: 409 as a string for a link that exists.
     pub(crate) fn create_link(&mut self, parent: Uuid, sub: Uuid, now: u64) -> Result<Link, Refusal> {
         if self.links(NOW).any(|link| (link.parent, link.sub) == (parent, sub)) {
-            let why =
-                format!("Conflict: could not add team {sub} to {parent}: link already exists in org 321813");
+            let why = format!(
+                "Conflict: could not add team {sub} as a member team of team {parent} in org {ORG_ID}: team \
+                 hierarchy link between super team {parent} and member team {sub} already exists in org {ORG_ID}"
+            );
             return Err(Refusal::conflict(why));
         }
         let link = Link { id: self.new_id(), parent, sub, created_at: now };

@@ -18,7 +18,7 @@ use axum::routing::{get, post, put};
 use serde::de::DeserializeOwned;
 
 pub(crate) use events::Teller;
-pub(crate) use reply::{authorise, finish};
+pub(crate) use reply::{finish, unauthorised};
 pub(crate) use slug::slug;
 pub(crate) use world::{Org, Refusal, Repo, Team, World};
 

@@ -15,12 +15,10 @@ use crate::sandbox::pipeline::Call;
 /// Requests an hour that the headers promise. Nothing is enforced: a fault rule can answer 403 or 429.
 const RATE_LIMIT: u64 = 1_000_000;
 
-/// Any `Authorization` will do, but there must be one.
-pub(crate) fn authorise(headers: &HeaderMap) -> Result<(), Response> {
-    if headers.get(header::AUTHORIZATION).is_some_and(|value| !value.is_empty()) {
-        return Ok(());
-    }
-    Err(error(StatusCode::UNAUTHORIZED, "Requires authentication", None))
+/// The refusal of a request without credentials; any `Authorization` will do.
+pub(crate) fn unauthorised(headers: &HeaderMap) -> Option<Response> {
+    let given = headers.get(header::AUTHORIZATION).is_some_and(|value| !value.is_empty());
+    (!given).then(|| error(StatusCode::UNAUTHORIZED, "Requires authentication", None))
 }
 
 /// A JSON answer.
