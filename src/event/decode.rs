@@ -23,9 +23,13 @@ pub fn decode(delivery: &Delivery) -> Result<Event, Undecodable> {
     let name = delivery.event.as_str();
     let undecodable = |why: String| Undecodable { event: name.to_owned(), why };
 
-    let raw: &RawValue =
-        serde_json::from_slice(&delivery.body).map_err(|error| undecodable(format!("not JSON: {error}")))?;
-    let body = Object::read(raw);
+    let body = match serde_json::from_slice(&delivery.body) {
+        Ok(values) => Some(Object(values)),
+        Err(_) => match serde_json::from_slice::<&RawValue>(&delivery.body) {
+            Ok(_) => None,
+            Err(error) => return Err(undecodable(format!("not JSON: {error}"))),
+        },
+    };
     let action: Option<String> = body.as_ref().and_then(|body| body.text("action"));
 
     let kind = Kind::of(name, action.as_deref());

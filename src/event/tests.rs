@@ -205,6 +205,8 @@ fn what_a_mark_cannot_do_without_makes_a_body_undecodable() {
         why("star", b"{"),
         why("team", b""),
         why("team", b"\xff"),
+        why("star", b"{\"action\": \"\xff\"}"),
+        why("team_add", b"[1]"),
         why("team", br#"{"action": "created", "team": {"name": "x"}}"#),
         why("team", br#"{"action": "created", "team": {"id": "7"}}"#),
         why("organization", br#"{"action": "renamed"}"#),
@@ -214,6 +216,8 @@ fn what_a_mark_cannot_do_without_makes_a_body_undecodable() {
     failed to decode a `star` event: not JSON: EOF while parsing an object at line 1 column 1
     failed to decode a `team` event: not JSON: EOF while parsing a value at line 1 column 0
     failed to decode a `team` event: not JSON: expected value at line 1 column 1
+    failed to decode a `star` event: not JSON: invalid unicode code point at line 1 column 13
+    failed to decode a `team_add` event: the body is not a JSON object
     failed to decode a `team` event: `team.id` is missing or no number
     failed to decode a `team` event: `team.id` is missing or no number
     failed to decode a `organization` event: `organization.id` is missing or no number
