@@ -1,6 +1,11 @@
 //! One connection to the broker, and what can be wrong with it, in words that say what to do.
 
-use std::{fmt, io::ErrorKind as Io, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    io::ErrorKind as Io,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use lapin::{Channel, Connection, ConnectionProperties, Error, ErrorKind, uri::AMQPUri};
@@ -22,6 +27,8 @@ const FRAME_MAX: u32 = 32 * 1024;
 const MIN_WAIT: Duration = Duration::from_millis(200);
 /// Short, since a refused attempt costs the broker nothing, and GitHub's deliveries are refused meanwhile.
 const MAX_WAIT: Duration = Duration::from_secs(5);
+/// A connection that lasted this long was a good one: what ends it is news.
+const STEADY: Duration = Duration::from_secs(60);
 
 /// AMQP's reply code for something that does not exist.
 pub(super) const NOT_FOUND: u16 = 404;
@@ -115,21 +122,28 @@ pub(super) struct Supervision {
     user: &'static str,
     waits: ExponentialBackoff,
     said: Option<Trouble>,
+    up_since: Option<Instant>,
 }
 
 impl Supervision {
     pub(super) fn new(user: &'static str) -> Self {
-        Self { user, waits: backoff(), said: None }
+        Self { user, waits: backoff(), said: None, up_since: None }
     }
 
-    /// Connected, with everything in place.
+    /// Connected, with everything in place. Heard once a connection, however often it is called.
     pub(super) fn connected(&mut self) {
-        doors::broker_connected(self.user);
-        *self = Self::new(self.user);
+        if self.up_since.is_none() {
+            doors::broker_connected(self.user);
+            self.up_since = Some(Instant::now());
+        }
     }
 
-    /// Says what is wrong, loudly when it is news; answers how long to wait before the next attempt.
+    /// Says what is wrong, loudly when it is news; answers how long to wait before the next attempt. A
+    /// connection that did not last is no reason to say it again, nor to hurry.
     pub(super) fn lost(&mut self, trouble: Trouble) -> Duration {
+        if self.up_since.take().is_some_and(|since| since.elapsed() >= STEADY) {
+            *self = Self::new(self.user);
+        }
         let wait = self.waits.next().unwrap_or(MAX_WAIT);
         doors::broker_lost(self.user, &trouble, self.said.as_ref() != Some(&trouble), wait);
         self.said = Some(trouble);

@@ -103,9 +103,11 @@ impl Consumer {
         };
         let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
         let (connection, mut channel) = connected?;
-        supervision.connected();
         loop {
-            match Consuming::new(self, &channel, pace).run(shutdown).await? {
+            let mut consuming = Consuming::new(self, &channel, pace);
+            consuming.start().await?;
+            supervision.connected();
+            match consuming.run(shutdown).await? {
                 End::Overflow => channel = open_channel(&connection).await?,
                 End::Shutdown => {
                     // A frozen broker must not hold up the exit; everything committed is acknowledged already.
@@ -149,7 +151,6 @@ impl<'a> Consuming<'a> {
     }
 
     async fn run(mut self, shutdown: &CancellationToken) -> Result<End, Trouble> {
-        self.start().await?;
         loop {
             if self.held.bytes() > BUDGET {
                 self.pace.overflowed(self.held.largest());

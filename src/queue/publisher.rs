@@ -20,7 +20,7 @@ use lapin::{
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,7 @@ use crate::{
 
 const USER: &str = "publisher";
 /// Publishes in flight at a time, and so channels. A confirm takes some milliseconds: room for 10,000 a second.
-const CHANNELS: usize = 64;
+const CHANNELS: u32 = 64;
 /// How long a delivery waits for a free channel. With [`CONFIRM_WITHIN`] it must stay below what the webhook
 /// allows, 8.5 s, which must stay below GitHub's 10 s.
 const CHANNEL_WITHIN: Duration = Duration::from_millis(2500);
@@ -70,14 +70,15 @@ enum State {
 struct Session {
     connection: Connection,
     idle: Mutex<Vec<Channel>>,
-    condemned: Notify,
+    /// Set once, to why this connection is given up.
+    condemned: watch::Sender<Option<Trouble>>,
 }
 
 impl Publisher {
     /// A publisher that is not connected yet.
     pub fn new(options: Options) -> Self {
         let state = Mutex::new(State::Down("not connected to RabbitMQ yet".into()));
-        Self { shared: Arc::new(Shared { options, slots: Semaphore::new(CHANNELS), state }) }
+        Self { shared: Arc::new(Shared { options, slots: Semaphore::new(CHANNELS as usize), state }) }
     }
 
     /// Keeps a connection until `shutdown`: connects, declares the topology, and does so again whenever the
@@ -89,6 +90,8 @@ impl Publisher {
             let wait = supervision.lost(trouble);
             shutdown.run_until_cancelled(sleep(wait)).await;
         }
+        // What is in flight is seen through; what comes after is refused.
+        timeout(CONFIRM_WITHIN, self.shared.slots.acquire_many(CHANNELS)).await.ok();
         let last = std::mem::replace(&mut *lock(&self.shared.state), State::Down("shutting down".into()));
         if let State::Up(session) = last {
             // A frozen broker must not hold up the exit.
@@ -106,12 +109,13 @@ impl Publisher {
         let mut events = session.connection.events_listener();
         *lock(&self.shared.state) = State::Up(Arc::clone(&session));
         supervision.connected();
-        let attempted = "lost the connection to RabbitMQ";
+        let mut condemned = session.condemned.subscribe();
+        let attempted = "lost a channel or the connection to RabbitMQ";
         // It may have gone before anybody listened.
         while session.connection.status().connected() {
             tokio::select! {
-                () = session.condemned.notified() => {
-                    return Trouble::new("gave up a connection to RabbitMQ: a publish failed or was not confirmed in time");
+                Ok(reason) = condemned.wait_for(Option::is_some) => {
+                    return reason.clone().unwrap_or_else(|| Trouble::new(attempted));
                 }
                 event = events.next() => match event {
                     Some(Event::Error(error)) => return Trouble::of(attempted, &error),
@@ -127,7 +131,7 @@ impl Publisher {
         let connection = connect(&self.shared.options, USER).await?;
         let channel = confirming(&connection).await?;
         topology::ensure(&channel, &self.shared.options).await?;
-        Ok(Session { connection, idle: Mutex::new(vec![channel]), condemned: Notify::new() })
+        Ok(Session { connection, idle: Mutex::new(vec![channel]), condemned: watch::Sender::new(None) })
     }
 
     fn live(&self) -> Result<Arc<Session>, String> {
@@ -171,15 +175,16 @@ impl Publisher {
         let (channel, confirmation) = match timeout(CONFIRM_WITHIN, confirm).await {
             Ok(Ok(confirmed)) => confirmed,
             Ok(Err(trouble)) => {
-                self.condemn(&session);
+                self.condemn(&session, trouble.clone());
                 return Err(trouble.to_string());
             }
             Err(_) => {
+                let late = Trouble::new("RabbitMQ did not confirm a delivery in time");
                 // While it blocks publishers it is slow on purpose, and a new connection would fare no better.
                 if !session.connection.status().blocked() {
-                    self.condemn(&session);
+                    self.condemn(&session, late.clone());
                 }
-                return Err("RabbitMQ did not confirm in time".into());
+                return Err(late.to_string());
             }
         };
         lock(&session.idle).push(channel);
@@ -196,11 +201,11 @@ impl Publisher {
     }
 
     /// From here on deliveries are refused at once, until the supervisor has a new connection.
-    fn condemn(&self, session: &Arc<Session>) {
+    fn condemn(&self, session: &Arc<Session>, trouble: Trouble) {
         let mut state = lock(&self.shared.state);
         if matches!(&*state, State::Up(current) if Arc::ptr_eq(current, session)) {
-            *state = State::Down("RabbitMQ does not answer; connecting anew".into());
-            session.condemned.notify_one();
+            *state = State::Down(trouble.to_string());
+            session.condemned.send_replace(Some(trouble));
         }
     }
 }
