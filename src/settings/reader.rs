@@ -59,12 +59,12 @@ impl Reader {
         remedy: &str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let value = self.take(key, text_of)?;
+        let value = self.take(key, harmless)?;
         match scalar(&value).and_then(|text| parse(text.trim())) {
             Ok(parsed) => Some(parsed),
             Err(why) => {
                 self.problems.push(Problem {
-                    value: Some(text_of(&value)),
+                    value: Some(harmless(&value)),
                     source: Some(source(&value).to_owned()),
                     ..Problem::new(key, why, remedy)
                 });
@@ -334,15 +334,24 @@ pub(super) fn http_url(text: &str) -> Result<Url, String> {
 
 /// A URL without its password and query; a text that only looks like one is hidden as a whole.
 fn without_password(text: &str) -> String {
-    let Ok(mut url) = Url::parse(text) else {
-        return if text.contains('@') { "(hidden)" } else { text }.to_owned();
-    };
-    let shown = match url.password() {
-        Some(_) => url.set_password(Some("hidden")).is_ok(),
-        None => !text.contains('@'),
+    if !text.contains(['@', '?']) {
+        return text.to_owned();
+    }
+    let Some(mut url) = Url::parse(text).ok().filter(|url| url.password().is_some() || !text.contains('@'))
+    else {
+        return "(hidden)".to_owned();
     };
     url.set_query(None);
-    if shown { url.into() } else { "(hidden)".to_owned() }
+    match url.password().is_none() || url.set_password(Some("hidden")).is_ok() {
+        true => url.into(),
+        false => "(hidden)".to_owned(),
+    }
+}
+
+/// A value for people, in case it is a URL that holds a password where none belongs.
+fn harmless(value: &Value) -> String {
+    let text = text_of(value);
+    if text.contains("://") || text.contains('@') { without_password(&text) } else { text }
 }
 
 /// Where a value came from: `default`, a file, or a variable.

@@ -295,6 +295,7 @@ fn nothing_secret_is_ever_printed() {
         [("AMQP_URL", "http://me:s3cret@mq"), ("DD_API_KEY", "s3cret")],
         [("AMQP_URL", "me:s3cret@mq"), ("DD_APP_KEY", "s3cret")],
         [("GITHUB_TOKEN", "s3cret"), ("GITHUB_APP_PRIVATE_KEY", "s3cret")],
+        [("TEAMLINK_GITHUB__BASE_URL", "https://me:s3cret@host"), ("DD_SITE", "https://s3cret@host")],
     ] {
         let told = load(&wrong).unwrap_err().to_string();
         assert!(!told.contains("s3cret"), "{told}");

@@ -110,7 +110,14 @@ impl Contract {
     }
 
     /// Panics unless the answer is what the contract, or a listed difference, says.
-    pub(crate) fn judge(&self, method: &str, path: &str, status: u16, content_type: Option<&str>, body: &Value) {
+    pub(crate) fn judge(
+        &self,
+        method: &str,
+        path: &str,
+        status: u16,
+        content_type: Option<&str>,
+        body: &Value,
+    ) {
         let operation = self.operation(method, path);
         let id = operation["operationId"].as_str().unwrap();
         self.met.lock().unwrap().insert((id.to_owned(), status));
