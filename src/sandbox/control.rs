@@ -50,12 +50,10 @@ async fn requests(State(shared): State<Arc<Shared>>, Query(Since { since }): Que
 }
 
 async fn faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
-    match serde_json::from_slice(&body) {
-        Ok(rules) => {
-            shared.faults().set(rules);
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(error) => (StatusCode::BAD_REQUEST, format!("cannot read the faults: {error}\n")).into_response(),
+    let rules = serde_json::from_slice(&body).map_err(|error| error.to_string());
+    match rules.and_then(|rules| shared.faults().set(rules)) {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(why) => (StatusCode::BAD_REQUEST, format!("cannot take the faults: {why}\n")).into_response(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Deserialize;
@@ -53,6 +54,21 @@ pub(crate) struct Rule {
     pub(crate) drop_webhooks: bool,
 }
 
+impl Rule {
+    /// What would make the rule impossible to carry out.
+    fn check(&self) -> Result<(), String> {
+        if self.status.is_some_and(|status| StatusCode::from_u16(status).is_err()) {
+            return Err(format!("status {:?} of {:?} is none", self.status, self.path));
+        }
+        for (name, value) in &self.headers {
+            if HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err() {
+                return Err(format!("header {name:?}: {value:?} of {:?} is none", self.path));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn always() -> f64 {
     1.0
 }
@@ -68,8 +84,11 @@ impl Faults {
         Self { rules: Vec::new(), dice: StdRng::seed_from_u64(seed) }
     }
 
-    pub(crate) fn set(&mut self, rules: Vec<Rule>) {
+    /// Replaces all rules, or none if one of them is impossible.
+    pub(crate) fn set(&mut self, rules: Vec<Rule>) -> Result<(), String> {
+        rules.iter().try_for_each(Rule::check)?;
         self.rules = rules;
+        Ok(())
     }
 
     /// The first rule that matches, has hits left and whose dice fall; it loses one hit.
@@ -129,12 +148,12 @@ mod tests {
     fn the_first_rule_with_hits_left_wins() {
         let mut faults = Faults::new(1);
         faults.set(rules(
-            r#"[{"path": "/a", "method": "post", "status": 1}, {"path": "/a", "times": 1, "status": 2}, {"path": "*", "status": 3}]"#,
-        ));
+            r#"[{"path": "/a", "method": "post", "status": 501}, {"path": "/a", "times": 1, "status": 502}, {"path": "*", "status": 503}]"#,
+        )).unwrap();
         let mut seen = |method, path| faults.hit(method, path).and_then(|rule| rule.status);
         assert_eq!(
             [seen("POST", "/a"), seen("GET", "/a"), seen("GET", "/a"), seen("GET", "/b")],
-            [Some(1), Some(2), Some(3), Some(3)]
+            [Some(501), Some(502), Some(503), Some(503)]
         );
     }
 
@@ -142,7 +161,7 @@ mod tests {
     fn the_dice_fall_as_the_seed_says() {
         let falls = |seed| {
             let mut faults = Faults::new(seed);
-            faults.set(rules(r#"[{"path": "*", "probability": 0.5}]"#));
+            faults.set(rules(r#"[{"path": "*", "probability": 0.5}]"#)).unwrap();
             (0..64).map(|_| faults.hit("GET", "/").is_some()).collect::<Vec<_>>()
         };
         assert_eq!(falls(7), falls(7));
@@ -151,7 +170,11 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_field_is_refused() {
+    fn a_rule_that_cannot_be_is_refused() {
         assert!(serde_json::from_str::<Rule>(r#"{"path": "*", "stale": 1}"#).is_err());
+        let mut faults = Faults::new(1);
+        for wrong in [r#"[{"path": "*", "status": 9}]"#, r#"[{"path": "*", "headers": {"a b": "c"}}]"#] {
+            assert!(faults.set(rules(wrong)).is_err(), "{wrong}");
+        }
     }
 }

@@ -58,7 +58,9 @@ struct Parcel {
 /// How deliveries went so far.
 #[derive(Default)]
 pub(crate) struct Counts {
+    /// Answered with a 2xx in time.
     pub(crate) sent: AtomicU64,
+    /// Answered otherwise or not at all; never tried again.
     pub(crate) failed: AtomicU64,
     pub(crate) pending: AtomicU64,
 }

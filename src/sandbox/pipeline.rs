@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
@@ -86,7 +86,7 @@ pub(crate) async fn around(
     let path = parts.uri.path().to_owned();
     let of_datadog = path.starts_with("/api/");
     let rule = shared.faults().hit(method.as_str(), &path);
-    let stale_us = rule.as_ref().map_or(0, |rule| rule.stale_ms * 1000);
+    let stale_us = rule.as_ref().map_or(0, |rule| rule.stale_ms.saturating_mul(1000));
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let call = Arc::new(Call {
         at: if stale_us > 0 && method == "GET" { shared.clock.now().saturating_sub(stale_us) } else { NOW },
@@ -183,7 +183,7 @@ async fn spoil(rule: &Rule, of_datadog: bool, response: Response) -> Response {
 
 /// A list page without the second half of its items; `None` if it is no list page. Totals stay as they are: that is
 /// how a caller can tell.
-fn truncated(mut json: Value, headers: &mut axum::http::HeaderMap) -> Option<Value> {
+fn truncated(mut json: Value, headers: &mut HeaderMap) -> Option<Value> {
     let items = if json.is_array() { &mut json } else { json.get_mut("data")? }.as_array_mut()?;
     items.truncate(items.len().div_ceil(2));
     headers.remove(header::LINK);

@@ -91,15 +91,20 @@ pub(crate) fn unauthorised(path: &str, headers: &HeaderMap) -> Option<Response> 
     (!allowed).then(|| Refusal::Text(403, "Forbidden".to_owned()).into_response())
 }
 
-/// The last touch to every answer: the rate-limit headers. A rule's own stay.
+/// The last touch to every answer: the rate-limit headers. A rule's own stay; a 429 without any says, as the
+/// recorded one does, that nothing remains and one second is to be waited.
 pub(crate) fn finish(shared: &Shared, mut response: Response) -> Response {
     let now = shared.clock.now() / 1_000_000;
     let used = shared.datadog_rate.count(now / RATE_PERIOD, 1).min(RATE_LIMIT - 1);
+    let (remaining, reset) = match response.status() {
+        StatusCode::TOO_MANY_REQUESTS => (0, 1),
+        _ => (RATE_LIMIT - used, RATE_PERIOD - now % RATE_PERIOD),
+    };
     let figures = [
         ("x-ratelimit-limit", RATE_LIMIT),
         ("x-ratelimit-period", RATE_PERIOD),
-        ("x-ratelimit-remaining", RATE_LIMIT - used),
-        ("x-ratelimit-reset", RATE_PERIOD - now % RATE_PERIOD),
+        ("x-ratelimit-remaining", remaining),
+        ("x-ratelimit-reset", reset),
     ];
     for (name, value) in figures {
         response.headers_mut().entry(HeaderName::from_static(name)).or_insert_with(|| value.into());

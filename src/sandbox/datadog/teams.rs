@@ -77,9 +77,10 @@ pub(super) async fn list(State(shared): Sandbox, call: Context) -> Result<Respon
     let fields = csv(&call, "fields[team]");
     let world = read(&shared);
     let is_mine = |team: &Team| world.memberships_of(team.id, call.at).any(|one| one.user == world.me);
+    let speaks_of = |text: &str| text.to_lowercase().contains(&keyword);
     let mut found: Vec<_> = world
         .teams(call.at)
-        .filter(|team| [&team.name, &team.handle].iter().any(|text| text.to_lowercase().contains(&keyword)))
+        .filter(|team| keyword.is_empty() || speaks_of(&team.name) || speaks_of(&team.handle))
         .filter(|team| !mine || is_mine(team))
         .collect();
     let users = |team: &Team| world.memberships_of(team.id, call.at).count();

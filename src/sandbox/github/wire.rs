@@ -152,12 +152,52 @@ pub(crate) fn user(base: &str, login: &str) -> Value {
     account(base, login, hash % 100_000_000, "User")
 }
 
+/// What a repository's JSON has below its own URL.
+const REPO_URLS: [(&str, &str); 36] = [
+    ("forks_url", "/forks"),
+    ("keys_url", "/keys{/key_id}"),
+    ("collaborators_url", "/collaborators{/collaborator}"),
+    ("teams_url", "/teams"),
+    ("hooks_url", "/hooks"),
+    ("issue_events_url", "/issues/events{/number}"),
+    ("events_url", "/events"),
+    ("assignees_url", "/assignees{/user}"),
+    ("branches_url", "/branches{/branch}"),
+    ("tags_url", "/tags"),
+    ("blobs_url", "/git/blobs{/sha}"),
+    ("git_tags_url", "/git/tags{/sha}"),
+    ("git_refs_url", "/git/refs{/sha}"),
+    ("trees_url", "/git/trees{/sha}"),
+    ("statuses_url", "/statuses/{sha}"),
+    ("languages_url", "/languages"),
+    ("stargazers_url", "/stargazers"),
+    ("contributors_url", "/contributors"),
+    ("subscribers_url", "/subscribers"),
+    ("subscription_url", "/subscription"),
+    ("commits_url", "/commits{/sha}"),
+    ("git_commits_url", "/git/commits{/sha}"),
+    ("comments_url", "/comments{/number}"),
+    ("issue_comment_url", "/issues/comments{/number}"),
+    ("contents_url", "/contents/{+path}"),
+    ("compare_url", "/compare/{base}...{head}"),
+    ("merges_url", "/merges"),
+    ("archive_url", "/{archive_format}{/ref}"),
+    ("downloads_url", "/downloads"),
+    ("issues_url", "/issues{/number}"),
+    ("pulls_url", "/pulls{/number}"),
+    ("milestones_url", "/milestones{/number}"),
+    ("notifications_url", "/notifications{?since,all,participating}"),
+    ("labels_url", "/labels{/name}"),
+    ("releases_url", "/releases{/id}"),
+    ("deployments_url", "/deployments"),
+];
+
 /// A repository.
 pub(crate) fn repo(base: &str, org: &Org, repo: &Repo) -> Value {
     let full_name = format!("{}/{}", org.login, repo.name);
     let url = format!("{base}/repos/{full_name}");
     let html_url = format!("https://github.com/{full_name}");
-    json!({
+    let mut json = json!({
         "id": repo.id,
         "node_id": format!("R_{:x}", repo.id),
         "name": repo.name,
@@ -166,36 +206,50 @@ pub(crate) fn repo(base: &str, org: &Org, repo: &Repo) -> Value {
         "owner": account(base, &org.login, org.id, "Organization"),
         "html_url": html_url,
         "description": repo.description,
-        "fork": false,
         "url": url,
-        "hooks_url": format!("{url}/hooks"),
-        "teams_url": format!("{url}/teams"),
         "git_url": format!("git://github.com/{full_name}.git"),
         "ssh_url": format!("git@github.com:{full_name}.git"),
         "clone_url": format!("{html_url}.git"),
         "homepage": repo.homepage,
-        "size": 0,
-        "stargazers_count": 0,
-        "watchers_count": 0,
-        "forks_count": 0,
-        "open_issues_count": 0,
-        "language": null,
-        "has_issues": true,
-        "has_projects": true,
-        "has_downloads": true,
-        "has_wiki": true,
-        "has_pages": false,
+        "svn_url": html_url,
         "archived": repo.archived,
-        "disabled": false,
-        "license": null,
-        "is_template": false,
         "topics": repo.topics,
         "visibility": repo.visibility,
         "default_branch": repo.default_branch,
         "created_at": github_time(repo.created_at),
         "updated_at": github_time(repo.updated_at),
         "pushed_at": github_time(repo.created_at),
-    })
+    });
+    extend(
+        &mut json,
+        json!({
+            "fork": false,
+            "size": 0,
+            "stargazers_count": 0,
+            "watchers_count": 0,
+            "forks_count": 0,
+            "open_issues_count": 0,
+            "watchers": 0,
+            "forks": 0,
+            "open_issues": 0,
+            "mirror_url": null,
+            "web_commit_signoff_required": false,
+            "custom_properties": {},
+            "language": null,
+            "has_issues": true,
+            "has_projects": true,
+            "has_downloads": true,
+            "has_wiki": true,
+            "has_pages": false,
+            "disabled": false,
+            "license": null,
+            "is_template": false,
+        }),
+    );
+    for (name, rest) in REPO_URLS {
+        json[name] = format!("{url}{rest}").into();
+    }
+    json
 }
 
 /// A team's access to a repository, as `permissions`.
