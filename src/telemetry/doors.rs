@@ -86,7 +86,12 @@ pub fn delivery_published(event: &str) {
 
 /// The webhook turned a request away. Within the delivery's span.
 pub fn delivery_turned_away(event: &str, outcome: Outcome, status: u16, reason: &str) {
-    warn!(status, reason, "delivery turned away");
+    match outcome {
+        // Our own trouble.
+        Outcome::Refused => warn!(status, reason, "delivery refused"),
+        // The sender's, who may be anybody.
+        _ => info!(status, reason, "request turned away"),
+    }
     delivery(event, outcome);
 }
 

@@ -83,7 +83,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
     let headers = request.headers();
     let event = text(headers, "x-github-event").unwrap_or_default().to_owned();
     let guid = text(headers, "x-github-delivery").unwrap_or_default().to_owned();
-    let span = info_span!("delivery", guid, event);
+    let span = info_span!("delivery", delivery.guid = guid, event);
     async move {
         let result = receiver.handle(request, event.clone(), guid).await;
         result.unwrap_or_else(|refusal| {
