@@ -103,13 +103,19 @@ impl Daemon {
                 let publisher = Publisher::new(queue.clone());
                 inbox = Some(Arc::new(publisher.clone()));
                 let stop = stop.clone();
-                tasks.spawn("publisher", async move { Ok(publisher.run(stop).await) });
+                tasks.spawn("publisher", async move {
+                    publisher.run(stop).await;
+                    Ok(())
+                });
             }
             if let Some(intake) = intake {
                 let consumer = Consumer::new(queue, intake);
                 let (asked, stop) = (consumer.clone(), stop.clone());
                 health.doors.push(("queue", Box::new(move || asked.ready())));
-                tasks.spawn("consumer", async move { Ok(consumer.run(stop).await) });
+                tasks.spawn("consumer", async move {
+                    consumer.run(stop).await;
+                    Ok(())
+                });
             }
         } else if let Some(intake) = intake {
             inbox = Some(Arc::new(intake));
@@ -176,7 +182,10 @@ fn start_work(
     stop: &CancellationToken,
 ) {
     let (looping, stopping) = (worker.clone(), stop.clone());
-    tasks.spawn("worker", async move { Ok(looping.run(stopping).await) });
+    tasks.spawn("worker", async move {
+        looping.run(stopping).await;
+        Ok(())
+    });
     if let Some(every) = settings.reconcile.every {
         let (worker, orgs) = (worker.clone(), settings.github.orgs.clone());
         let passes = until(stop, passes(worker, orgs, every));

@@ -65,10 +65,10 @@ pub(super) fn fold(
                 }
                 unchanged @ (TeamState::Suspected { .. } | TeamState::Gone { .. }) => unchanged,
             };
-            if let TeamState::Suspected { since } = state {
-                if sees_all || known.deleted_event_at.is_some() {
-                    folded.second_look = Some((since + grace).max(now));
-                }
+            if let TeamState::Suspected { since } = state
+                && (sees_all || known.deleted_event_at.is_some())
+            {
+                folded.second_look = Some((since + grace).max(now));
             }
             folded.changed = state != known.state;
             let in_step = known.in_step && !folded.changed;
