@@ -15,6 +15,8 @@ mod parked;
 mod rows;
 mod settle;
 mod state;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod work;
 

@@ -28,6 +28,8 @@ pub struct Intent {
     pub kind: IntentKind,
     /// The GitHub team that it was for.
     pub team: TeamId,
+    /// When it was stored, just before it was sent.
+    pub at: Time,
 }
 
 /// Everything that planning an organisation needs from the ledger.
@@ -130,7 +132,7 @@ impl Ledger {
         .fetch_all(&self.read)
         .await?;
         let intents =
-            sqlx::query("SELECT datadog_team_id, github, kind, team_id FROM intents WHERE org_id = $1")
+            sqlx::query("SELECT datadog_team_id, github, kind, team_id, at FROM intents WHERE org_id = $1")
                 .bind(org.0)
                 .fetch_all(&self.read)
                 .await?;
@@ -157,6 +159,7 @@ impl Ledger {
                             _ => IntentKind::Delete,
                         },
                         team: TeamId(row.try_get("team_id")?),
+                        at: Time(row.try_get("at")?),
                     })
                 })
                 .collect::<sqlx::Result<_>>()?,

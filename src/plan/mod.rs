@@ -18,7 +18,9 @@ mod tests;
 
 pub use desire::{DatadogTeams, Desired, MissingTeam, Wanted, desire};
 pub use guard::{Guarded, guard};
-pub use planner::{Action, Actual, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan};
+pub use planner::{
+    Action, Actual, Interrupted, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan,
+};
 
 use std::collections::BTreeMap;
 

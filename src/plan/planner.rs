@@ -19,7 +19,16 @@ pub struct Actual {
     /// Our rows, of the whole organisation.
     pub owned: HashMap<ConnectionKey, Owned>,
     /// Creates of ours whose end is unknown: if such a pair exists with our mark, it is ours.
-    pub create_intents: BTreeSet<ConnectionKey>,
+    pub create_intents: BTreeMap<ConnectionKey, Interrupted>,
+}
+
+/// A create whose end is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The team it was for.
+    pub team: TeamId,
+    /// So long ago that it cannot arrive any more: what is not there now was never made.
+    pub over: bool,
 }
 
 /// How far an organisation's plan may go.
@@ -222,12 +231,19 @@ pub fn plan(
         }
     }
     let mut planner = Planner { desired, actual, policy, plan: Plan::default(), passed: BTreeSet::new() };
+    let mut interrupted: HashMap<TeamId, Vec<(&ConnectionKey, &Interrupted)>> = HashMap::new();
+    for (key, create) in &actual.create_intents {
+        interrupted.entry(create.team).or_default().push((key, create));
+    }
     for &team in scope {
         if let Some(error) = troubled.get(&team) {
             planner.leave(team, Why::NotRead { error: error.clone() });
             continue;
         }
         let Some(known) = mirror.teams.get(&team) else { continue };
+        for (key, create) in interrupted.get(&team).into_iter().flatten() {
+            planner.unwanted_intent(team, key, create);
+        }
         let mut owned = of_team.remove(&team).unwrap_or_default();
         owned.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         match known.state {
@@ -331,7 +347,7 @@ impl Planner<'_> {
             }
             (Some(existing), row) => {
                 let ours = existing.managed_by.as_deref() == Some(self.policy.managed_by);
-                if ours && self.actual.create_intents.contains(&key) {
+                if ours && self.actual.create_intents.contains_key(&key) {
                     let action = Action::Record { key, id: existing.id.clone() };
                     self.act(team, action, "an interrupted create of ours had been carried out");
                     return;
@@ -346,6 +362,25 @@ impl Planner<'_> {
             (None, _) => {
                 let reason = format!("{github} has no connection with this Datadog team");
                 self.act(team, Action::Create { key, github: github.clone() }, reason);
+            }
+        }
+    }
+
+    /// An interrupted create of a pair that nobody wants by now. If it was carried out, it becomes ours on paper,
+    /// and the next plan removes it like any other; if it can arrive no more, the intent is forgotten.
+    fn unwanted_intent(&mut self, team: TeamId, key: &ConnectionKey, create: &Interrupted) {
+        if self.desired.wanted_keys.contains_key(key) || self.actual.owned.contains_key(key) {
+            return;
+        }
+        match self.actual.connections.get(key) {
+            Some(existing) if existing.managed_by.as_deref() == Some(self.policy.managed_by) => {
+                let action = Action::Record { key: key.clone(), id: existing.id.clone() };
+                self.act(team, action, "an interrupted create of ours had been carried out");
+            }
+            None if !create.over => {}
+            Some(_) | None => {
+                let action = Action::Forget { key: key.clone() };
+                self.act(team, action, "an interrupted create of ours was never carried out");
             }
         }
     }

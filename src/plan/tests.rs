@@ -2,7 +2,7 @@
 //! carrying a plan out leaves nothing to plan, and nothing is deleted that is not ours or not proven.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
 };
 
@@ -12,8 +12,8 @@ use super::*;
 use crate::{
     mapping::{RuleSpec, Rules},
     model::{
-        Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, OrgFacts, OrgId, Owned,
-        TeamFacts, TeamState, Time,
+        Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, OrgFacts, OrgId,
+        Owned, TeamFacts, TeamState, Time,
     },
 };
 
@@ -27,7 +27,7 @@ struct World {
     complete: bool,
     connections: HashMap<ConnectionKey, Connection>,
     owned: HashMap<ConnectionKey, Owned>,
-    create_intents: BTreeSet<ConnectionKey>,
+    create_intents: BTreeMap<ConnectionKey, Interrupted>,
     troubled: BTreeMap<TeamId, String>,
     mode: Mode,
     missing_team: MissingTeam,
@@ -60,7 +60,7 @@ impl World {
             complete: true,
             connections: HashMap::new(),
             owned: HashMap::new(),
-            create_intents: BTreeSet::new(),
+            create_intents: BTreeMap::new(),
             troubled: BTreeMap::new(),
             mode: Mode::Sync,
             missing_team: MissingTeam::Report,
@@ -288,10 +288,24 @@ fn what_others_made_satisfies_and_is_never_removed() {
 #[test]
 fn an_orphan_counts_as_foreign_unless_an_intent_of_ours_explains_it() {
     let mut world = World::agreeing(&["a", "b"]);
-    let (key, _) = world.owned.remove_entry(&ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"))).unwrap();
+    let (key, _) =
+        world.owned.remove_entry(&ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"))).unwrap();
     insta::assert_snapshot!(world.planned(), @"left 1: Satisfied");
-    world.create_intents.insert(key);
+    world.create_intents.insert(key, Interrupted { team: TeamId(1), over: true });
     insta::assert_snapshot!(world.planned(), @"1: record @acme/a = dd-a");
+}
+
+#[test]
+fn an_interrupted_create_that_nobody_wants_any_more_is_recorded_then_removed_or_forgotten() {
+    let mut world = World::agreeing(&["a", "b"]);
+    let key = ConnectionKey::new(dd("b"), &GithubHandle::new("acme", "a"));
+    world.create_intents.insert(key.clone(), Interrupted { team: TeamId(1), over: false });
+    assert_eq!(world.planned(), "");
+    world.create_intents.insert(key.clone(), Interrupted { team: TeamId(1), over: true });
+    insta::assert_snapshot!(world.planned(), @"1: forget @acme/a = dd-b");
+    world.connect(1, "a", "b", "teamlink");
+    world.owned.remove(&key);
+    insta::assert_snapshot!(world.planned(), @"1: record @acme/a = dd-b");
 }
 
 #[test]
@@ -380,26 +394,28 @@ fn worlds() -> impl Strategy<Value = World> {
         Just(vec![RuleSpec::handles("*/s*", ["s0", "{slug}"])]),
         Just(vec![RuleSpec::handles("*/s2", ["s5"])]),
     ];
-    (teams, connections, troubled, rules, 4..8usize).prop_map(|(teams, connections, troubled, rules, handles)| {
-        let mut world = World::agreeing(&[]);
-        for (id, (slug, state)) in (1..).zip(teams) {
-            world.teams.insert(TeamId(id), MirrorTeam { state, ..team(id, &format!("s{slug}")) });
-        }
-        (0..handles).for_each(|handle| world.datadog_team(&format!("s{handle}")));
-        for (team, slug, handle, whose) in connections {
-            let managed_by = if whose == 0 { "terraform" } else { "teamlink" };
-            world.connect(team, &format!("s{slug}"), &format!("s{handle}"), managed_by);
-            if whose == 1 {
-                world.owned.remove(&ConnectionKey::new(
-                    dd(&format!("s{handle}")),
-                    &GithubHandle::new("acme", &format!("s{slug}")),
-                ));
+    (teams, connections, troubled, rules, 4..8usize).prop_map(
+        |(teams, connections, troubled, rules, handles)| {
+            let mut world = World::agreeing(&[]);
+            for (id, (slug, state)) in (1..).zip(teams) {
+                world.teams.insert(TeamId(id), MirrorTeam { state, ..team(id, &format!("s{slug}")) });
             }
-        }
-        world.troubled = troubled.into_iter().map(|id| (TeamId(id), "503".to_owned())).collect();
-        world.rules = rules;
-        world
-    })
+            (0..handles).for_each(|handle| world.datadog_team(&format!("s{handle}")));
+            for (team, slug, handle, whose) in connections {
+                let managed_by = if whose == 0 { "terraform" } else { "teamlink" };
+                world.connect(team, &format!("s{slug}"), &format!("s{handle}"), managed_by);
+                if whose == 1 {
+                    world.owned.remove(&ConnectionKey::new(
+                        dd(&format!("s{handle}")),
+                        &GithubHandle::new("acme", &format!("s{slug}")),
+                    ));
+                }
+            }
+            world.troubled = troubled.into_iter().map(|id| (TeamId(id), "503".to_owned())).collect();
+            world.rules = rules;
+            world
+        },
+    )
 }
 
 proptest! {

@@ -69,7 +69,11 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
                 run.audit(team, "pass_on", &key, Some(&id), &reason, None, "done", None);
                 run.out.stored.owned.push(Owned { key, id, team: to });
             }
-            Action::Record { key, id } => run.record(team, key, id, &reason, "already"),
+            Action::Record { key, id } => {
+                run.record(team, key, id, &reason, "already");
+                // It may not be wanted any more: now that it is ours, another look can remove it.
+                run.out.stored.found.push(team);
+            }
             Action::Forget { key } => {
                 run.audit(team, "forget", &key, None, &reason, None, "done", None);
                 run.out.stored.disowned.push(key.clone());

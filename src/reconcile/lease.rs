@@ -20,6 +20,9 @@ use crate::{
 /// How long a lease lasts without renewal.
 pub(super) const TTL: Duration = Duration::from_secs(30);
 
+/// How much longer than its timeout a write is given before it is taken to be over.
+pub(super) const MARGIN: Duration = Duration::from_secs(2);
+
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(5);
 
@@ -44,10 +47,10 @@ impl Lease {
         Ok(Some(Self { ledger: ledger.clone(), org, fence, clock, ends, renewal }))
     }
 
-    /// Whether a write that may take `timeout` can be sent: not with less left than that and 2 s more, so that a
+    /// Whether a write that may take `timeout` can be sent: not with less left than that and [`MARGIN`] more, so that a
     /// successor never writes while this write may still arrive.
     pub(super) fn allows_write(&self, timeout: Duration) -> bool {
-        let needed = self.clock.elapsed() + timeout + Duration::from_secs(2);
+        let needed = self.clock.elapsed() + timeout + MARGIN;
         millis(needed) <= self.ends.load(Ordering::Relaxed)
     }
 

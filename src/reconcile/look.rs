@@ -91,7 +91,7 @@ impl<'a> Look<'a> {
         Self {
             eyes,
             options: &eyes.options,
-            known: Known::new(&state),
+            known: Known::new(&state, eyes.options.timeout),
             due: due.iter().filter_map(|mark| Some((mark.team?, mark.cause))).collect(),
             state,
             started,
@@ -184,7 +184,7 @@ impl<'a> Look<'a> {
             let may_differ = match team.state {
                 TeamState::Present => !quiet,
                 TeamState::Suspected { .. } => false,
-                TeamState::Gone { .. } => owns.contains(id),
+                TeamState::Gone { .. } => owns.contains(id) || interrupted.contains(id),
             };
             (decided && may_differ).then_some(*id)
         };
@@ -323,6 +323,16 @@ impl<'a> Look<'a> {
         if self.login_changed {
             let present = self.state.teams.values().filter(|team| team.state == TeamState::Present);
             stored.found.extend(present.map(|team| team.facts.id).filter(|id| !self.asked.contains(id)));
+        }
+        let again = now() + self.options.timeout + super::lease::MARGIN;
+        let open = self.state.intents.iter().filter(|intent| !stored.closed_intents.contains(&intent.key));
+        let interrupted: BTreeSet<TeamId> = open.map(|intent| intent.team).collect();
+        for mark in &mut stored.marks {
+            // An interrupted write may still arrive: look once more when it cannot any longer.
+            if mark.team.is_some_and(|team| interrupted.contains(&team)) && matches!(mark.next, Next::Nothing)
+            {
+                mark.next = Next::At(again);
+            }
         }
         stored.org = self.reading.org.take();
         stored.looked_at = self.asked.iter().copied().collect();

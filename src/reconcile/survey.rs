@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Options, apply::by_key, directory::Directory, now, observe};
+use super::{Options, apply::by_key, directory::Directory, lease, now, observe};
 use crate::{
     datadog::{self, Filter},
     github,
     ledger::{IntentKind, Ledger, OrgRow, OrgState},
     mapping::Outcome,
     model::{Answer, Class, DatadogTeamId, MirrorTeam, OrgFacts, TeamFacts, TeamId, TeamState, Trouble},
-    plan::{self, Actual, Desired, Guarded, Mirror, Policy, guard},
+    plan::{self, Actual, Desired, Guarded, Interrupted, Mirror, Policy, guard},
 };
 
 /// How long it is remembered whether a credential sees every team of an organisation.
@@ -39,8 +39,12 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn new(state: &OrgState) -> Self {
+    /// `timeout` is how long a write may take: an interrupted one that is older, with a margin, is over.
+    pub(super) fn new(state: &OrgState, timeout: Duration) -> Self {
+        let over = now() - (timeout + lease::MARGIN);
         let creates = state.intents.iter().filter(|intent| intent.kind == IntentKind::Create);
+        let creates = creates
+            .map(|intent| (intent.key.clone(), Interrupted { team: intent.team, over: intent.at < over }));
         Self {
             mirror: Mirror {
                 org: state.org.facts.clone(),
@@ -50,7 +54,7 @@ impl Known {
             actual: Actual {
                 connections: HashMap::new(),
                 owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
-                create_intents: creates.map(|intent| intent.key.clone()).collect(),
+                create_intents: creates.collect(),
             },
         }
     }
@@ -137,7 +141,7 @@ impl Eyes {
     /// Reads an organisation as a whole and plans all of it. Writes nothing, stores nothing.
     pub(super) async fn survey(&self, state: &OrgState) -> Result<Surveyed, Trouble> {
         let (org, list) = observe::list(&self.github, state).await?;
-        let mut known = Known::new(state);
+        let mut known = Known::new(state, self.options.timeout);
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;
         let mut out_of_step = BTreeSet::new();

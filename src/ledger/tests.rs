@@ -1,0 +1,252 @@
+//! The ledger's promises, on a file of its own.
+
+use std::time::Duration;
+
+use super::*;
+use crate::model::{
+    Cause, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamFacts, TeamId, TeamKey, TeamState,
+    Time,
+};
+
+const ORG: OrgId = OrgId(1);
+const PACE: Pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
+const TTL: Duration = Duration::from_secs(30);
+
+fn at(seconds: i64) -> Time {
+    Time(seconds * 1_000_000)
+}
+
+fn key(team: i64) -> TeamKey {
+    TeamKey { org: ORG, team: TeamId(team) }
+}
+
+fn entry(guid: &str, team: i64) -> Entry {
+    Entry {
+        guid: guid.into(),
+        event: "team".into(),
+        action: "edited".into(),
+        org: Some(ORG),
+        team: Some(TeamId(team)),
+        received_at: at(0),
+        outcome: Outcome::Stored,
+        targets: vec![Target::Team(key(team))],
+        deleted: None,
+        binds: None,
+        host: None,
+        body: bytes::Bytes::from_static(b"{}"),
+        error: None,
+    }
+}
+
+struct Opened {
+    ledger: Ledger,
+    url: String,
+    _dir: tempfile::TempDir,
+}
+
+async fn open() -> Opened {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("ledger.db").display());
+    let ledger = Ledger::open(&url).await.unwrap();
+    ledger.bind_org(&OrgFacts { id: ORG, login: "acme".into() }, at(0)).await.unwrap();
+    Opened { ledger, url, _dir: dir }
+}
+
+fn settled(team: i64, parent: Option<i64>) -> Settled {
+    let facts = TeamFacts {
+        id: TeamId(team),
+        slug: format!("s{team}"),
+        name: "S".into(),
+        parent: parent.map(TeamId),
+    };
+    let (state, seen_at) = (TeamState::Present, at(1));
+    Settled {
+        team: MirrorTeam { facts, state, seen_at, deleted_event_at: None, in_step: true },
+        waiting: false,
+    }
+}
+
+fn done(team: i64, generation: i64, next: Next) -> Settlement {
+    Settlement {
+        marks: vec![MarkResult { team: Some(TeamId(team)), generation, next }],
+        ..Settlement::default()
+    }
+}
+
+async fn due(ledger: &Ledger, now: Time) -> Vec<i64> {
+    let due = ledger.due_teams(ORG, now, 100).await.unwrap();
+    due.into_iter().map(|mark| mark.team.unwrap().0).collect()
+}
+
+#[tokio::test]
+async fn a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at_most_after_max_wait() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    for second in 0..8 {
+        let entries: Vec<Entry> = (0..125).map(|n| entry(&format!("{second}-{n}"), 7)).collect();
+        let accepted = ledger.accept(&entries, PACE, at(second)).await.unwrap();
+        assert_eq!(accepted, Accepted { duplicates: 0, marked: 1 });
+    }
+    assert_eq!(ledger.next_due().await.unwrap(), Some(at(5)), "five seconds after the first");
+    assert_eq!(due(ledger, at(4)).await, [] as [i64; 0]);
+    assert_eq!(due(ledger, at(5)).await, [7]);
+}
+
+#[tokio::test]
+async fn a_known_guid_is_counted_and_marks_again() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    let twice = [entry("a", 7), entry("a", 7), entry("b", 8)];
+    assert_eq!(ledger.accept(&twice, PACE, at(0)).await.unwrap(), Accepted { duplicates: 1, marked: 2 });
+    let fence = ledger.lease(ORG, "t", at(2), TTL).await.unwrap().unwrap();
+    ledger.settle(ORG, fence, &done(7, 1, Next::Nothing), at(2)).await.unwrap();
+    assert_eq!(due(ledger, at(3)).await, [8]);
+    assert_eq!(ledger.accept(&twice[..1], PACE, at(3)).await.unwrap(), Accepted { duplicates: 1, marked: 1 });
+    assert_eq!(due(ledger, at(4)).await, [8, 7]);
+}
+
+#[tokio::test]
+async fn an_event_during_a_look_keeps_the_team_due() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
+    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let leased = ledger.due_teams(ORG, at(1), 100).await.unwrap().remove(0);
+    ledger.accept(&[entry("b", 7)], PACE, at(2)).await.unwrap();
+    ledger.settle(ORG, fence, &done(7, leased.generation, Next::Nothing), at(3)).await.unwrap();
+    assert_eq!(due(ledger, at(4)).await, [7]);
+}
+
+#[tokio::test]
+async fn a_new_event_does_not_shorten_a_backoff_below_its_floor() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
+    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let retry = Next::Retry { at: at(100), floor: at(10), error: "503".into(), burns: true };
+    ledger.settle(ORG, fence, &done(7, 1, retry), at(1)).await.unwrap();
+    ledger.accept(&[entry("b", 7)], PACE, at(2)).await.unwrap();
+    assert_eq!(due(ledger, at(9)).await, [] as [i64; 0]);
+    let leased = ledger.due_teams(ORG, at(10), 100).await.unwrap().remove(0);
+    assert_eq!((leased.team, leased.attempts), (Some(TeamId(7)), 1));
+}
+
+#[tokio::test]
+async fn a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
+    let first = ledger.lease(ORG, "daemon:a", at(1), TTL).await.unwrap().unwrap();
+    assert_eq!(ledger.lease(ORG, "daemon:b", at(30), TTL).await.unwrap(), None);
+    assert!(ledger.due_orgs(at(30)).await.unwrap().is_empty(), "a leased organisation is nobody else's work");
+    let second = ledger.lease(ORG, "daemon:b", at(31), TTL).await.unwrap().unwrap();
+    assert!(second > first);
+    let refused = ledger.settle(ORG, first, &done(7, 1, Next::Nothing), at(32)).await;
+    assert!(matches!(refused, Err(LedgerError::LeaseLost(ORG))));
+    assert!(matches!(ledger.renew(ORG, first, at(32), TTL).await, Err(LedgerError::LeaseLost(ORG))));
+    let intents =
+        [(IntentKind::Create, ConnectionKey { datadog_team: "d".into(), github: "@a/b".into() }, TeamId(7))];
+    assert!(matches!(ledger.intend(ORG, first, &intents, at(32)).await, Err(LedgerError::LeaseLost(ORG))));
+    assert_eq!(due(ledger, at(32)).await, [7]);
+    ledger.end_daemon_leases().await.unwrap();
+    assert!(ledger.lease(ORG, "daemon:c", at(33), TTL).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn deleting_a_parent_marks_its_descendants_too() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let teams = vec![settled(1, None), settled(2, Some(1)), settled(3, Some(2)), settled(4, None)];
+    ledger.settle(ORG, fence, &Settlement { teams, ..Settlement::default() }, at(1)).await.unwrap();
+    let deleted = Entry { deleted: Some(key(1)), ..entry("a", 1) };
+    ledger.accept(&[deleted], PACE, at(2)).await.unwrap();
+    assert_eq!(due(ledger, at(3)).await, [1, 2, 3]);
+    let state = ledger.org_state(ORG).await.unwrap().unwrap();
+    assert_eq!(state.teams[&TeamId(1)].deleted_event_at, Some(at(0)));
+    assert_eq!(state.teams[&TeamId(2)].deleted_event_at, None);
+}
+
+#[tokio::test]
+async fn events_go_before_passes_and_a_person_before_both() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    ledger.mark(&[Target::Team(key(1)), Target::Team(key(2))], Cause::Pass, at(0)).await.unwrap();
+    ledger.accept(&[entry("a", 2), entry("b", 3)], PACE, at(0)).await.unwrap();
+    ledger.mark(&[Target::Team(key(4))], Cause::Person, at(0)).await.unwrap();
+    assert_eq!(due(ledger, at(2)).await, [4, 2, 3, 1]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_is_kept_with_its_body() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    let poison = Entry { error: Some("truncated".into()), targets: vec![], ..entry("a", 1) };
+    ledger.accept(&[poison.clone(), entry("b", 2)], PACE, at(1)).await.unwrap();
+    ledger.accept(&[poison], PACE, at(2)).await.unwrap();
+    let parked = ledger.parked().await.unwrap();
+    assert_eq!(parked.len(), 1, "a redelivery does not park twice");
+    assert_eq!((parked[0].subject.as_str(), parked[0].error.as_str()), ("a", "truncated"));
+    assert_eq!(ledger.parked_body(parked[0].id).await.unwrap().unwrap(), b"{}");
+}
+
+#[tokio::test]
+async fn what_was_settled_is_there_after_opening_again() {
+    let opened = open().await;
+    let ledger = opened.ledger;
+    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s1".into() };
+    let owned = Owned { key: connection.clone(), id: "c".into(), team: TeamId(1) };
+    ledger.intend(ORG, fence, &[(IntentKind::Create, connection.clone(), TeamId(1))], at(1)).await.unwrap();
+    let stored =
+        Settlement { teams: vec![settled(1, None)], owned: vec![owned.clone()], ..Settlement::default() };
+    ledger.settle(ORG, fence, &stored, at(1)).await.unwrap();
+    ledger.close().await;
+    let ledger = Ledger::open(&opened.url).await.unwrap();
+    let state = ledger.org_state(ORG).await.unwrap().unwrap();
+    assert_eq!((state.owned, state.intents.len()), (vec![owned], 1));
+    let fence = ledger.lease(ORG, "t", at(60), TTL).await.unwrap().unwrap();
+    let gone = Settlement {
+        disowned: vec![connection.clone()],
+        closed_intents: vec![connection],
+        ..Settlement::default()
+    };
+    ledger.settle(ORG, fence, &gone, at(60)).await.unwrap();
+    let state = ledger.org_state(ORG).await.unwrap().unwrap();
+    assert!(state.owned.is_empty() && state.intents.is_empty());
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_one_file_is_refused_and_a_command_is_not() {
+    let opened = open().await;
+    let held = DaemonLock::take(&opened.url).unwrap();
+    let refused = DaemonLock::take(&opened.url).unwrap_err().to_string();
+    assert!(refused.contains("another teamlink daemon"), "{refused}");
+    assert_eq!(Ledger::open(&opened.url).await.unwrap().orgs().await.unwrap().len(), 1);
+    drop(held);
+    DaemonLock::take(&opened.url).unwrap();
+}
+
+#[tokio::test]
+async fn nul_in_names_is_stored_as_a_replacement_character() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let mut odd = settled(1, None);
+    odd.team.facts.name = "a\0b".into();
+    ledger
+        .settle(ORG, fence, &Settlement { teams: vec![odd], ..Settlement::default() }, at(1))
+        .await
+        .unwrap();
+    assert_eq!(ledger.org_state(ORG).await.unwrap().unwrap().teams[&TeamId(1)].facts.name, "a\u{fffd}b");
+}
+
+#[tokio::test]
+async fn old_rows_are_forgotten_and_young_ones_kept() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    ledger.accept(&[entry("old", 1)], PACE, at(0)).await.unwrap();
+    ledger.accept(&[entry("young", 1)], PACE, at(100)).await.unwrap();
+    let day = Duration::from_secs(86_400);
+    assert_eq!(ledger.forget_old(Duration::from_secs(50), day, at(120)).await.unwrap(), 1);
+}
