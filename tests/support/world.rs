@@ -8,7 +8,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,7 +44,10 @@ pub struct World {
     pub daemon: Option<Daemon>,
     pub settings: Settings,
     pub http: reqwest::Client,
-    env: BTreeMap<String, String>,
+    /// The settings, as in the environment.
+    pub env: BTreeMap<String, String>,
+    /// Requests to Datadog that the test itself made.
+    pub asked: AtomicU64,
     dir: tempfile::TempDir,
 }
 
@@ -75,7 +81,7 @@ impl World {
         all.extend(env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
         let settings = Settings::load(&[], &all).unwrap().settings;
         let http = reqwest::Client::new();
-        Self { sandbox, daemon: None, settings, http, env: all, dir }
+        Self { sandbox, daemon: None, settings, http, env: all, asked: AtomicU64::new(0), dir }
     }
 
     /// The same world under other settings.
@@ -116,6 +122,7 @@ impl World {
 
     /// Asks Datadog, and expects success.
     pub async fn datadog(&self, method: Method, path: &str, body: Value) -> Value {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let request = self.http.request(method, format!("{}{path}", self.sandbox.url()));
         let request = request.header("DD-API-KEY", "api").header("DD-APPLICATION-KEY", "app");
         let response = request.json(&body).send().await.unwrap();
@@ -168,8 +175,16 @@ impl World {
 
     /// Every connection that Datadog holds, as `handle = @org/slug`, with who manages it behind unless we do.
     pub async fn connections(&self) -> BTreeSet<String> {
-        let handles: BTreeMap<String, String> =
-            self.datadog_teams().await.into_iter().map(|(handle, id)| (id, handle)).collect();
+        self.connections_of(&self.handles().await).await
+    }
+
+    /// Handles of Datadog's teams by id.
+    pub async fn handles(&self) -> BTreeMap<String, String> {
+        self.datadog_teams().await.into_iter().map(|(handle, id)| (id, handle)).collect()
+    }
+
+    /// The same, where the handles are known already.
+    pub async fn connections_of(&self, handles: &BTreeMap<String, String>) -> BTreeSet<String> {
         let mut connections = BTreeSet::new();
         for page in 0.. {
             let path = format!("/api/v2/team/connections?page[size]=100&page[number]={page}");
