@@ -4,6 +4,7 @@
     dead_code,
     unreachable_pub,
     clippy::unwrap_used,
+    clippy::print_stdout,
     reason = "each test binary uses a part; a panic is how a test fails"
 )]
 
