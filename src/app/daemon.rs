@@ -84,6 +84,7 @@ impl Daemon {
             lock = Some(DaemonLock::take(settings.ledger.url.expose_secret())?);
             let store = super::ledger(settings).await?;
             store.end_daemon_leases().await?;
+            store.mark_interrupted(Time::from(std::time::SystemTime::now())).await?;
             store.note_fingerprint(&options::fingerprint(settings)).await?;
             let wake = Arc::new(Notify::new());
             let bound = store.orgs().await?.into_iter().map(|org| (org.facts.id, org.bound_login));

@@ -160,7 +160,7 @@ impl Committer {
         let mut rest = vec![entries];
         while let Some(mut entries) = rest.pop() {
             let Err(error) = self.ledger.accept(&entries, self.pace, now).await.map(|accepted| {
-                telemetry::work::accepted(&entries, accepted);
+                telemetry::work::accepted(&entries, &accepted);
                 if accepted.marked > 0 {
                     self.accepted.notify_one();
                 }

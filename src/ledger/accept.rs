@@ -1,9 +1,12 @@
 //! Accepting deliveries, and marking targets for whoever else wants a look.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use sqlx::{Sqlite, SqliteConnection, query_builder::Separated};
+use sqlx::SqliteConnection;
 
 use super::{Ledger, rows};
 use crate::model::{Cause, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
@@ -85,12 +88,12 @@ pub struct Pace {
 }
 
 /// What one transaction of accepting found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// Deliveries whose GUID was known already.
-    pub duplicates: u64,
+    /// GUIDs that were known before.
+    pub known: BTreeSet<String>,
     /// Distinct targets that were marked.
-    pub marked: u64,
+    pub marked: usize,
 }
 
 /// A request for a look, as one row of `marks`.
@@ -125,9 +128,8 @@ impl Ledger {
     pub async fn accept(&self, entries: &[Entry], pace: Pace, now: Time) -> sqlx::Result<Accepted> {
         let mut by_guid: BTreeMap<&str, &Entry> = BTreeMap::new();
         let mut requests: BTreeMap<Target, Request> = BTreeMap::new();
-        let mut repeats = 0;
         for entry in entries {
-            repeats += u64::from(by_guid.insert(&entry.guid, entry).is_some());
+            by_guid.insert(&entry.guid, entry);
             for &target in &entry.targets {
                 let request = requests.entry(target).or_insert(Request {
                     target,
@@ -160,13 +162,24 @@ impl Ledger {
         let requests: Vec<Request> = requests.into_values().collect();
         write_marks(&mut transaction, &requests, pace, now).await?;
         transaction.commit().await?;
-        Ok(Accepted { duplicates: repeats + known, marked: requests.len() as u64 })
+        Ok(Accepted { known, marked: requests.len() })
     }
 
     /// Asks for a look at each target, due at once.
     pub async fn mark(&self, targets: &[Target], cause: Cause, now: Time) -> sqlx::Result<()> {
         let mut transaction = self.begin().await?;
         mark_in(&mut transaction, targets, cause, now).await?;
+        transaction.commit().await
+    }
+
+    /// Makes every team due that has an interrupted write, whoever left it.
+    pub async fn mark_interrupted(&self, now: Time) -> sqlx::Result<()> {
+        let mut transaction = self.begin().await?;
+        let teams: Vec<(i64, i64)> = sqlx::query_as("SELECT DISTINCT org_id, team_id FROM intents")
+            .fetch_all(&mut *transaction)
+            .await?;
+        let targets: Vec<Target> = teams.into_iter().map(|(org, team)| rows::team(org, team)).collect();
+        mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
         transaction.commit().await
     }
 
@@ -235,31 +248,45 @@ async fn write_marks(
     Ok(())
 }
 
-/// Stores the deliveries and says how many of their GUIDs were known.
+/// Stores the deliveries and says which of their GUIDs were known.
 async fn store_deliveries(
     connection: &mut SqliteConnection,
     entries: &[&Entry],
     now: Time,
-) -> sqlx::Result<u64> {
-    let push = |row: &mut Separated<'_, Sqlite, &'static str>, entry: &&Entry| {
-        row.push_bind(rows::clean(&entry.guid))
-            .push_bind(rows::clean(&entry.event))
-            .push_bind(rows::clean(&entry.action))
-            .push_bind(entry.org.map(|org| org.0))
-            .push_bind(entry.team.map(|team| team.0))
-            .push_bind(entry.received_at.0)
-            .push_bind(now.0)
-            .push_bind(entry.outcome.as_str());
-    };
-    let head =
-        "INSERT INTO deliveries (guid, event, action, org_id, team_id, received_at, stored_at, outcome) ";
-    let inserted = rows::insert(connection, head, " ON CONFLICT (guid) DO NOTHING", entries, push).await?;
-    let known = entries.len() as u64 - inserted;
-    if known > 0 {
-        // Only now is it worth finding out which they are.
-        let again = " ON CONFLICT (guid) DO UPDATE SET times = deliveries.times + 1
-            WHERE deliveries.stored_at < excluded.stored_at";
-        rows::insert(connection, head, again, entries, push).await?;
+) -> sqlx::Result<BTreeSet<String>> {
+    let inserted = rows::insert(
+        connection,
+        "INSERT INTO deliveries (guid, event, action, org_id, team_id, received_at, stored_at, outcome) ",
+        " ON CONFLICT (guid) DO NOTHING",
+        entries,
+        |row, entry: &&Entry| {
+            row.push_bind(rows::clean(&entry.guid))
+                .push_bind(rows::clean(&entry.event))
+                .push_bind(rows::clean(&entry.action))
+                .push_bind(entry.org.map(|org| org.0))
+                .push_bind(entry.team.map(|team| team.0))
+                .push_bind(entry.received_at.0)
+                .push_bind(now.0)
+                .push_bind(entry.outcome.as_str());
+        },
+    )
+    .await?;
+    let mut known = BTreeSet::new();
+    if inserted == entries.len() as u64 {
+        return Ok(known);
+    }
+    // Some were: only now is it worth finding out which.
+    for entry in entries {
+        let again = sqlx::query(
+            "UPDATE deliveries SET times = times + 1, stored_at = $2 WHERE guid = $1 AND stored_at < $2",
+        )
+        .bind(rows::clean(&entry.guid))
+        .bind(now.0)
+        .execute(&mut *connection)
+        .await?;
+        if again.rows_affected() > 0 {
+            known.insert(entry.guid.clone());
+        }
     }
     Ok(known)
 }

@@ -85,7 +85,7 @@ async fn a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at
     for second in 0..8 {
         let entries: Vec<Entry> = (0..125).map(|n| entry(&format!("{second}-{n}"), 7)).collect();
         let accepted = ledger.accept(&entries, PACE, at(second)).await.unwrap();
-        assert_eq!(accepted, Accepted { duplicates: 0, marked: 1 });
+        assert_eq!(accepted, Accepted { known: [].into(), marked: 1 });
     }
     assert_eq!(ledger.next_due().await.unwrap(), Some(at(5)), "five seconds after the first");
     assert_eq!(due(ledger, at(4)).await, [] as [i64; 0]);
@@ -97,11 +97,14 @@ async fn a_known_guid_is_counted_and_marks_again() {
     let opened = open().await;
     let ledger = &opened.ledger;
     let twice = [entry("a", 7), entry("a", 7), entry("b", 8)];
-    assert_eq!(ledger.accept(&twice, PACE, at(0)).await.unwrap(), Accepted { duplicates: 1, marked: 2 });
+    assert_eq!(ledger.accept(&twice, PACE, at(0)).await.unwrap(), Accepted { known: [].into(), marked: 2 });
     let fence = ledger.lease(ORG, "t", at(2), TTL).await.unwrap().unwrap();
     ledger.settle(ORG, fence, &done(7, 1, Next::Nothing), at(2)).await.unwrap();
     assert_eq!(due(ledger, at(3)).await, [8]);
-    assert_eq!(ledger.accept(&twice[..1], PACE, at(3)).await.unwrap(), Accepted { duplicates: 1, marked: 1 });
+    assert_eq!(
+        ledger.accept(&twice[..1], PACE, at(3)).await.unwrap(),
+        Accepted { known: ["a".to_owned()].into(), marked: 1 }
+    );
     assert_eq!(due(ledger, at(4)).await, [8, 7]);
 }
 

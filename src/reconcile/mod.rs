@@ -1,7 +1,7 @@
 //! The worker: lease an organisation → observe → plan → guard → apply → read back → settle.
 //!
 //! There is one path. An event, the full pass and a person's command only mark teams; a look at due teams
-//! ([`look`]) is the only place from which Datadog is written. The look at a whole organisation ([`whole`])
+//! (`look.rs`) is the only place from which Datadog is written. The look at a whole organisation (`whole.rs`)
 //! writes nothing: it finds the teams that are out of step and marks them, so that the periodic path cannot do
 //! anything that the event path does not do.
 //!

@@ -195,6 +195,10 @@ impl Worker {
         let span = telemetry::work::turn(due.org, lease.fence);
         let done = tracing::Instrument::instrument(self.leased(&lease), span).await;
         lease.release().await?;
+        if done.is_err() {
+            // What was about to be written, for teams that joined the look and have no mark of their own too.
+            self.ledger.mark_interrupted(now()).await?;
+        }
         done
     }
 

@@ -1,5 +1,7 @@
 //! What the intake, the ledger and the reconciler do.
 
+use std::collections::HashSet;
+
 use metrics::{counter, gauge, histogram};
 use tracing::{Span, debug, error, info, info_span, warn};
 
@@ -11,9 +13,12 @@ use crate::{
 };
 
 /// Deliveries were committed.
-pub fn accepted(entries: &[Entry], accepted: Accepted) {
+pub fn accepted(entries: &[Entry], accepted: &Accepted) {
+    let mut seen = HashSet::new();
     for entry in entries {
+        let again = !seen.insert(&entry.guid) || accepted.known.contains(&entry.guid);
         let outcome = match entry.outcome {
+            _ if again => Outcome::Duplicate,
             Stored::Stored => Outcome::Stored,
             Stored::Ignored => Outcome::Ignored,
             Stored::Parked => Outcome::Parked,
@@ -25,13 +30,10 @@ pub fn accepted(entries: &[Entry], accepted: Accepted) {
     }
     debug!(
         deliveries = entries.len(),
-        duplicates = accepted.duplicates,
+        known = accepted.known.len(),
         marked = accepted.marked,
         "deliveries committed"
     );
-    for _ in 0..accepted.duplicates {
-        doors::delivery("any", Outcome::Duplicate);
-    }
 }
 
 /// The ledger did not store deliveries; they were refused at the door.
