@@ -24,7 +24,8 @@ struct World {
 impl World {
     async fn start() -> Self {
         let sandbox = sandbox::start(sandbox::Options::default()).await.unwrap();
-        Self { sandbox, http: transport::client(None).unwrap() }
+        let http = transport::client(&sandbox.url().parse().unwrap(), None).unwrap();
+        Self { sandbox, http }
     }
 
     fn url(&self, path: &str) -> reqwest::Url {

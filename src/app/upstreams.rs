@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use crate::{
     datadog, github,
     settings::{DatadogCredential, GithubCredential, Problem, Settings},
@@ -30,7 +32,7 @@ pub fn github(settings: &Settings) -> anyhow::Result<github::Options> {
     Ok(github::Options {
         base_url: settings.github.base_url.clone(),
         token,
-        http: http(settings)?,
+        http: http(settings, &settings.github.base_url)?,
         concurrency: settings.github.concurrency,
         timeout: GITHUB_TIMEOUT,
     })
@@ -51,10 +53,10 @@ pub fn datadog(settings: &Settings) -> anyhow::Result<datadog::Options> {
         managed_by: settings.datadog.managed_by.clone(),
         timeout: settings.datadog.timeout,
         concurrency: settings.datadog.concurrency,
-        http: http(settings)?,
+        http: http(settings, &settings.datadog.base_url)?,
     })
 }
 
-fn http(settings: &Settings) -> anyhow::Result<reqwest::Client> {
-    transport::client(settings.network.extra_ca.as_deref())
+fn http(settings: &Settings, base_url: &Url) -> anyhow::Result<reqwest::Client> {
+    transport::client(base_url, settings.network.extra_ca.as_deref())
 }

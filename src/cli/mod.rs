@@ -93,6 +93,11 @@ impl Command {
         matches!(self, Self::Sandbox(_) | Self::Demo(_))
     }
 
+    /// The log filter of a command that tells everything itself, unless `-v` asks for more.
+    pub fn log(&self) -> Option<&'static str> {
+        matches!(self, Self::Demo(_)).then_some("off")
+    }
+
     /// Runs it.
     pub async fn run(self, loaded: Loaded) -> anyhow::Result<ExitCode> {
         match self {

@@ -1,7 +1,7 @@
 //! How results and errors are shown: tables that line up, JSON, and errors with a hint. Styles are written
 //! through `anstream`, which drops them where stdout or stderr is no terminal.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Table, presets};
@@ -65,13 +65,14 @@ pub fn print_error(error: &anyhow::Error) {
     }
 }
 
-fn styled(word: &str, color: AnsiColor) -> String {
+/// A word in bold and in a colour.
+pub fn styled(word: &str, color: AnsiColor) -> String {
     let style = Style::new().bold().fg_color(Some(color.into()));
     format!("{style}{word}{style:#}")
 }
 
 /// Shows on stderr that a command waits for something; only on a terminal.
-pub fn spinner(what: &'static str) -> ProgressBar {
+pub fn spinner(what: impl Into<Cow<'static, str>>) -> ProgressBar {
     let spinner = ProgressBar::new_spinner().with_message(what);
     spinner.enable_steady_tick(Duration::from_millis(120));
     spinner

@@ -74,7 +74,7 @@ fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
         }
         Format::Text => {
             let rows = rows.iter().map(|(org, progress)| {
-                let OrgProgress { due: _, failing, unread, suspected, held, parked, waiting, owned } =
+                let OrgProgress { due: _, unanswered: _, failing, unread, suspected, held, parked, waiting, owned } =
                     progress;
                 let state = match (unread, settled(progress)) {
                     (true, _) => "not read",

@@ -50,6 +50,8 @@ pub struct OrgState {
 pub struct OrgProgress {
     /// Marks that are due now.
     pub due: i64,
+    /// Marks that no successful look has answered yet, due or not; later reads against lag are none.
+    pub unanswered: i64,
     /// Targets whose last look failed.
     pub failing: i64,
     /// Whether the organisation as a whole could not be looked at.
@@ -71,6 +73,7 @@ impl Ledger {
     pub async fn org_progress(&self, org: OrgId, now: Time) -> sqlx::Result<OrgProgress> {
         let row = sqlx::query(
             "SELECT (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at <= $2 AND not_before <= $2) AS due,
+                    (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND first_at IS NOT NULL) AS unanswered,
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
                          AND last_error IS NOT NULL) AS failing,
                     EXISTS (SELECT 1 FROM marks WHERE org_id = $1 AND kind = 'org'
@@ -88,6 +91,7 @@ impl Ledger {
         .await?;
         Ok(OrgProgress {
             due: row.try_get("due")?,
+            unanswered: row.try_get("unanswered")?,
             failing: row.try_get("failing")?,
             unread: row.try_get("unread")?,
             suspected: row.try_get("suspected")?,

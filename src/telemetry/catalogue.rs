@@ -31,6 +31,7 @@ pub(super) fn describe() {
         Unit::Seconds,
         "from the receipt of a delivery until Datadog is right"
     );
+    describe_counter!("teamlink_looks_total", "looks at targets by kind (team, org) and outcome");
     describe_counter!("teamlink_actions_total", "writes to Datadog by kind and outcome");
     describe_counter!(
         "teamlink_upstream_requests_total",

@@ -122,6 +122,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
     for (mark, result) in due.iter().zip(&settlement.marks) {
         match &result.next {
             Next::Retry { error, .. } => {
+                look("team", "failed");
                 info!(
                     org.id = org.0,
                     team.id = result.team.map(|team| team.0),
@@ -130,6 +131,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
                 );
             }
             Next::Nothing | Next::At(_) => {
+                look("team", "answered");
                 if let Some(received) = mark.received_at {
                     histogram!("teamlink_convergence_seconds").record(now.since(received));
                 }
@@ -139,8 +141,14 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
     debug!(org.id = org.0, teams = settlement.teams.len(), actions = settlement.audit.len(), "look settled");
 }
 
+/// Any number of events may be answered by one look.
+fn look(kind: &'static str, outcome: &'static str) {
+    counter!("teamlink_looks_total", "kind" => kind, "outcome" => outcome).increment(1);
+}
+
 /// An organisation was looked at as a whole.
 pub fn surveyed(org: &OrgFacts, teams: usize, found: usize) {
+    look("org", "answered");
     target_time("teamlink_last_attempt_timestamp_seconds", org.id);
     target_time("teamlink_last_success_timestamp_seconds", org.id);
     counter!("teamlink_drift_total", "kind" => "team").increment(found as u64);
@@ -149,6 +157,7 @@ pub fn surveyed(org: &OrgFacts, teams: usize, found: usize) {
 
 /// An organisation could not be looked at as a whole.
 pub fn not_surveyed(org: OrgId, trouble: &Trouble) {
+    look("org", "failed");
     target_time("teamlink_last_attempt_timestamp_seconds", org);
     warn!(org.id = org.0, error = %trouble, class = trouble.class.as_str(), "full pass not possible now");
 }

@@ -13,10 +13,12 @@ mod retry;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use reqwest::{Certificate, Client, Request, redirect};
+use reqwest::{Certificate, Client, Request, Url, redirect};
 
 pub use pages::{Page, pages};
 pub use retry::{retry, retry_answer};
+
+use url::Host;
 
 use crate::{
     model::{Class, Trouble},
@@ -31,15 +33,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const LARGEST_BODY: usize = 32 << 20;
 
 /// A client that trusts the system's certificate authorities and those of `extra_ca` (PEM, any number of
-/// certificates), and takes its proxies from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+/// certificates), and takes its proxies from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, unless what it is for,
+/// `base_url`, is on this machine: no proxy can reach that, and the sandbox must work behind any.
 ///
 /// # Errors
 /// When `extra_ca` holds no certificate, or TLS cannot be set up.
-pub fn client(extra_ca: Option<&[u8]>) -> anyhow::Result<Client> {
+pub fn client(base_url: &Url, extra_ca: Option<&[u8]>) -> anyhow::Result<Client> {
     let mut builder = Client::builder()
         .user_agent(concat!("teamlink/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(redirect::Policy::none());
+    if on_this_machine(base_url) {
+        builder = builder.no_proxy();
+    }
     if let Some(pem) = extra_ca {
         let certificates =
             Certificate::from_pem_bundle(pem).context("failed to read the extra certificate authorities")?;
@@ -50,6 +56,15 @@ pub fn client(extra_ca: Option<&[u8]>) -> anyhow::Result<Client> {
         builder = builder.tls_certs_merge(certificates);
     }
     builder.build().context("failed to set up the HTTPS client")
+}
+
+fn on_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 /// What a request is, for logs, metrics and error texts.
@@ -173,8 +188,8 @@ mod tests {
     }
 
     async fn write_to(url: Url, what: What<'_>) -> Result<Reply, Trouble> {
-        let request = Request::new(Method::POST, url);
-        send(&client(None).unwrap(), request, Duration::from_millis(300), what).await
+        let client = client(&url, None).unwrap();
+        send(&client, Request::new(Method::POST, url), Duration::from_millis(300), what).await
     }
 
     #[tokio::test]
@@ -213,8 +228,15 @@ mod tests {
     }
 
     #[test]
+    fn only_upstreams_on_this_machine_are_asked_without_a_proxy() {
+        let here = |url: &str| on_this_machine(&url.parse().unwrap());
+        assert!(["http://127.0.0.1:9090", "http://[::1]:1", "http://localhost/"].into_iter().all(here));
+        assert!(!["http://10.0.0.1", "https://api.github.com", "http://localhost.example"].into_iter().any(here));
+    }
+
+    #[test]
     fn a_file_without_certificates_is_refused() {
-        let error = client(Some(b"no certificate")).unwrap_err();
+        let error = client(&"https://api.github.com".parse().unwrap(), Some(b"no certificate")).unwrap_err();
         assert!(error.to_string().contains("holds no PEM certificate"), "{error:#}");
     }
 }
