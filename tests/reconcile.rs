@@ -1,6 +1,5 @@
 //! The worker against the sandbox, with webhooks straight into the ledger and full passes off: what events do.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/world.rs"]
@@ -10,6 +9,10 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use teamlink::{
+    ledger::IntentKind,
+    model::{ConnectionKey, GithubHandle, TeamId, Time},
+};
 use world::{World, linked};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -313,5 +316,40 @@ async fn one_event_in_an_organisation_of_2000_teams_costs_at_most_ten_requests_t
         assert!(github - 1 + 2 <= 10, "{github} requests to GitHub");
         assert!(datadog <= 10, "{datadog} requests to Datadog");
     }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_create_cut_off_for_a_team_that_is_gone_before_anything_else_was_stored_of_it_is_undone() {
+    let mut world = World::new(3, &[]).await;
+    world.pass().await;
+    let expected = world.connections().await;
+    world.seed(json!({"datadog_teams": [{"handle": "brief", "name": "Brief"}]})).await;
+    let team = world.github(Method::POST, "/orgs/acme/teams", json!({"name": "brief"})).await;
+
+    // What a worker leaves behind that dies between its write and its settle.
+    let ledger = teamlink::app::ledger(&world.settings).await.unwrap();
+    let now = Time::from(std::time::SystemTime::now());
+    let org = ledger.orgs().await.unwrap()[0].facts.id;
+    let fence = ledger.lease(org, "dead", now, Duration::from_secs(30)).await.unwrap().unwrap();
+    let datadog_team = world.datadog_teams().await["brief"].clone();
+    let key = ConnectionKey::new(datadog_team.as_str().into(), &GithubHandle::new("acme", "brief"));
+    let intent = (IntentKind::Create, key, TeamId(team["id"].as_i64().unwrap()));
+    ledger.intend(org, fence, &[intent], now).await.unwrap();
+    ledger.release(org, fence).await.unwrap();
+    let connection = json!({"data": [{
+        "type": "team_connection",
+        "attributes": {"source": "github", "managed_by": "teamlink"},
+        "relationships": {
+            "team": {"data": {"type": "team", "id": datadog_team}},
+            "connected_team": {"data": {"type": "github_team", "id": "@acme/brief"}},
+        },
+    }]});
+    world.datadog(Method::POST, "/api/v2/team/connections", connection).await;
+
+    // Gone before anybody looks again.
+    world.github(Method::DELETE, "/orgs/acme/teams/brief", Value::Null).await;
+    world.start().await;
+    world.becomes(&expected, SOON).await;
     world.stop().await;
 }

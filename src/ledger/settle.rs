@@ -140,7 +140,9 @@ pub struct Settlement {
 }
 
 impl Ledger {
-    /// Stores what is about to be written, before it is sent.
+    /// Stores what is about to be written, before it is sent. A team that is connected for the first time enters
+    /// the mirror with it: were it gone by the time an interrupted write is looked at again, nothing else would
+    /// know that it ever was, and the connection would stay for ever.
     pub async fn intend(
         &self,
         org: OrgId,
@@ -160,6 +162,21 @@ impl Ledger {
             |row, (kind, key, team)| {
                 row.push_bind(org.0).push_bind(key.datadog_team.as_str()).push_bind(key.github.as_str());
                 row.push_bind(kind.as_str()).push_bind(team.0).push_bind(fence).push_bind(now.0);
+            },
+        )
+        .await?;
+        let teams: Vec<(TeamId, &str)> = intents
+            .iter()
+            .filter_map(|(_, key, team)| Some((*team, key.github.split_once('/')?.1)))
+            .collect();
+        rows::insert(
+            &mut transaction,
+            "INSERT INTO teams (org_id, team_id, slug, name, seen_at, in_step, waiting) ",
+            " ON CONFLICT (org_id, team_id) DO NOTHING",
+            &teams,
+            |row, (team, slug)| {
+                row.push_bind(org.0).push_bind(team.0).push_bind(*slug).push_bind(*slug);
+                row.push_bind(now.0).push_bind(false).push_bind(false);
             },
         )
         .await?;

@@ -93,8 +93,11 @@ impl Eyes {
         let wanted =
             teams.iter().filter_map(|team| desired.teams.get(team)).flat_map(|wanted| &wanted.datadog);
         let owned = known.actual.owned.values().filter(|owned| teams.contains(&owned.team));
-        let ids: BTreeSet<&DatadogTeamId> =
-            wanted.chain(owned.map(|owned| &owned.key.datadog_team)).collect();
+        let creates = known.actual.create_intents.iter().filter(|(_, create)| teams.contains(&create.team));
+        let ids: BTreeSet<&DatadogTeamId> = wanted
+            .chain(owned.map(|owned| &owned.key.datadog_team))
+            .chain(creates.map(|(key, _)| &key.datadog_team))
+            .collect();
         let mut connections = HashMap::new();
         if !ids.is_empty() {
             let team_ids = ids.into_iter().map(ToString::to_string).collect();
