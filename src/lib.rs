@@ -1,4 +1,58 @@
-//! teamlink keeps Datadog's team connections and entity integration configs true to what GitHub says.
+//! teamlink keeps Datadog's team connections true to what GitHub says, seconds after GitHub changes.
+//!
+//! This page is the map: which room does what, so that you find the one you need. `README.md` tells the same
+//! from outside, for those who run it.
+//!
+//! # The one idea
+//!
+//! **An event never says what to change. It says what to look at.** GitHub neither repeats nor orders its
+//! webhooks, so an event only marks a team as due in a durable ledger. The reconciler then looks at GitHub and at
+//! Datadog, plans, guards and applies. A full pass and a person's command mark in just the same way: there is
+//! one path on which Datadog is ever written, and lost, doubled or shuffled events cost time, never correctness.
+//!
+//! ```text
+//!  GitHub ── POST ──► webhook ── publish, confirm ──► RabbitMQ ── consume ──► queue ──┐
+//!                        └────────────────────── embedded ────────────────────────────┤
+//!                                                                                     ▼
+//!  full pass · sync ── mark ──────────────────────────────► intake: decode → one ledger transaction → ack, 202
+//!                                                                                     ▼
+//!                                     ledger (SQLite): deliveries · marks · mirror of GitHub · owned
+//!                                             connections · intents · held · parked · audit
+//!                                                                                     │ lease one organisation
+//!                                                                                     ▼
+//!                    reconcile:  observe ─────► plan ─► guard ─► apply ─► read back ─► settle
+//!                                GitHub, Datadog (pure)  (pure)  Datadog
+//! ```
+//!
+//! # The rooms
+//!
+//! Imports point downwards only; `tests/architecture.rs` holds every file to it.
+//!
+//! | room | what it does | look here when … |
+//! |---|---|---|
+//! | [`cli`] | arguments and printing, one file a command | a command should print or ask something else |
+//! | [`app`] | the only place that names concrete clients and spawns tasks | a part has to be wired in |
+//! | [`settings`] | defaults, files and environment → checked values, every problem at once | a setting is added |
+//! | [`telemetry`] | one function a fact: its log line and its metric together | something should be seen |
+//! | [`shutdown`] | signals → tokens; a drain with a deadline | stopping takes too long |
+//! | [`operate`] | what a person can ask of a running system | `check` should find something more |
+//! | [`admin`] | health and metrics over HTTP | an orchestrator asks |
+//! | [`reconcile`] | the worker: lease, look, apply, settle; the full pass | Datadog was written wrongly, or not |
+//! | [`webhook`] | the HTTP door in: limits, signature, then an inbox | GitHub's deliveries are refused |
+//! | [`queue`] | the RabbitMQ door: topology, publisher, consumer | messages stay in the queue |
+//! | [`intake`] | the `Inbox` behind both doors: a delivery is accepted only once it is stored | a delivery got lost |
+//! | [`github`] | reading GitHub, with four answers: present, absent, forbidden, failed | GitHub answers oddly |
+//! | [`datadog`] | reading and writing Datadog, as two types: a dry run cannot write | Datadog answers oddly |
+//! | [`transport`] | the one way out: TLS, proxies, timeouts, counting | a proxy or a CA is in the way |
+//! | [`ledger`] | the durable store: schema and every query | state has to be remembered |
+//! | [`upstream`] | classes of errors, backoff; pure | a refusal is retried, or is not |
+//! | [`plan`] | what should be, the steps to it, and which of them wait for a person; pure | a plan is wrong |
+//! | [`mapping`] | rules: GitHub team → Datadog teams; pure | a team is linked to the wrong one |
+//! | [`event`] | GitHub's webhook JSON → events → marks; pure | an event is not understood |
+//! | [`model`] | ids, values and snapshots that all rooms speak; pure | two rooms need a common word |
+//! | [`sandbox`] | a stateful GitHub and Datadog on one port; imports nothing of ours, for it is the judge | a test needs a world |
+//!
+//! Pure rooms do no I/O, read no clock, draw no random numbers and log nothing: time and jitter are arguments.
 #![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod app;
