@@ -1,0 +1,69 @@
+//! What planning an organisation of 10,000 teams costs when all of them are in step: desire → plan → guard.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hint::black_box,
+};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use teamlink::{
+    mapping::Rules,
+    model::{
+        Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MirrorTeam,
+        OrgFacts, OrgId, Owned, TeamFacts, TeamId, TeamState, Time,
+    },
+    plan::{Actual, DatadogTeams, Mirror, MissingTeam, Mode, Policy, desire, guard, plan},
+};
+
+const TEAMS: i64 = 10_000;
+
+fn bench(criterion: &mut Criterion) {
+    let org = OrgFacts { id: OrgId(1), login: "Acme".into() };
+    let (mut teams, mut datadog) = (BTreeMap::new(), Vec::new());
+    let (mut connections, mut owned) = (HashMap::new(), HashMap::new());
+    for number in 0..TEAMS {
+        let (team, slug) = (TeamId(number), format!("team-{number:05}"));
+        let facts = TeamFacts { id: team, slug: slug.clone(), name: slug.clone(), parent: None };
+        let seen = MirrorTeam {
+            facts,
+            state: TeamState::Present,
+            seen_at: Time(0),
+            deleted_event_at: None,
+            in_step: true,
+        };
+        teams.insert(team, seen);
+        let datadog_team = DatadogTeamId(format!("d31ba7b2-5b6a-4a42-9c2f-{number:012}"));
+        let github = GithubHandle::new(&org.login, &slug);
+        let key = ConnectionKey::new(datadog_team.clone(), &github);
+        let id = ConnectionId(format!("0b1c2d3e-0000-4a42-9c2f-{number:012}"));
+        let connection = Connection {
+            id: id.clone(),
+            datadog_team: Some(datadog_team.clone()),
+            github: Some(github.to_string()),
+            managed_by: Some("teamlink".into()),
+            source: Some("github".into()),
+        };
+        connections.insert(key.clone(), connection);
+        owned.insert(key.clone(), Owned { key, id, team });
+        datadog.push(DatadogTeam { id: datadog_team, handle: slug.clone(), name: slug });
+    }
+    let mirror = Mirror { bound_login: org.login.clone(), org, teams };
+    let rules = Rules::default();
+    let directory = DatadogTeams::new(datadog, true);
+    let scope: BTreeSet<TeamId> = mirror.teams.keys().copied().collect();
+    let actual = Actual { connections, owned, create_intents: BTreeMap::new() };
+    let policy = Policy { mode: Mode::Sync, missing_team: MissingTeam::Report, managed_by: "teamlink" };
+    criterion.bench_function("plan of 10,000 teams in step", |bencher| {
+        bencher.iter(|| {
+            let desired = desire(black_box(&mirror), &rules, &directory, actual.owned.values());
+            let plan = plan(&mirror, &scope, &desired, &actual, &BTreeMap::new(), &policy);
+            let guarded = guard(plan, actual.owned.len(), |_| false);
+            assert!(guarded.ready.actions.is_empty());
+            guarded
+        });
+    });
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
