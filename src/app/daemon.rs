@@ -97,13 +97,15 @@ impl Daemon {
             ledger = Some(store);
         }
 
+        // Requests in flight still publish: the publisher leaves after the listener.
+        let doors_shut = CancellationToken::new();
         let mut inbox: Option<Arc<dyn Inbox>> = None;
         let counts_stored = queue.is_some();
         if let Some(queue) = queue {
             if role != Role::Worker {
                 let publisher = Publisher::new(queue.clone());
                 inbox = Some(Arc::new(publisher.clone()));
-                let stop = stop.clone();
+                let stop = doors_shut.clone();
                 tasks.spawn("publisher", async move {
                     publisher.run(stop).await;
                     Ok(())
@@ -138,8 +140,10 @@ impl Daemon {
         let router = router.merge(admin::router(health));
         let stopping = stop.clone();
         tasks.spawn("http", async move {
-            axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await?;
-            Ok(())
+            let served =
+                axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await;
+            doors_shut.cancel();
+            Ok(served?)
         });
         telemetry::work::started(addr, role_name(role));
         let grace = settings.server.shutdown_grace;

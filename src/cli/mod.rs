@@ -3,6 +3,7 @@
 //! Results go to stdout, logs and errors to stderr. A command answers with its exit code; what each code means
 //! stands in that command's help.
 
+pub mod approve;
 pub mod check;
 pub mod connections;
 pub mod demo;
@@ -71,6 +72,8 @@ pub enum Command {
     Sync(sync::Args),
     /// Show what a full pass would do; writes nothing
     Plan(plan::Args),
+    /// Let actions go that the guard holds
+    Approve(approve::Args),
     /// Tell which mapping rule a GitHub team meets and what it gives
     Map(map::Args),
     /// List, create and delete Datadog team connections by hand
@@ -104,6 +107,7 @@ impl Command {
             Self::Run(args) => run::run(args, loaded).await,
             Self::Sync(args) => sync::run(args, loaded).await,
             Self::Plan(args) => plan::run(args, loaded).await,
+            Self::Approve(args) => approve::run(args, loaded).await,
             Self::Map(args) => map::run(args, loaded).await,
             Self::Connections(args) => connections::run(args, loaded).await,
             Self::Parked(args) => parked::run(args, loaded).await,

@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use super::output::{self, Format};
 use crate::{
     app,
-    model::{ConnectionKey, TeamId},
+    ledger::Held,
+    model::{ConnectionKey, TeamId, Time},
     plan::{Action, Guarded, LeftAlone, Planned, Why},
     reconcile::OrgPlan,
     settings::Loaded,
@@ -21,7 +22,7 @@ Examples:
   teamlink plan                      every organisation of github.orgs, or every one that is known
   teamlink plan --org acme --format json
 
-Writes nothing, neither to Datadog nor to the ledger.
+Writes nothing to Datadog. The ledger only remembers the hash of what is held, so that it can be approved.
 Exit codes: 0 nothing to do; 2 changes, or something held or in doubt; 1 could not look.")]
 pub struct Args {
     /// Only this organisation; may be given several times
@@ -51,7 +52,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         }
         .into());
     }
-    let survey = app::survey(&settings, ledger)?;
+    let survey = app::survey(&settings, ledger.clone())?;
     let spinner = output::spinner("looking at GitHub and Datadog");
     let mut plans = Vec::new();
     for login in &logins {
@@ -60,9 +61,19 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         );
     }
     spinner.finish_and_clear();
+    // A set that is shown can be approved: its hash is remembered, and nothing else is written.
+    let now = Time::from(std::time::SystemTime::now());
+    let mut hashes = Vec::new();
+    for plan in &plans {
+        let held: Vec<Held> = plan.held().collect();
+        let hash = ledger.remember_held(plan.org.id, &held, now).await?;
+        hashes.push((!held.is_empty()).then_some(hash));
+    }
     match args.format {
-        Format::Json => output::print_json(&plans.iter().map(json).collect::<Vec<_>>())?,
-        Format::Text => plans.iter().for_each(show),
+        Format::Json => output::print_json(
+            &plans.iter().zip(&hashes).map(|(plan, hash)| json(plan, hash.as_deref())).collect::<Vec<_>>(),
+        )?,
+        Format::Text => plans.iter().zip(&hashes).for_each(|(plan, hash)| show(plan, hash.as_deref())),
     }
     let failed = plans.iter().any(|plan| plan.plan.is_err());
     let open = plans.iter().any(|plan| {
@@ -73,7 +84,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if failed { 1 } else { u8::from(open) * 2 }))
 }
 
-fn json(plan: &OrgPlan) -> serde_json::Value {
+fn json(plan: &OrgPlan, hash: Option<&str>) -> serde_json::Value {
     match &plan.plan {
         Ok(Guarded { ready, held }) => serde_json::json!({
             "org": plan.org,
@@ -81,13 +92,14 @@ fn json(plan: &OrgPlan) -> serde_json::Value {
             "held": held.iter().map(|(planned, reason)| {
                 serde_json::json!({"action": planned, "held_because": reason})
             }).collect::<Vec<_>>(),
+            "held_hash": hash,
             "left_alone": ready.left_alone,
         }),
         Err(trouble) => serde_json::json!({"org": plan.org, "error": trouble.message}),
     }
 }
 
-fn show(plan: &OrgPlan) {
+fn show(plan: &OrgPlan, hash: Option<&str>) {
     let guarded = match &plan.plan {
         Ok(guarded) => guarded,
         Err(trouble) => {
@@ -121,6 +133,9 @@ fn show(plan: &OrgPlan) {
         count("ledger"),
         guarded.ready.left_alone.len(),
     );
+    if let Some(hash) = hash {
+        super::approve::invite(guarded.held.len(), hash);
+    }
 }
 
 /// One step as it is printed.

@@ -8,7 +8,7 @@ use super::output::{self, Format};
 use crate::{
     app,
     ledger::{OrgProgress, OrgRow},
-    model::Cause,
+    model::{Cause, Time},
     settings::Loaded,
 };
 
@@ -48,12 +48,30 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         .await?
         .into_iter()
         .filter_map(|org| {
-            let progress = *progress.get(&org.facts.id)?;
+            let progress = progress.get(&org.facts.id)?.clone();
             Some((org, progress))
         })
         .collect();
     show(&rows, args.format)?;
-    let failed = rows.iter().any(|(_, org)| org.unread);
+    for (org, progress) in &rows {
+        if let Some(error) = &progress.unread
+            && args.format == Format::Text
+        {
+            anstream::println!("\n{}: nothing was removed, because {error}", org.facts.login);
+        }
+        if progress.held > 0
+            && let Some(set) = ledger.held_set(org.facts.id, Time::from(std::time::SystemTime::now())).await?
+            && args.format == Format::Text
+        {
+            anstream::println!();
+            for held in &set.items {
+                anstream::println!("held: {} {}: {}", held.key.kind.as_str(), held.key.key, held.reason);
+            }
+            super::approve::invite(set.items.len(), &set.hash);
+        }
+    }
+    // What may pass by itself and did not is a failure; what waits for somebody is not.
+    let failed = rows.iter().any(|(_, org)| org.passing > 0);
     let open = rows.iter().any(|(_, org)| !settled(org));
     Ok(ExitCode::from(if failed || rows.is_empty() { 1 } else { u8::from(open) * 2 }))
 }
@@ -74,20 +92,38 @@ fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
         }
         Format::Text => {
             let rows = rows.iter().map(|(org, progress)| {
-                let OrgProgress { due: _, unanswered: _, failing, unread, suspected, held, parked, waiting, owned } =
-                    progress;
+                let OrgProgress {
+                    due: _,
+                    unanswered: _,
+                    failing,
+                    unread,
+                    suspected,
+                    held,
+                    parked,
+                    waiting,
+                    owned,
+                } = progress;
                 let state = match (unread, settled(progress)) {
-                    (true, _) => "not read",
-                    (false, true) => "in sync",
-                    (false, false) => "waiting",
+                    (Some(_), _) => "not read",
+                    (None, true) => "in sync",
+                    (None, false) => "waiting",
                 };
-                let counts = [owned, held, suspected, failing, parked, waiting];
+                let counts = [owned, orphans, held, suspected, failing, parked, waiting];
                 let mut cells = vec![org.facts.login.clone(), state.to_owned()];
                 cells.extend(counts.map(ToString::to_string));
                 cells
             });
-            let header =
-                ["ORG", "STATE", "OWNED", "HELD", "SUSPECTED", "FAILING", "PARKED", "WITHOUT HANDLE"];
+            let header = [
+                "ORG",
+                "STATE",
+                "OWNED",
+                "ORPHANS",
+                "HELD",
+                "SUSPECTED",
+                "FAILING",
+                "PARKED",
+                "WITHOUT HANDLE",
+            ];
             anstream::println!("{}", output::table(&header, rows));
             Ok(())
         }

@@ -10,6 +10,7 @@
 //! scalar `MIN`/`MAX`), so that there will be one copy of each.
 
 mod accept;
+mod held;
 mod lock;
 mod parked;
 mod rows;
@@ -29,9 +30,10 @@ use sqlx::{
 };
 
 pub use accept::{Accepted, Entry, Outcome, Pace};
+pub use held::{Held, HeldSet};
 pub use lock::DaemonLock;
 pub use parked::{Parked, ParkedKind};
-pub use settle::{AuditEntry, Held, IntentKind, MarkResult, Next, ParkedAction, Settled, Settlement};
+pub use settle::{AuditEntry, IntentKind, MarkResult, Next, ParkedAction, Settled, Settlement};
 pub use state::{Intent, OrgProgress, OrgRow, OrgState};
 pub use upkeep::Counts;
 pub use work::{DueOrg, LeasedMark};

@@ -3,9 +3,10 @@
 
 use sqlx::{Sqlite, SqliteConnection, query_builder::Separated};
 
-use super::{Ledger, LedgerError, accept, rows};
+use super::{Held, Ledger, LedgerError, accept, held, rows};
 use crate::model::{
-    Cause, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamId, TeamState, Time,
+    Cause, ConnectionKey, HeldKey, HeldKind, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamId, TeamState,
+    Time, Trouble,
 };
 
 /// What a write does.
@@ -41,7 +42,7 @@ pub enum Next {
         /// The floor that a new event does not shorten.
         floor: Time,
         /// Why it failed.
-        error: String,
+        error: Trouble,
         /// Whether it counts as an attempt. A rate limit or an outage does not.
         burns: bool,
     },
@@ -76,17 +77,6 @@ pub struct ParkedAction {
     pub subject: String,
     /// What Datadog said.
     pub error: String,
-}
-
-/// A removal that the guard stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The connection.
-    pub key: ConnectionKey,
-    /// The team it belongs to.
-    pub team: TeamId,
-    /// Which limit it met.
-    pub reason: String,
 }
 
 /// One line of the audit trail.
@@ -127,8 +117,12 @@ pub struct Settlement {
     pub disowned: Vec<ConnectionKey>,
     /// Writes whose end is known.
     pub closed_intents: Vec<ConnectionKey>,
-    /// Removals that are held, for the teams that were looked at.
+    /// What is held of the teams that were looked at.
     pub held: Vec<Held>,
+    /// A full pass was made: the connections it found that are orphans of ours, and those of others.
+    pub passed: Option<(usize, usize)>,
+    /// A person asked for the pass: the creates of a first pass need no approval any more.
+    pub lifts_creates: bool,
     /// The teams whose held rows and parked actions this look replaces.
     pub looked_at: Vec<TeamId>,
     /// Writes that are given up on.
@@ -200,7 +194,9 @@ impl Ledger {
             owned,
             disowned,
             closed_intents,
-            held,
+            held: holds,
+            passed,
+            lifts_creates,
             looked_at,
             parked,
             audit,
@@ -241,7 +237,25 @@ impl Ledger {
         for key in closed_intents {
             delete_by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2", key).await?;
         }
-        replace_held(db, org, looked_at, held, now).await?;
+        if let Some((orphans, foreigners)) = passed {
+            sqlx::query(
+                "UPDATE orgs SET first_pass_at = COALESCE(first_pass_at, $1), orphans = $3, foreigners = $4
+                 WHERE org_id = $2",
+            )
+            .bind(now.0)
+            .bind(org.0)
+            .bind(i64::try_from(*orphans).unwrap_or(i64::MAX))
+            .bind(i64::try_from(*foreigners).unwrap_or(i64::MAX))
+            .execute(&mut *db)
+            .await?;
+        }
+        if *lifts_creates {
+            held::lift_creates(db, org).await?;
+        }
+        held::replace_held(db, org, looked_at, holds, now).await?;
+        let deleted = disowned.iter().map(|key| HeldKey { kind: HeldKind::Delete, key: key.clone() });
+        let made = owned.iter().map(|owned| HeldKey { kind: HeldKind::Create, key: owned.key.clone() });
+        held::use_up(db, org, &deleted.chain(made).collect::<Vec<_>>()).await?;
         park_actions(db, org, looked_at, parked, now).await?;
         store_audit(db, org, fence, audit, now).await?;
         for mark in marks {
@@ -302,50 +316,6 @@ async fn store_teams(db: &mut SqliteConnection, org: OrgId, teams: &[Settled]) -
         push,
     )
     .await?;
-    Ok(())
-}
-
-async fn replace_held(
-    db: &mut SqliteConnection,
-    org: OrgId,
-    looked_at: &[TeamId],
-    held: &[Held],
-    now: Time,
-) -> sqlx::Result<()> {
-    // Rows that stay keep the time since when they are held.
-    rows::insert(
-        db,
-        "INSERT INTO held (org_id, kind, datadog_team_id, github, team_id, reason, since) ",
-        " ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET
-             team_id = excluded.team_id, reason = excluded.reason",
-        held,
-        |row, item: &Held| {
-            row.push_bind(org.0).push("'delete'").push_bind(item.key.datadog_team.as_str());
-            row.push_bind(item.key.github.as_str()).push_bind(item.team.0);
-            row.push_bind(rows::clean(&item.reason)).push_bind(now.0);
-        },
-    )
-    .await?;
-    for team in looked_at {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT datadog_team_id, github FROM held WHERE org_id = $1 AND team_id = $2")
-                .bind(org.0)
-                .bind(team.0)
-                .fetch_all(&mut *db)
-                .await?;
-        for (datadog_team, github) in rows {
-            let still = held.iter().any(|item| {
-                item.team == *team
-                    && item.key.datadog_team.as_str() == datadog_team
-                    && item.key.github == github
-            });
-            if !still {
-                let key = ConnectionKey { datadog_team: datadog_team.as_str().into(), github };
-                delete_by_key(db, "DELETE FROM held WHERE datadog_team_id = $1 AND github = $2", &key)
-                    .await?;
-            }
-        }
-    }
     Ok(())
 }
 
@@ -427,7 +397,7 @@ async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, no
     let (due, floor, error, burns) = match &mark.next {
         Next::Nothing => (None, Time(0), None, false),
         Next::At(at) => (Some(at.0), Time(0), None, false),
-        Next::Retry { at, floor, error, burns } => (Some(at.0), *floor, Some(rows::clean(error)), *burns),
+        Next::Retry { at, floor, error, burns } => (Some(at.0), *floor, Some(error), *burns),
     };
     let failed = error.is_some();
     sqlx::query(
@@ -437,6 +407,7 @@ async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, no
              received_at = CASE WHEN $8 THEN received_at WHEN generation <> $4 THEN event_at ELSE NULL END,
              not_before = $6,
              last_error = $7,
+             last_class = $11,
              last_attempt_at = $9,
              last_success_at = CASE WHEN $8 THEN last_success_at ELSE $9 END,
              attempts = CASE WHEN NOT $8 THEN 0 WHEN $10 THEN attempts + 1 ELSE attempts END
@@ -448,10 +419,11 @@ async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, no
     .bind(mark.generation)
     .bind(due)
     .bind(floor.0)
-    .bind(error)
+    .bind(error.map(|error| rows::clean(&error.message)))
     .bind(failed)
     .bind(now.0)
     .bind(burns)
+    .bind(error.map(|error| error.class.as_str()))
     .execute(db)
     .await?;
     Ok(())

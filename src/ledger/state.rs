@@ -17,6 +17,8 @@ pub struct OrgRow {
     pub facts: OrgFacts,
     /// The login that was bound to its id at first sight.
     pub bound_login: String,
+    /// Whether a full pass over it was ever made.
+    pub passed: bool,
 }
 
 /// A write that was about to be sent and whose end is unknown.
@@ -46,7 +48,7 @@ pub struct OrgState {
 }
 
 /// How an organisation stands after a pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct OrgProgress {
     /// Marks that are due now.
     pub due: i64,
@@ -54,8 +56,10 @@ pub struct OrgProgress {
     pub unanswered: i64,
     /// Targets whose last look failed.
     pub failing: i64,
-    /// Whether the organisation as a whole could not be looked at.
-    pub unread: bool,
+    /// Those of them whose failure may pass by itself.
+    pub passing: i64,
+    /// Why the organisation as a whole could not be looked at, if it could not.
+    pub unread: Option<String>,
     /// Teams that one look found gone and that wait for the second.
     pub suspected: i64,
     /// Removals that wait for a person.
@@ -66,6 +70,8 @@ pub struct OrgProgress {
     pub waiting: i64,
     /// Connections that are ours.
     pub owned: i64,
+    /// Connections with our mark that this ledger does not know, as the last full pass found them.
+    pub orphans: i64,
 }
 
 impl Ledger {
@@ -76,14 +82,16 @@ impl Ledger {
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND first_at IS NOT NULL) AS unanswered,
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
                          AND last_error IS NOT NULL) AS failing,
-                    EXISTS (SELECT 1 FROM marks WHERE org_id = $1 AND kind = 'org'
-                         AND last_error IS NOT NULL) AS unread,
+                    (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
+                         AND last_class IN ('transient', 'throttled')) AS passing,
+                    (SELECT last_error FROM marks WHERE org_id = $1 AND kind = 'org') AS unread,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND suspected_at IS NOT NULL
                          AND gone_at IS NULL) AS suspected,
                     (SELECT COUNT(*) FROM held WHERE org_id = $1) AS held,
                     (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND waiting) AS waiting,
-                    (SELECT COUNT(*) FROM connections WHERE org_id = $1) AS owned",
+                    (SELECT COUNT(*) FROM connections WHERE org_id = $1) AS owned,
+                    (SELECT orphans FROM orgs WHERE org_id = $1) AS orphans",
         )
         .bind(org.0)
         .bind(now.0)
@@ -93,18 +101,20 @@ impl Ledger {
             due: row.try_get("due")?,
             unanswered: row.try_get("unanswered")?,
             failing: row.try_get("failing")?,
+            passing: row.try_get("passing")?,
             unread: row.try_get("unread")?,
             suspected: row.try_get("suspected")?,
             held: row.try_get("held")?,
             parked: row.try_get("parked")?,
             waiting: row.try_get("waiting")?,
             owned: row.try_get("owned")?,
+            orphans: row.try_get("orphans")?,
         })
     }
 
     /// Every organisation that was ever bound.
     pub async fn orgs(&self) -> sqlx::Result<Vec<OrgRow>> {
-        let rows = sqlx::query("SELECT org_id, login, bound_login FROM orgs ORDER BY org_id")
+        let rows = sqlx::query("SELECT org_id, login, bound_login, first_pass_at IS NOT NULL AS passed FROM orgs ORDER BY org_id")
             .fetch_all(&self.read)
             .await?;
         rows.iter().map(org_row).collect()
@@ -112,7 +122,7 @@ impl Ledger {
 
     /// What is known of one organisation; `None` when it was never bound.
     pub async fn org_state(&self, org: OrgId) -> sqlx::Result<Option<OrgState>> {
-        let Some(row) = sqlx::query("SELECT org_id, login, bound_login FROM orgs WHERE org_id = $1")
+        let Some(row) = sqlx::query("SELECT org_id, login, bound_login, first_pass_at IS NOT NULL AS passed FROM orgs WHERE org_id = $1")
             .bind(org.0)
             .fetch_optional(&self.read)
             .await?
@@ -175,6 +185,7 @@ fn org_row(row: &SqliteRow) -> sqlx::Result<OrgRow> {
     Ok(OrgRow {
         facts: OrgFacts { id: OrgId(row.try_get("org_id")?), login: row.try_get("login")? },
         bound_login: row.try_get("bound_login")?,
+        passed: row.try_get("passed")?,
     })
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::{
-    Cause, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamFacts, TeamId, TeamKey, TeamState,
-    Time,
+    Cause, Class, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamFacts, TeamId, TeamKey,
+    TeamState, Time,
 };
 
 const ORG: OrgId = OrgId(1);
@@ -126,7 +126,8 @@ async fn a_new_event_does_not_shorten_a_backoff_below_its_floor() {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
     let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
-    let retry = Next::Retry { at: at(100), floor: at(10), error: "503".into(), burns: true };
+    let retry =
+        Next::Retry { at: at(100), floor: at(10), error: Trouble::new(Class::Transient, "503"), burns: true };
     ledger.settle(ORG, fence, &done(7, 1, retry), at(1)).await.unwrap();
     ledger.accept(&[entry("b", 7)], PACE, at(2)).await.unwrap();
     assert_eq!(due(ledger, at(9)).await, [] as [i64; 0]);

@@ -23,6 +23,10 @@ pub struct Counts {
     pub parked: i64,
     /// Connections that are ours.
     pub owned: i64,
+    /// Connections with our mark that this ledger does not know.
+    pub orphans: i64,
+    /// Connections of others.
+    pub foreigners: i64,
     /// Writes whose end is not known yet.
     pub intents: i64,
 }
@@ -36,6 +40,8 @@ impl Ledger {
                     (SELECT COUNT(*) FROM held) AS held,
                     (SELECT COUNT(*) FROM parked) AS parked,
                     (SELECT COUNT(*) FROM connections) AS owned,
+                    (SELECT COALESCE(SUM(orphans), 0) FROM orgs) AS orphans,
+                    (SELECT COALESCE(SUM(foreigners), 0) FROM orgs) AS foreigners,
                     (SELECT COUNT(*) FROM intents) AS intents",
         )
         .bind(now.0)
@@ -47,6 +53,8 @@ impl Ledger {
             held: row.try_get("held")?,
             parked: row.try_get("parked")?,
             owned: row.try_get("owned")?,
+            orphans: row.try_get("orphans")?,
+            foreigners: row.try_get("foreigners")?,
             intents: row.try_get("intents")?,
         })
     }

@@ -1,6 +1,6 @@
 //! What should be: each team's handle in Datadog's words, and the Datadog teams that it is to be linked to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,19 +24,27 @@ pub enum MissingTeam {
 #[derive(Clone, Debug, Default)]
 pub struct DatadogTeams {
     by_handle: HashMap<String, DatadogTeamId>,
+    ids: HashSet<DatadogTeamId>,
     complete: bool,
 }
 
 impl DatadogTeams {
     /// A directory of these teams. `complete` says that Datadog has no others.
     pub fn new(teams: impl IntoIterator<Item = DatadogTeam>, complete: bool) -> Self {
-        let by_handle = teams.into_iter().map(|team| (team.handle.to_lowercase(), team.id)).collect();
-        Self { by_handle, complete }
+        let by_handle: HashMap<_, _> =
+            teams.into_iter().map(|team| (team.handle.to_lowercase(), team.id)).collect();
+        let ids = by_handle.values().cloned().collect();
+        Self { by_handle, ids, complete }
     }
 
     /// Whether Datadog has no other teams than these.
     pub fn complete(&self) -> bool {
         self.complete
+    }
+
+    /// Whether a team with this id is known.
+    pub fn has(&self, id: &DatadogTeamId) -> bool {
+        self.ids.contains(id)
     }
 
     /// The team with this handle, which must be lower-cased.

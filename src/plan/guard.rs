@@ -1,12 +1,43 @@
-//! The guard: which steps of a plan wait for a person.
+//! The guard: which steps of a plan wait for a person. Pure; the limits, what is held already and what was
+//! approved are arguments.
 //!
-//! For now it stops three kinds of removal: one that no GitHub change caused, one of a protected team, and
-//! those that together would leave an organisation without a connection. A replacement is no removal, since the
-//! team stays connected.
+//! A removal is *held* when the removals of its organisation (waiting for their second look, held and planned
+//! now, counted together) exceed a share or a number, when the window of removals of everybody is full, when
+//! they would leave the organisation with no connection, when no change in GitHub caused it, or when its team is
+//! protected. What is held stays held until it is approved or no longer wanted, so that a second look cannot slip
+//! under the limits one by one. A replacement takes nothing away and is never held. An approval lifts the limits,
+//! never protection; proof is not the guard's business and cannot be lifted at all.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{Action, Plan, Planned, RemovalCause};
+use crate::model::{ConnectionKey, HeldKey, HeldKind, TeamId};
+
+/// How much may be removed without a person.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Share of an organisation's connections.
+    pub max_share: f64,
+    /// The share counts only above this many connections.
+    pub above: usize,
+    /// Removals of an organisation.
+    pub max_removals: usize,
+}
+
+/// What the guard has to know of an organisation beside the plan.
+#[derive(Clone, Debug, Default)]
+pub struct Population {
+    /// Its connections that are ours, before the plan.
+    pub owned: usize,
+    /// Those of teams that one look found gone and whose second look is still to come.
+    pub waiting: usize,
+    /// What is held already, and why.
+    pub held: BTreeMap<HeldKey, String>,
+    /// What was approved and has not expired.
+    pub approved: BTreeSet<HeldKey>,
+}
 
 /// A plan, parted into what may go ahead and what waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -17,35 +48,159 @@ pub struct Guarded {
     pub held: Vec<(Planned, String)>,
 }
 
-/// Parts a plan. `owned` is how many connections of the organisation are ours before it; `protected` says which
-/// `org/slug` must never be unlinked.
-pub fn guard(plan: Plan, owned: usize, protected: impl Fn(&str) -> bool) -> Guarded {
+impl Guarded {
+    /// The keys of removals that may go ahead without an approval: each takes a slot of the window.
+    pub fn slots_needed(&self, approved: &BTreeSet<HeldKey>) -> Vec<ConnectionKey> {
+        let removals = self.ready.actions.iter().filter(|planned| is_removal(planned));
+        removals
+            .filter_map(|planned| held_key(&planned.action))
+            .filter(|held| !approved.contains(held))
+            .map(|held| held.key)
+            .collect()
+    }
+
+    /// Holds the removals that needed a slot and got none.
+    pub fn within(mut self, needed: &[ConnectionKey], granted: &BTreeSet<ConnectionKey>) -> Self {
+        let refused: BTreeSet<&ConnectionKey> = needed.iter().filter(|key| !granted.contains(key)).collect();
+        let (stay, go) = std::mem::take(&mut self.ready.actions).into_iter().partition(|planned| {
+            is_removal(planned) && held_key(&planned.action).is_some_and(|held| refused.contains(&held.key))
+        });
+        self.ready.actions = go;
+        self.hold(stay, "the removals of `guard.window` reach `guard.max_per_window`");
+        self
+    }
+
+    /// An organisation's first pass: above `limit`, its creates wait for a person too.
+    pub fn first_pass(mut self, limit: usize, approved: &BTreeSet<HeldKey>) -> Self {
+        let is_create = |planned: &Planned| matches!(planned.action, Action::Create { .. });
+        let creates = self.ready.actions.iter().filter(|planned| is_create(planned)).count();
+        if creates <= limit {
+            return self;
+        }
+        let (stay, go) = std::mem::take(&mut self.ready.actions).into_iter().partition(|planned| {
+            is_create(planned) && held_key(&planned.action).is_some_and(|held| !approved.contains(&held))
+        });
+        self.ready.actions = go;
+        self.hold(
+            stay,
+            &format!("the {creates} creates of the org's first pass exceed `guard.first_creates` ({limit})"),
+        );
+        self
+    }
+
+    /// What is held: how it is named, its team and the reason.
+    pub fn held_items(&self) -> impl Iterator<Item = (HeldKey, TeamId, &str)> {
+        self.held
+            .iter()
+            .filter_map(|(planned, reason)| Some((held_key(&planned.action)?, planned.team, reason.as_str())))
+    }
+
+    fn hold(&mut self, steps: Vec<Planned>, reason: &str) {
+        self.held.extend(steps.into_iter().map(|planned| (planned, reason.to_owned())));
+    }
+}
+
+/// Parts a plan. `protected` says which `org/slug` must never be unlinked.
+pub fn guard(
+    plan: Plan,
+    population: &Population,
+    limits: &Limits,
+    protected: impl Fn(&str) -> bool,
+) -> Guarded {
     let mut guarded =
         Guarded { ready: Plan { left_alone: plan.left_alone, ..Plan::default() }, held: Vec::new() };
+    let mut candidates = Vec::new();
     for planned in plan.actions {
-        match held_alone(&planned, &protected) {
-            Some(reason) => guarded.held.push((planned, reason)),
-            None => guarded.ready.actions.push(planned),
+        match verdict(&planned, population, &protected) {
+            Verdict::Ready => guarded.ready.actions.push(planned),
+            Verdict::Held(reason) => guarded.held.push((planned, reason)),
+            Verdict::Counted => candidates.push(planned),
         }
     }
-    let actions = &guarded.ready.actions;
-    let lost = actions
-        .iter()
-        .filter(|planned| matches!(planned.action, Action::Delete { .. } | Action::Forget { .. }))
-        .count();
-    let gained = actions
-        .iter()
-        .filter(|planned| matches!(planned.action, Action::Create { .. } | Action::Record { .. }))
-        .count();
-    if (owned + gained).saturating_sub(lost) == 0 {
-        let (stay, go): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut guarded.ready.actions).into_iter().partition(is_removal);
-        guarded.ready.actions = go;
-        guarded.held.extend(
-            stay.into_iter().map(|planned| (planned, "it would leave the org with no connection".to_owned())),
+    let held: BTreeSet<HeldKey> = population
+        .held
+        .keys()
+        .filter(|held| held.kind == HeldKind::Delete && !population.approved.contains(held))
+        .cloned()
+        .chain(guarded.held_items().map(|(held, _, _)| held).filter(|held| held.kind == HeldKind::Delete))
+        .collect();
+    let removals = candidates.len() + held.len() + population.waiting;
+    let share = population.owned as f64 * limits.max_share;
+    if candidates.is_empty() {
+        return guarded;
+    }
+    if removals > limits.max_removals {
+        let reason = format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals);
+        guarded.hold(candidates, &reason);
+    } else if population.owned > limits.above && removals as f64 > share {
+        let reason = format!(
+            "{removals} removals of {} connections exceed `guard.max_share` ({})",
+            population.owned, limits.max_share
         );
+        guarded.hold(candidates, &reason);
+    } else if remaining(population.owned, &guarded.ready.actions, candidates.len()) == 0 {
+        guarded.hold(candidates, "it would leave the org with no connection");
+    } else {
+        guarded.ready.actions.extend(candidates);
     }
     guarded
+}
+
+enum Verdict {
+    /// May go ahead.
+    Ready,
+    /// Waits, whatever else is planned.
+    Held(String),
+    /// Depends on how many others there are.
+    Counted,
+}
+
+fn verdict(planned: &Planned, population: &Population, protected: impl Fn(&str) -> bool) -> Verdict {
+    let Some(held) = held_key(&planned.action) else { return Verdict::Ready };
+    let known = population.held.get(&held).cloned();
+    if !is_removal(planned) {
+        return match known.filter(|_| held.kind == HeldKind::Create && !population.approved.contains(&held)) {
+            Some(reason) => Verdict::Held(reason),
+            None => Verdict::Ready,
+        };
+    }
+    if protected(held.key.github.trim_start_matches('@')) {
+        return Verdict::Held(format!("{} is protected by `policy.protected`", held.key.github));
+    }
+    if population.approved.contains(&held) {
+        return Verdict::Ready;
+    }
+    if let Some(reason) = known {
+        return Verdict::Held(reason);
+    }
+    if let Action::Delete { cause: RemovalCause::Rules, .. } = &planned.action {
+        return Verdict::Held("no change in GitHub caused it".to_owned());
+    }
+    Verdict::Counted
+}
+
+/// How many connections of ours an organisation has after these steps and this many removals.
+fn remaining(owned: usize, steps: &[Planned], removals: usize) -> usize {
+    let (mut gained, mut lost) = (0, removals);
+    for planned in steps {
+        match planned.action {
+            Action::Create { .. } | Action::Record { .. } => gained += 1,
+            Action::Delete { .. } | Action::Forget { .. } => lost += 1,
+            Action::CreateTeam { .. } | Action::PassOn { .. } => {}
+        }
+    }
+    (owned + gained).saturating_sub(lost)
+}
+
+/// How a step is named when it is held; `None` for one that never is.
+fn held_key(action: &Action) -> Option<HeldKey> {
+    match action {
+        Action::Create { key, .. } => Some(HeldKey { kind: HeldKind::Create, key: key.clone() }),
+        Action::Delete { key, .. } => Some(HeldKey { kind: HeldKind::Delete, key: key.clone() }),
+        Action::CreateTeam { .. } | Action::PassOn { .. } | Action::Record { .. } | Action::Forget { .. } => {
+            None
+        }
+    }
 }
 
 /// Whether a step takes a team's connection away for good.
@@ -59,16 +214,4 @@ fn is_removal(planned: &Planned) -> bool {
         | Action::Record { .. }
         | Action::Forget { .. } => false,
     }
-}
-
-/// Why a removal is held whatever else is planned.
-fn held_alone(planned: &Planned, protected: impl Fn(&str) -> bool) -> Option<String> {
-    let Action::Delete { key, cause, .. } = &planned.action else { return None };
-    if !is_removal(planned) {
-        return None;
-    }
-    if protected(key.github.trim_start_matches('@')) {
-        return Some(format!("{} is protected by `policy.protected`", key.github));
-    }
-    matches!(cause, RemovalCause::Rules).then(|| "no change in GitHub caused it".to_owned())
 }

@@ -17,7 +17,7 @@ mod planner;
 mod tests;
 
 pub use desire::{DatadogTeams, Desired, MissingTeam, Wanted, desire};
-pub use guard::{Guarded, guard};
+pub use guard::{Guarded, Limits, Population, guard};
 pub use planner::{
     Action, Actual, Interrupted, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan,
 };

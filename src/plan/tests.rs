@@ -121,7 +121,9 @@ impl World {
         let policy = Policy { mode: self.mode, missing_team: self.missing_team, managed_by: "teamlink" };
         let scope = self.teams.keys().copied().collect();
         let plan = plan(&mirror, &scope, &desired, &actual, &self.troubled, &policy);
-        guard(plan, self.owned.len(), |team| team == "acme/protected")
+        let population = Population { owned: self.owned.len(), ..Population::default() };
+        let limits = Limits { max_share: 1.0, above: 0, max_removals: usize::MAX };
+        guard(plan, &population, &limits, |team| team == "acme/protected")
     }
 
     /// The plan, a line a step.

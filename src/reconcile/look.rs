@@ -35,15 +35,25 @@ pub(super) async fn look(
     due: &[LeasedMark],
 ) -> Result<(), LedgerError> {
     let started = now();
+    let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
     let mut look = Look::new(eyes, state, due, started);
     look.read().await;
     let asks = look.asks();
     let mut guarded = Guarded::default();
     if !asks.is_empty() {
+        let (held, approved) = ledger.held_and_approved(lease.org, started).await?;
+        let needs_no_slot = approved.clone();
+        (look.known.population.held, look.known.population.approved) = (held, approved);
         guarded = look.plan(asks).await;
+        if mode != Mode::Observe {
+            // The slots are taken before anything is deleted, over all organisations.
+            let needed = guarded.slots_needed(&needs_no_slot);
+            let (max, window) = (eyes.options.max_per_window, eyes.options.window);
+            let granted = ledger.take_slots(&needed, max, window, started).await?;
+            guarded = guarded.within(&needed, &granted);
+        }
     }
     let causes = due.iter().filter_map(|mark| Some((mark.team?, (mark.cause, mark.attempts)))).collect();
-    let mode = eyes.options.policy(&look.known.mirror.org.login, &look.known.mirror.bound_login).mode;
     let applied = if mode == Mode::Observe {
         telemetry::work::observed(lease.org, &guarded);
         Applied::default()
@@ -62,6 +72,11 @@ pub(super) async fn look(
     let settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     ledger.settle(lease.org, lease.fence, &settlement, now()).await?;
     telemetry::work::settled(lease.org, due, &settlement, now());
+    if !settlement.held.is_empty()
+        && let Some(set) = ledger.held_set(lease.org, now()).await?
+    {
+        telemetry::work::held_set(&set);
+    }
     Ok(())
 }
 
@@ -277,17 +292,9 @@ impl<'a> Look<'a> {
         self.troubles.extend(applied.unfinished);
         let mut stored = applied.stored;
         let parked: BTreeSet<TeamId> = stored.parked.iter().map(|action| action.team).collect();
-        let held: BTreeSet<TeamId> = guarded.held.iter().map(|(planned, _)| planned.team).collect();
-        stored.held = guarded
-            .held
-            .iter()
-            .filter_map(|(planned, reason)| match &planned.action {
-                Action::Delete { key, .. } => {
-                    Some(Held { key: key.clone(), team: planned.team, reason: reason.clone() })
-                }
-                _ => None,
-            })
-            .collect();
+        let waiting_for_a_person: BTreeSet<TeamId> =
+            guarded.held.iter().map(|(planned, _)| planned.team).collect();
+        stored.held = self::held(guarded).collect();
         let others_work = self.folded.keys().any(|team| !self.troubles.contains_key(team));
         for mark in due {
             let Some(team) = mark.team else { continue };
@@ -302,7 +309,7 @@ impl<'a> Look<'a> {
             }
             let pending = troubled
                 || parked.contains(&id)
-                || held.contains(&id)
+                || waiting_for_a_person.contains(&id)
                 || self.conflicts.contains(&id)
                 || observing;
             let in_step = team.state == TeamState::Present
@@ -361,7 +368,7 @@ impl<'a> Look<'a> {
                 return Next::Nothing;
             }
             let pace::Retry { at, floor, burns } = retry;
-            return Next::Retry { at, floor, error: trouble.message.clone(), burns };
+            return Next::Retry { at, floor, error: trouble.clone(), burns };
         }
         if self.conflicts.contains(&team) {
             return Next::At(now() + self.options.backoff.min);
@@ -376,6 +383,11 @@ impl<'a> Look<'a> {
             None => Next::Nothing,
         }
     }
+}
+
+/// What is held of a plan, as it is stored.
+pub(super) fn held(guarded: &Guarded) -> impl Iterator<Item = Held> {
+    guarded.held_items().map(|(key, team, reason)| Held { key, team, reason: reason.to_owned() })
 }
 
 /// Whether a plan leaves something in doubt that another look may settle.

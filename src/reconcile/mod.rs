@@ -60,6 +60,14 @@ pub struct Options {
     pub teams_ttl: Duration,
     /// The two looks that prove a team gone are at least this far apart.
     pub grace: Duration,
+    /// How much may be removed without a person.
+    pub limits: plan::Limits,
+    /// Removals of all organisations within `window`.
+    pub max_per_window: usize,
+    /// The guard's sliding window.
+    pub window: Duration,
+    /// Creates of an organisation's first pass.
+    pub first_creates: usize,
     /// An organisation with fewer due teams than a full chunk waits this long between looks, so that a trickle of
     /// events is looked at together.
     pub debounce: Duration,

@@ -10,10 +10,13 @@ use super::{Options, apply::by_key, directory::Directory, lease, now, observe};
 use crate::{
     datadog::{self, Filter},
     github,
-    ledger::{IntentKind, Ledger, OrgRow, OrgState},
+    ledger::{Held, IntentKind, Ledger, OrgRow, OrgState},
     mapping::Outcome,
-    model::{Answer, Class, DatadogTeamId, MirrorTeam, OrgFacts, TeamFacts, TeamId, TeamState, Trouble},
-    plan::{self, Actual, Desired, Guarded, Interrupted, Mirror, Policy, guard},
+    model::{
+        Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, OrgFacts,
+        OrgId, Owned, TeamFacts, TeamId, TeamState, Trouble,
+    },
+    plan::{self, Actual, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
 
 /// How long it is remembered whether a credential sees every team of an organisation.
@@ -35,6 +38,7 @@ pub(super) struct Eyes {
 /// What is known of an organisation while it is planned.
 pub(super) struct Known {
     pub(super) mirror: Mirror,
+    pub(super) population: Population,
     actual: Actual,
 }
 
@@ -51,6 +55,7 @@ impl Known {
                 bound_login: state.org.bound_login.clone(),
                 teams: state.teams.clone(),
             },
+            population: Population { owned: state.owned.len(), ..Population::default() },
             actual: Actual {
                 connections: HashMap::new(),
                 owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
@@ -126,7 +131,7 @@ impl Eyes {
         known: &Known,
         teams: &BTreeSet<TeamId>,
         desired: &Desired,
-        connections: HashMap<crate::model::ConnectionKey, crate::model::Connection>,
+        connections: HashMap<ConnectionKey, Connection>,
         troubled: &BTreeMap<TeamId, String>,
     ) -> Guarded {
         let mirror = &known.mirror;
@@ -138,13 +143,23 @@ impl Eyes {
         };
         let actual = Actual { connections, ..known.actual.clone() };
         let plan = plan::plan(mirror, teams, desired, &actual, troubled, &policy);
-        guard(plan, actual.owned.len(), |team| org_policy.protected.is_match(team))
+        let suspected = |owned: &&Owned| {
+            mirror
+                .teams
+                .get(&owned.team)
+                .is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }))
+        };
+        let waiting = actual.owned.values().filter(suspected).count();
+        let population = Population { waiting, ..known.population.clone() };
+        guard(plan, &population, &self.options.limits, |team| org_policy.protected.is_match(team))
     }
 
     /// Reads an organisation as a whole and plans all of it. Writes nothing, stores nothing.
-    pub(super) async fn survey(&self, state: &OrgState) -> Result<Surveyed, Trouble> {
+    pub(super) async fn survey(&self, state: &OrgState, standing: Standing) -> Result<Surveyed, Trouble> {
         let (org, list) = observe::list(&self.github, state).await?;
         let mut known = Known::new(state, self.options.timeout);
+        known.population.held = standing.held;
+        known.population.approved = standing.approved;
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;
         let mut out_of_step = BTreeSet::new();
@@ -170,14 +185,43 @@ impl Eyes {
         let directory = self.directory.whole(false).await?;
         let sources = vec!["github".to_owned()];
         let connections = by_key(self.datadog.connections(&Filter { sources, ..Filter::default() }).await?);
+        for owned in known.actual.owned.values() {
+            // Connections vanish with their Datadog team: a list without the team of a living one was cut.
+            if connections.contains_key(&owned.key) && !directory.has(&owned.key.datadog_team) {
+                let why = format!(
+                    "the list of Datadog's teams lacks {}, which has a connection",
+                    owned.key.datadog_team
+                );
+                self.directory.distrust().await;
+                return Err(Trouble::new(Class::Invalid, why));
+            }
+        }
+        let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
         let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
         let guarded = self.decide(&known, &teams, &desired, connections, &troubled);
+        let needed = guarded.slots_needed(&known.population.approved);
+        let granted = needed.iter().take(standing.slots).cloned().collect();
+        let mut guarded = guarded.within(&needed, &granted);
+        if !state.org.passed && !standing.lifts_creates {
+            guarded = guarded.first_pass(self.options.first_creates, &known.population.approved);
+        }
         let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
         out_of_step.extend(steps.map(|planned| planned.team));
         out_of_step.extend(desired.conflicts.iter().copied());
-        Ok(Surveyed { mirror: known.mirror, guarded, out_of_step, missing })
+        Ok(Surveyed { mirror: known.mirror, guarded, out_of_step, missing, others })
+    }
+
+    /// How many connections of this organisation are orphans of ours, and how many are others'.
+    fn others(&self, known: &Known, connections: &HashMap<ConnectionKey, Connection>) -> (usize, usize) {
+        let login = format!("@{}/", known.mirror.org.login.to_lowercase());
+        let not_owned = connections
+            .iter()
+            .filter(|(key, _)| key.github.starts_with(&login) && !known.actual.owned.contains_key(key));
+        let (orphans, foreigners): (Vec<_>, Vec<_>) = not_owned
+            .partition(|(_, connection)| connection.managed_by.as_deref() == Some(&self.options.managed_by));
+        (orphans.len(), foreigners.len())
     }
 
     /// Takes a team of the list into the mirror; says whether it differs from what was known.
@@ -203,10 +247,36 @@ impl Eyes {
                 let login = &state.org.facts.login;
                 let why =
                     format!("the list of the teams of {login} lacks {}, which its id shows", facts.slug);
-                return Err(Trouble::new(Class::Transient, why));
+                return Err(Trouble::new(Class::Invalid, why));
             }
         }
         Ok(())
+    }
+}
+
+/// What the ledger says of held and approved actions before a survey.
+pub(super) struct Standing {
+    pub(super) held: BTreeMap<HeldKey, String>,
+    pub(super) approved: BTreeSet<HeldKey>,
+    /// Removals for which there is room in the guard's window.
+    pub(super) slots: usize,
+    /// A person asked for the pass, which lets the creates of a first pass go.
+    pub(super) lifts_creates: bool,
+}
+
+impl Standing {
+    pub(super) async fn read(
+        ledger: &Ledger,
+        org: OrgId,
+        options: &Options,
+        lifts_creates: bool,
+    ) -> sqlx::Result<Self> {
+        let (mut held, approved) = ledger.held_and_approved(org, now()).await?;
+        if lifts_creates {
+            held.retain(|held, _| held.kind != HeldKind::Create);
+        }
+        let taken = ledger.slots_taken(options.window, now()).await?;
+        Ok(Self { held, approved, slots: options.max_per_window.saturating_sub(taken), lifts_creates })
     }
 }
 
@@ -218,6 +288,8 @@ pub(super) struct Surveyed {
     pub(super) out_of_step: BTreeSet<TeamId>,
     /// Teams of the mirror that the list lacks.
     pub(super) missing: Vec<TeamId>,
+    /// Connections of this organisation that are orphans of ours, and those of others.
+    pub(super) others: (usize, usize),
 }
 
 /// Plans whole organisations for a person. Reads the ledger, writes nothing anywhere.
@@ -238,6 +310,11 @@ pub struct OrgPlan {
 }
 
 impl OrgPlan {
+    /// What waits for a person.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        self.plan.iter().flat_map(super::look::held)
+    }
+
     /// Whether another look may change the answer.
     pub fn in_doubt(&self) -> bool {
         self.plan.as_ref().is_ok_and(|guarded| super::look::in_doubt(&guarded.ready))
@@ -264,11 +341,12 @@ impl Survey {
             None => {
                 let absent = || format!("GitHub has no organisation {login} that this credential may see");
                 let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
-                let org = OrgRow { bound_login: facts.login.clone(), facts };
+                let org = OrgRow { bound_login: facts.login.clone(), facts, passed: false };
                 OrgState { org, teams: BTreeMap::new(), owned: Vec::new(), intents: Vec::new() }
             }
         };
-        Ok(match self.eyes.survey(&state).await {
+        let standing = Standing::read(&self.ledger, state.org.facts.id, &self.eyes.options, false).await?;
+        Ok(match self.eyes.survey(&state, standing).await {
             Ok(surveyed) => OrgPlan {
                 slugs: surveyed
                     .mirror

@@ -1,9 +1,16 @@
 //! The look at an organisation as a whole: what a full pass, a new or renamed organisation, and a change of
 //! the app's installation ask for. It writes nothing to Datadog; it marks the teams that are out of step.
 
-use super::{jitter, lease::Lease, now, pace, survey::Eyes};
+use super::{
+    jitter,
+    lease::Lease,
+    look::held,
+    now, pace,
+    survey::{Eyes, Standing},
+};
 use crate::{
     ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settlement},
+    model::{Cause, HeldKind},
     telemetry,
 };
 
@@ -16,8 +23,15 @@ pub(super) async fn look_at_whole(
     mark: &LeasedMark,
 ) -> Result<(), LedgerError> {
     let mut settlement = Settlement::default();
-    let next = match eyes.survey(state).await {
+    let person = mark.cause == Cause::Person;
+    let standing = Standing::read(ledger, lease.org, &eyes.options, person).await?;
+    let next = match eyes.survey(state, standing).await {
         Ok(surveyed) => {
+            settlement.passed = Some(surveyed.others);
+            settlement.lifts_creates = person;
+            // Creates that wait are held from here on; whoever looks at their teams finds the rows.
+            settlement.held =
+                held(&surveyed.guarded).filter(|held| held.key.kind == HeldKind::Create).collect();
             settlement.found = surveyed.out_of_step.iter().chain(&surveyed.missing).copied().collect();
             telemetry::work::surveyed(
                 &surveyed.mirror.org,
@@ -31,7 +45,7 @@ pub(super) async fn look_at_whole(
             telemetry::work::not_surveyed(lease.org, &trouble);
             let pace::Retry { at, floor, burns } =
                 pace::retry(&trouble, mark.attempts, false, eyes.options.backoff, jitter(), now());
-            Next::Retry { at, floor, error: trouble.message, burns }
+            Next::Retry { at, floor, error: trouble, burns }
         }
     };
     settlement.marks.push(MarkResult { team: None, generation: mark.generation, next });

@@ -130,7 +130,7 @@ impl Worker {
                 progress.insert(org, self.ledger.org_progress(org, now()).await?);
             }
             let busy = !crew.tasks.is_empty() || progress.values().any(|org| org.due > 0);
-            let failing = progress.values().any(|org| org.failing > 0) && Instant::now() < deadline;
+            let failing = progress.values().any(|org| org.passing > 0) && Instant::now() < deadline;
             if !busy && !failing {
                 return Ok(progress);
             }

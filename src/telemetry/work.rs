@@ -7,7 +7,9 @@ use tracing::{Span, debug, error, info, info_span, warn};
 
 use super::doors::{self, Outcome};
 use crate::{
-    ledger::{Accepted, Counts, Entry, LeasedMark, LedgerError, Next, Outcome as Stored, Settlement},
+    ledger::{
+        Accepted, Counts, Entry, HeldSet, LeasedMark, LedgerError, Next, Outcome as Stored, Settlement,
+    },
     model::{ConnectionKey, OrgFacts, OrgId, TeamId, Time, Trouble},
     plan::Guarded,
 };
@@ -117,7 +119,7 @@ pub fn observed(org: OrgId, guarded: &Guarded) {
 /// A look at teams was settled.
 pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Time) {
     for held in &settlement.held {
-        warn!(org.id = org.0, team.id = held.team.0, connection = %held.key, reason = held.reason, "removal held");
+        warn!(org.id = org.0, team.id = held.team.0, connection = %held.key.key, reason = held.reason, "{} held", held.key.kind.as_str());
     }
     for (mark, result) in due.iter().zip(&settlement.marks) {
         match &result.next {
@@ -126,7 +128,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
                 info!(
                     org.id = org.0,
                     team.id = result.team.map(|team| team.0),
-                    error,
+                    %error,
                     "look failed; it will be repeated"
                 );
             }
@@ -144,6 +146,18 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
 /// Any number of events may be answered by one look.
 fn look(kind: &'static str, outcome: &'static str) {
     counter!("teamlink_looks_total", "kind" => kind, "outcome" => outcome).increment(1);
+}
+
+/// Something waits for a person; here is what to type.
+pub fn held_set(set: &HeldSet) {
+    warn!(
+        org.id = set.org.0,
+        actions = set.items.len(),
+        hash = set.hash,
+        "{} actions are held; to let them go: teamlink approve {} --reason \"…\"",
+        set.items.len(),
+        set.hash
+    );
 }
 
 /// An organisation was looked at as a whole.
@@ -184,10 +198,12 @@ pub fn started(listen: std::net::SocketAddr, role: &'static str) {
 
 /// The gauges of what the ledger holds.
 pub fn counts(counts: &Counts, now: Time) {
-    let Counts { due, oldest_due, held, parked, owned, intents: _ } = *counts;
+    let Counts { due, oldest_due, held, parked, owned, orphans, foreigners, intents: _ } = *counts;
     gauge!("teamlink_marks_due").set(due as f64);
     gauge!("teamlink_oldest_due_seconds").set(oldest_due.map_or(0.0, |at| now.since(at).as_secs_f64()));
     gauge!("teamlink_held").set(held as f64);
     gauge!("teamlink_parked").set(parked as f64);
-    gauge!("teamlink_connections", "ownership" => "us").set(owned as f64);
+    for (ownership, count) in [("us", owned), ("orphan", orphans), ("foreign", foreigners)] {
+        gauge!("teamlink_connections", "ownership" => ownership).set(count as f64);
+    }
 }

@@ -231,7 +231,9 @@ mod tests {
     fn only_upstreams_on_this_machine_are_asked_without_a_proxy() {
         let here = |url: &str| on_this_machine(&url.parse().unwrap());
         assert!(["http://127.0.0.1:9090", "http://[::1]:1", "http://localhost/"].into_iter().all(here));
-        assert!(!["http://10.0.0.1", "https://api.github.com", "http://localhost.example"].into_iter().any(here));
+        assert!(
+            !["http://10.0.0.1", "https://api.github.com", "http://localhost.example"].into_iter().any(here)
+        );
     }
 
     #[test]

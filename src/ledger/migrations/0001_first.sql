@@ -36,6 +36,7 @@ CREATE TABLE marks (
     last_attempt_at BIGINT,
     last_success_at BIGINT,
     last_error      TEXT,
+    last_class      TEXT,              -- the class of that error
     PRIMARY KEY (kind, org_id, team_id)
 );
 CREATE INDEX marks_due ON marks (due_at) WHERE due_at IS NOT NULL;
@@ -54,7 +55,10 @@ CREATE TABLE orgs (
     org_id      BIGINT PRIMARY KEY NOT NULL,
     login       TEXT   NOT NULL,        -- as GitHub says now
     bound_login TEXT   NOT NULL,        -- as first seen; rules match it too
-    seen_at     BIGINT NOT NULL
+    seen_at     BIGINT NOT NULL,
+    first_pass_at BIGINT,               -- the first full pass that could be made
+    orphans     BIGINT NOT NULL DEFAULT 0,  -- as the last full pass found them
+    foreigners  BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX orgs_bound_login ON orgs (bound_login);
 CREATE TABLE teams (
@@ -104,10 +108,10 @@ CREATE TABLE intents (
 );
 CREATE INDEX intents_org ON intents (org_id);
 
--- Removals that the guard stopped.
+-- What the guard stopped. A row stays until its action is approved and done, or no longer wanted.
 CREATE TABLE held (
     org_id          BIGINT NOT NULL,
-    kind            TEXT   NOT NULL,
+    kind            TEXT   NOT NULL,     -- create | delete
     datadog_team_id TEXT   NOT NULL,
     github          TEXT   NOT NULL,
     team_id         BIGINT NOT NULL,
@@ -115,6 +119,40 @@ CREATE TABLE held (
     since           BIGINT NOT NULL,
     PRIMARY KEY (org_id, kind, datadog_team_id, github)
 );
+
+-- Held sets as they were shown to a person, by their hash: newcomers do not spoil a hash that was printed.
+CREATE TABLE held_sets (
+    hash            TEXT   NOT NULL,
+    org_id          BIGINT NOT NULL,
+    kind            TEXT   NOT NULL,
+    datadog_team_id TEXT   NOT NULL,
+    github          TEXT   NOT NULL,
+    team_id         BIGINT NOT NULL,
+    shown_at        BIGINT NOT NULL,
+    PRIMARY KEY (hash, kind, datadog_team_id, github)
+);
+
+-- Each approves one action, once.
+CREATE TABLE approvals (
+    org_id          BIGINT NOT NULL,
+    kind            TEXT   NOT NULL,
+    datadog_team_id TEXT   NOT NULL,
+    github          TEXT   NOT NULL,
+    hash            TEXT   NOT NULL,
+    reason          TEXT   NOT NULL,
+    approved_at     BIGINT NOT NULL,
+    expires_at      BIGINT NOT NULL,
+    PRIMARY KEY (org_id, kind, datadog_team_id, github)
+);
+
+-- Removals of everybody within the guard's window; taken before the DELETE is sent.
+CREATE TABLE removal_slots (
+    datadog_team_id TEXT   NOT NULL,
+    github          TEXT   NOT NULL,
+    at              BIGINT NOT NULL,
+    PRIMARY KEY (datadog_team_id, github)
+);
+CREATE INDEX removal_slots_at ON removal_slots (at);
 
 CREATE TABLE parked (
     id        INTEGER PRIMARY KEY,

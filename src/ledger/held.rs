@@ -1,0 +1,333 @@
+//! What waits for a person, the sets that were shown to one, and what was approved.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{Ledger, rows};
+use crate::model::{
+    Cause, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, OrgId, Target, TeamId, TeamKey, Time, held_hash,
+};
+
+/// One held action.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Held {
+    /// Its kind and connection.
+    #[serde(flatten)]
+    pub key: HeldKey,
+    /// The team it belongs to.
+    pub team: TeamId,
+    /// Why it waits.
+    pub reason: String,
+}
+
+/// A held set as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct HeldSet {
+    /// The organisation.
+    pub org: OrgId,
+    /// What `teamlink approve` takes.
+    pub hash: String,
+    /// What is in it.
+    pub items: Vec<Held>,
+}
+
+impl Ledger {
+    /// What is held in an organisation and not approved, if anything is; remembered under its hash.
+    pub async fn held_set(&self, org: OrgId, now: Time) -> sqlx::Result<Option<HeldSet>> {
+        let mut transaction = self.begin().await?;
+        let held = held_of(&mut transaction, org).await?;
+        let approved = approved_of(&mut transaction, org, now).await?;
+        let items: Vec<Held> = held.into_iter().filter(|item| !approved.contains(&item.key)).collect();
+        if items.is_empty() {
+            return Ok(None);
+        }
+        let hash = remember_set(&mut transaction, org, &items, now).await?;
+        transaction.commit().await?;
+        Ok(Some(HeldSet { org, hash, items }))
+    }
+
+    /// Remembers a set that is shown to a person, and answers its hash.
+    pub async fn remember_held(&self, org: OrgId, items: &[Held], now: Time) -> sqlx::Result<String> {
+        let mut transaction = self.begin().await?;
+        let hash = remember_set(&mut transaction, org, items, now).await?;
+        transaction.commit().await?;
+        Ok(hash)
+    }
+
+    /// Approves the actions of a set that was shown, each once, and has their teams looked at. Answers what was
+    /// approved; `None` for a hash that was never shown.
+    pub async fn approve(
+        &self,
+        hash: &str,
+        reason: &str,
+        expires: Duration,
+        now: Time,
+    ) -> sqlx::Result<Option<Vec<HeldKey>>> {
+        let mut transaction = self.begin().await?;
+        let rows = sqlx::query(
+            "SELECT org_id, kind, datadog_team_id, github, team_id FROM held_sets WHERE hash = $1
+             ORDER BY kind, github, datadog_team_id",
+        )
+        .bind(hash)
+        .fetch_all(&mut *transaction)
+        .await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let (mut approved, mut targets) = (Vec::new(), Vec::new());
+        for row in &rows {
+            let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
+            let key = held_key(row)?;
+            sqlx::query(
+                "INSERT INTO approvals
+                     (org_id, kind, datadog_team_id, github, hash, reason, approved_at, expires_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                 ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET
+                     hash = excluded.hash, reason = excluded.reason,
+                     approved_at = excluded.approved_at, expires_at = excluded.expires_at",
+            )
+            .bind(org)
+            .bind(key.kind.as_str())
+            .bind(key.key.datadog_team.as_str())
+            .bind(&key.key.github)
+            .bind(hash)
+            .bind(rows::clean(reason))
+            .bind(now.0)
+            .bind((now + expires).0)
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query(
+                "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, cause, reason, outcome,
+                     detail, fence)
+                 VALUES ($1, $2, $3, 'approve', $4, $5, 'person', $6, 'done', $7, 0)",
+            )
+            .bind(now.0)
+            .bind(org)
+            .bind(team)
+            .bind(key.key.datadog_team.as_str())
+            .bind(&key.key.github)
+            .bind(rows::clean(reason))
+            .bind(format!("{} approved as part of {hash}", key.kind.as_str()))
+            .execute(&mut *transaction)
+            .await?;
+            targets.push(Target::Team(TeamKey { org: OrgId(org), team: TeamId(team) }));
+            approved.push(key);
+        }
+        // An approval is for once: the set cannot be approved again, unless it is shown again.
+        sqlx::query("DELETE FROM held_sets WHERE hash = $1").bind(hash).execute(&mut *transaction).await?;
+        super::accept::mark_in(&mut transaction, &targets, Cause::Person, now).await?;
+        transaction.commit().await?;
+        Ok(Some(approved))
+    }
+
+    /// What is held in an organisation, and what of it is approved now.
+    pub async fn held_and_approved(
+        &self,
+        org: OrgId,
+        now: Time,
+    ) -> sqlx::Result<(BTreeMap<HeldKey, String>, BTreeSet<HeldKey>)> {
+        let mut connection = self.read.acquire().await?;
+        let held = held_of(&mut connection, org).await?;
+        let held = held.into_iter().map(|item| (item.key, item.reason)).collect();
+        Ok((held, approved_of(&mut connection, org, now).await?))
+    }
+
+    /// Takes slots of the window for removals, at most `max` in it over all organisations. Answers those that
+    /// got one; a key that has one keeps it.
+    pub async fn take_slots(
+        &self,
+        keys: &[ConnectionKey],
+        max: usize,
+        window: Duration,
+        now: Time,
+    ) -> sqlx::Result<BTreeSet<ConnectionKey>> {
+        if keys.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut transaction = self.begin().await?;
+        sqlx::query("DELETE FROM removal_slots WHERE at <= $1")
+            .bind((now - window).0)
+            .execute(&mut *transaction)
+            .await?;
+        let taken: Vec<(String, String)> =
+            sqlx::query_as("SELECT datadog_team_id, github FROM removal_slots")
+                .fetch_all(&mut *transaction)
+                .await?;
+        let mut taken: BTreeSet<ConnectionKey> = taken
+            .into_iter()
+            .map(|(team, github)| ConnectionKey { datadog_team: DatadogTeamId(team), github })
+            .collect();
+        let mut granted = BTreeSet::new();
+        for key in keys {
+            if !taken.contains(key) {
+                if taken.len() >= max {
+                    continue;
+                }
+                sqlx::query("INSERT INTO removal_slots (datadog_team_id, github, at) VALUES ($1, $2, $3)")
+                    .bind(key.datadog_team.as_str())
+                    .bind(&key.github)
+                    .bind(now.0)
+                    .execute(&mut *transaction)
+                    .await?;
+                taken.insert(key.clone());
+            }
+            granted.insert(key.clone());
+        }
+        transaction.commit().await?;
+        Ok(granted)
+    }
+
+    /// The removals that have a slot of the window now.
+    pub async fn slots_taken(&self, window: Duration, now: Time) -> sqlx::Result<usize> {
+        let taken: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM removal_slots WHERE at > $1")
+            .bind((now - window).0)
+            .fetch_one(&self.read)
+            .await?;
+        Ok(usize::try_from(taken).unwrap_or(0))
+    }
+}
+
+/// Replaces what is held of the teams that were looked at.
+pub(super) async fn replace_held(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    looked_at: &[TeamId],
+    held: &[Held],
+    now: Time,
+) -> sqlx::Result<()> {
+    let still: BTreeSet<&HeldKey> = held.iter().map(|item| &item.key).collect();
+    for team in looked_at {
+        let rows =
+            sqlx::query("SELECT kind, datadog_team_id, github FROM held WHERE org_id = $1 AND team_id = $2")
+                .bind(org.0)
+                .bind(team.0)
+                .fetch_all(&mut *db)
+                .await?;
+        for row in &rows {
+            let key = held_key(row)?;
+            if !still.contains(&key) {
+                forget(db, "DELETE FROM held WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4", org, &key).await?;
+            }
+        }
+    }
+    // Rows that stay keep the time since when they are held, and their reason.
+    rows::insert(
+        db,
+        "INSERT INTO held (org_id, kind, datadog_team_id, github, team_id, reason, since) ",
+        " ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET team_id = excluded.team_id",
+        held,
+        |row, item: &Held| {
+            row.push_bind(org.0)
+                .push_bind(item.key.kind.as_str())
+                .push_bind(item.key.key.datadog_team.as_str());
+            row.push_bind(item.key.key.github.as_str()).push_bind(item.team.0);
+            row.push_bind(rows::clean(&item.reason)).push_bind(now.0);
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Lets go of the creates of a first pass, because a person asked for the pass.
+pub(super) async fn lift_creates(db: &mut SqliteConnection, org: OrgId) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM held WHERE org_id = $1 AND kind = 'create'").bind(org.0).execute(db).await?;
+    Ok(())
+}
+
+/// An approval is used up once its action is done.
+pub(super) async fn use_up(db: &mut SqliteConnection, org: OrgId, done: &[HeldKey]) -> sqlx::Result<()> {
+    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM approvals WHERE org_id = $1)")
+        .bind(org.0)
+        .fetch_one(&mut *db)
+        .await?;
+    for key in done.iter().filter(|_| any) {
+        forget(
+            db,
+            "DELETE FROM approvals WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4",
+            org,
+            key,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn forget(db: &mut SqliteConnection, sql: &'static str, org: OrgId, key: &HeldKey) -> sqlx::Result<()> {
+    sqlx::query(sql)
+        .bind(org.0)
+        .bind(key.kind.as_str())
+        .bind(key.key.datadog_team.as_str())
+        .bind(&key.key.github)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn held_of(db: &mut SqliteConnection, org: OrgId) -> sqlx::Result<Vec<Held>> {
+    let rows = sqlx::query(
+        "SELECT kind, datadog_team_id, github, team_id, reason FROM held WHERE org_id = $1
+         ORDER BY kind, github, datadog_team_id",
+    )
+    .bind(org.0)
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Held {
+                key: held_key(row)?,
+                team: TeamId(row.try_get("team_id")?),
+                reason: row.try_get("reason")?,
+            })
+        })
+        .collect()
+}
+
+async fn approved_of(db: &mut SqliteConnection, org: OrgId, now: Time) -> sqlx::Result<BTreeSet<HeldKey>> {
+    let rows = sqlx::query(
+        "SELECT kind, datadog_team_id, github FROM approvals WHERE org_id = $1 AND expires_at > $2",
+    )
+    .bind(org.0)
+    .bind(now.0)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(held_key).collect()
+}
+
+async fn remember_set(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    items: &[Held],
+    now: Time,
+) -> sqlx::Result<String> {
+    let hash = held_hash(items.iter().map(|item| &item.key));
+    rows::insert(
+        db,
+        "INSERT INTO held_sets (hash, org_id, kind, datadog_team_id, github, team_id, shown_at) ",
+        " ON CONFLICT (hash, kind, datadog_team_id, github) DO UPDATE SET shown_at = excluded.shown_at",
+        items,
+        |row, item: &Held| {
+            row.push_bind(hash.as_str()).push_bind(org.0).push_bind(item.key.kind.as_str());
+            row.push_bind(item.key.key.datadog_team.as_str()).push_bind(item.key.key.github.as_str());
+            row.push_bind(item.team.0).push_bind(now.0);
+        },
+    )
+    .await?;
+    Ok(hash)
+}
+
+fn held_key(row: &SqliteRow) -> sqlx::Result<HeldKey> {
+    Ok(HeldKey {
+        kind: match row.try_get::<&str, _>("kind")? {
+            "create" => HeldKind::Create,
+            _ => HeldKind::Delete,
+        },
+        key: ConnectionKey {
+            datadog_team: DatadogTeamId(row.try_get("datadog_team_id")?),
+            github: row.try_get("github")?,
+        },
+    })
+}
