@@ -96,6 +96,8 @@ fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
                     due: _,
                     unanswered: _,
                     failing,
+                    passing: _,
+                    orphans,
                     unread,
                     suspected,
                     held,

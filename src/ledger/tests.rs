@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::model::{
     Cause, Class, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamFacts, TeamId, TeamKey,
-    TeamState, Time,
+    TeamState, Time, Trouble,
 };
 
 const ORG: OrgId = OrgId(1);

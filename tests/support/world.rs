@@ -84,6 +84,13 @@ impl World {
         Self { sandbox, daemon: None, settings, http, env: all, asked: AtomicU64::new(0), dir }
     }
 
+    /// A file of the world's own, by its whole path.
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     /// The same world under other settings.
     pub fn set(&mut self, env: &[(&str, &str)]) {
         self.env.extend(env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
