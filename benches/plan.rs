@@ -13,7 +13,9 @@ use teamlink::{
         Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MirrorTeam,
         OrgFacts, OrgId, Owned, TeamFacts, TeamId, TeamState, Time,
     },
-    plan::{Actual, DatadogTeams, Mirror, MissingTeam, Mode, Policy, desire, guard, plan},
+    plan::{
+        Actual, DatadogTeams, Limits, Mirror, MissingTeam, Mode, Policy, Population, desire, guard, plan,
+    },
 };
 
 const TEAMS: i64 = 10_000;
@@ -54,11 +56,13 @@ fn bench(criterion: &mut Criterion) {
     let scope: BTreeSet<TeamId> = mirror.teams.keys().copied().collect();
     let actual = Actual { connections, owned, create_intents: BTreeMap::new() };
     let policy = Policy { mode: Mode::Sync, missing_team: MissingTeam::Report, managed_by: "teamlink" };
+    let population = Population { owned: actual.owned.len(), ..Population::default() };
+    let limits = Limits { max_share: 0.3, above: 10, max_removals: 50 };
     criterion.bench_function("plan of 10,000 teams in step", |bencher| {
         bencher.iter(|| {
             let desired = desire(black_box(&mirror), &rules, &directory, actual.owned.values());
             let plan = plan(&mirror, &scope, &desired, &actual, &BTreeMap::new(), &policy);
-            let guarded = guard(plan, actual.owned.len(), |_| false);
+            let guarded = guard(plan, &population, &limits, |_| false);
             assert!(guarded.ready.actions.is_empty());
             guarded
         });
