@@ -32,7 +32,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Settings::load(&global.config, &variables())?
     };
     let settings::Telemetry { log, log_format, .. } = &loaded.settings.telemetry;
-    let log = global.log().or(command.log()).unwrap_or(log).to_owned();
+    let by_default = command.log().filter(|_| log == "info");
+    let log = global.log().or(by_default).unwrap_or(log).to_owned();
     telemetry::install_logs(&telemetry::Options { log, format: *log_format })?;
     command.run(loaded).await
 }

@@ -96,9 +96,13 @@ impl Command {
         matches!(self, Self::Sandbox(_) | Self::Demo(_))
     }
 
-    /// The log filter of a command that tells everything itself, unless `-v` asks for more.
+    /// The log filter of a command, whose output tells what it does, unless somebody asks for more.
     pub fn log(&self) -> Option<&'static str> {
-        matches!(self, Self::Demo(_)).then_some("off")
+        match self {
+            Self::Run(_) => None,
+            Self::Demo(_) => Some("off"),
+            _ => Some("warn"),
+        }
     }
 
     /// Runs it.

@@ -111,18 +111,16 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
     let mut rows = Vec::new();
     let held = guarded.held.iter().map(|(planned, reason)| (planned, Some(reason.as_str())));
     for (planned, held) in guarded.ready.actions.iter().map(|planned| (planned, None)).chain(held) {
-        let line = Line::of(planned, held);
+        let line = Line::of(planned, held, plan);
         *totals.entry(line.total).or_insert(0) += 1;
-        rows.push(line.cells(plan));
+        rows.push([vec![line.sign.to_owned()], line.cells].concat());
     }
     anstream::println!("{} ({})", plan.org.login, plan.org.id);
-    if !rows.is_empty() {
-        anstream::println!("{}", output::table(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], rows));
-    }
+    print_rows(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], rows);
     let alone = left_alone(&guarded.ready.left_alone, plan);
     if !alone.is_empty() {
         anstream::println!("\nleft alone");
-        anstream::println!("{}", output::table(&["", "GITHUB TEAM", "", "WHY"], alone));
+        print_rows(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], alone);
     }
     let count = |total| totals.get(total).copied().unwrap_or(0);
     anstream::println!(
@@ -138,41 +136,54 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
     }
 }
 
+/// Prints rows that line up, each coloured by its sign.
+fn print_rows(header: &[&str], rows: Vec<Vec<String>>) {
+    if rows.is_empty() {
+        return;
+    }
+    let table = output::table(header, rows).to_string();
+    for line in table.lines() {
+        let color = match line.trim_start().as_bytes().first() {
+            Some(b'+') => Some(AnsiColor::Green),
+            Some(b'-') => Some(AnsiColor::Red),
+            Some(b'!') => Some(AnsiColor::Yellow),
+            Some(b'=' | b'~') => Some(AnsiColor::Cyan),
+            _ => None,
+        };
+        let style = Style::new().fg_color(color.map(Into::into));
+        anstream::println!("{style}{}{style:#}", line.trim_end());
+    }
+}
+
 /// One step as it is printed.
 struct Line {
     sign: &'static str,
-    color: AnsiColor,
     total: &'static str,
-    team: TeamId,
-    datadog: String,
-    why: String,
+    cells: Vec<String>,
 }
 
 impl Line {
-    fn of(planned: &Planned, held: Option<&str>) -> Self {
-        let key = |key: &ConnectionKey| key.datadog_team.to_string();
-        let (sign, color, total, datadog) = match &planned.action {
-            Action::CreateTeam { handle, .. } => ("+ team", AnsiColor::Green, "create", handle.clone()),
-            Action::Create { key: of, .. } => ("+", AnsiColor::Green, "create", key(of)),
-            Action::Delete { key: of, .. } => ("-", AnsiColor::Red, "delete", key(of)),
-            Action::PassOn { key: of, .. } => ("=", AnsiColor::Cyan, "ledger", key(of)),
-            Action::Record { key: of, .. } => ("=", AnsiColor::Cyan, "ledger", key(of)),
-            Action::Forget { key: of } => ("~", AnsiColor::Cyan, "ledger", key(of)),
+    fn of(planned: &Planned, held: Option<&str>, plan: &OrgPlan) -> Self {
+        let (sign, total, datadog) = match &planned.action {
+            Action::CreateTeam { handle, .. } => ("+ team", "create", handle.clone()),
+            Action::Create { key, .. } => ("+", "create", handle(plan, key)),
+            Action::Delete { key, .. } => ("-", "delete", handle(plan, key)),
+            Action::PassOn { key, .. } | Action::Record { key, .. } => ("=", "ledger", handle(plan, key)),
+            Action::Forget { key } => ("~", "ledger", handle(plan, key)),
         };
-        let (team, reason) = (planned.team, &planned.reason);
-        match held {
-            Some(held) => {
-                let why = format!("{reason}; held: {held}");
-                Self { sign: "! held", color: AnsiColor::Yellow, total: "held", team, datadog, why }
-            }
-            None => Self { sign, color, total, team, datadog, why: reason.clone() },
-        }
+        let why = match held {
+            Some(held) => format!("{}; held: {held}", planned.reason),
+            None => planned.reason.clone(),
+        };
+        let sign = if held.is_some() { "! held" } else { sign };
+        let total = if held.is_some() { "held" } else { total };
+        Self { sign, total, cells: vec![slug(plan, planned.team), datadog, why] }
     }
+}
 
-    fn cells(self, plan: &OrgPlan) -> Vec<String> {
-        let style = Style::new().bold().fg_color(Some(self.color.into()));
-        vec![format!("{style}{}{style:#}", self.sign), slug(plan, self.team), self.datadog, self.why]
-    }
+/// The Datadog team of a connection: its handle when that is known, else its id.
+fn handle(plan: &OrgPlan, key: &ConnectionKey) -> String {
+    plan.handles.get(&key.datadog_team).cloned().unwrap_or_else(|| key.datadog_team.to_string())
 }
 
 fn slug(plan: &OrgPlan, team: TeamId) -> String {
@@ -184,7 +195,7 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
         .map(|LeftAlone { team, why }| {
             let (key, why) = match why {
                 Why::Satisfied { key, owner } => {
-                    (key.datadog_team.to_string(), format!("exists already ({owner:?})"))
+                    (handle(plan, key), format!("exists already ({})", owner.as_str()))
                 }
                 Why::Ignored => (String::new(), "a rule says to ignore it".to_owned()),
                 Why::Unmapped => (String::new(), "no rule matches it".to_owned()),
@@ -198,9 +209,7 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                     (String::new(), format!("not there since {since}; a second look has to agree"))
                 }
                 Why::NotRead { error } => (String::new(), error.clone()),
-                Why::Policy { key } => {
-                    (key.datadog_team.to_string(), "policy.mode is upsert: never deletes".to_owned())
-                }
+                Why::Policy { key } => (handle(plan, key), "policy.mode is upsert: never deletes".to_owned()),
             };
             vec!["·".to_owned(), slug(plan, *team), key, why]
         })

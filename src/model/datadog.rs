@@ -126,3 +126,14 @@ pub enum OwnedBy {
     /// Somebody else's.
     Foreign,
 }
+
+impl OwnedBy {
+    /// As one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Us => "ours",
+            Self::Orphan => "orphan",
+            Self::Foreign => "foreign",
+        }
+    }
+}

@@ -42,6 +42,11 @@ impl DatadogTeams {
         self.complete
     }
 
+    /// Every known team: its handle, lower-cased, and its id.
+    pub fn handles(&self) -> impl Iterator<Item = (&str, &DatadogTeamId)> {
+        self.by_handle.iter().map(|(handle, id)| (handle.as_str(), id))
+    }
+
     /// Whether a team with this id is known.
     pub fn has(&self, id: &DatadogTeamId) -> bool {
         self.ids.contains(id)

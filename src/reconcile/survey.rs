@@ -210,7 +210,8 @@ impl Eyes {
         let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
         out_of_step.extend(steps.map(|planned| planned.team));
         out_of_step.extend(desired.conflicts.iter().copied());
-        Ok(Surveyed { mirror: known.mirror, guarded, out_of_step, missing, others })
+        let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
+        Ok(Surveyed { mirror: known.mirror, guarded, out_of_step, missing, others, handles })
     }
 
     /// How many connections of this organisation are orphans of ours, and how many are others'.
@@ -290,6 +291,8 @@ pub(super) struct Surveyed {
     pub(super) missing: Vec<TeamId>,
     /// Connections of this organisation that are orphans of ours, and those of others.
     pub(super) others: (usize, usize),
+    /// Handles of Datadog's teams.
+    pub(super) handles: BTreeMap<DatadogTeamId, String>,
 }
 
 /// Plans whole organisations for a person. Reads the ledger, writes nothing anywhere.
@@ -305,6 +308,8 @@ pub struct OrgPlan {
     pub org: OrgFacts,
     /// Slugs of its teams, for printing.
     pub slugs: BTreeMap<TeamId, String>,
+    /// Handles of Datadog's teams, for printing.
+    pub handles: BTreeMap<DatadogTeamId, String>,
     /// The plan, or why there is none.
     pub plan: Result<Guarded, Trouble>,
 }
@@ -354,10 +359,16 @@ impl Survey {
                     .iter()
                     .map(|(id, team)| (*id, team.facts.slug.clone()))
                     .collect(),
+                handles: surveyed.handles,
                 org: surveyed.mirror.org,
                 plan: Ok(surveyed.guarded),
             },
-            Err(trouble) => OrgPlan { org: state.org.facts, slugs: BTreeMap::new(), plan: Err(trouble) },
+            Err(trouble) => OrgPlan {
+                org: state.org.facts,
+                slugs: BTreeMap::new(),
+                handles: BTreeMap::new(),
+                plan: Err(trouble),
+            },
         })
     }
 }
