@@ -192,7 +192,9 @@ impl Ledger {
     }
 }
 
-/// Marks targets as due at once, inside a transaction.
+/// Marks targets as due at once, inside a transaction. Whoever is not an event asks because something may be out
+/// of step though GitHub changed nothing, and teams are not believed in step until they were looked at. Were only
+/// the mark to say so, an event's mark on top of it would take that away.
 pub(super) async fn mark_in(
     connection: &mut SqliteConnection,
     targets: &[Target],
@@ -205,6 +207,15 @@ pub(super) async fn mark_in(
     targets.dedup();
     let requests: Vec<Request> =
         targets.into_iter().map(|target| Request { target, cause, received_at: None }).collect();
+    for request in &requests {
+        if let Target::Team(key) = request.target {
+            sqlx::query("UPDATE teams SET in_step = false WHERE org_id = $1 AND team_id = $2")
+                .bind(key.org.0)
+                .bind(key.team.0)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
     write_marks(connection, &requests, at_once, now).await
 }
 

@@ -182,6 +182,22 @@ async fn events_go_before_passes_and_a_person_before_both() {
 }
 
 #[tokio::test]
+async fn a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_top() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let stored = Settlement {
+        teams: vec![settled(1, None), settled(2, None)],
+        found: vec![TeamId(1)],
+        ..Settlement::default()
+    };
+    ledger.settle(ORG, fence, &stored, at(1)).await.unwrap();
+    ledger.accept(&[entry("a", 1), entry("b", 2)], PACE, at(1)).await.unwrap();
+    let state = ledger.org_state(ORG).await.unwrap().unwrap();
+    assert_eq!((state.teams[&TeamId(1)].in_step, state.teams[&TeamId(2)].in_step), (false, true));
+}
+
+#[tokio::test]
 async fn what_cannot_be_decoded_is_kept_with_its_body() {
     let opened = open().await;
     let ledger = &opened.ledger;
