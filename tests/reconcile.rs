@@ -1,6 +1,5 @@
 //! The worker against the sandbox, with webhooks straight into the ledger and full passes off: what events do.
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "support/world.rs"]
 mod world;
