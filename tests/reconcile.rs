@@ -249,6 +249,22 @@ async fn a_github_that_lags_three_seconds_behind_its_webhooks_comes_right_by_eve
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_team_that_waits_for_its_handle_still_waits_after_a_look_that_had_no_need_of_datadog() {
+    let mut world = World::new(2, &[("TEAMLINK_DATADOG__TEAMS_TTL", "1s")]).await;
+    world.pass().await;
+    let mut expected = linked(slugs(&world).await);
+    world.start().await;
+    world.github(Method::POST, "/orgs/acme/teams", json!({"name": "late"})).await;
+    idle(&world).await;
+    world.github(Method::PATCH, "/orgs/acme/teams/late", json!({"description": "no news for Datadog"})).await;
+    idle(&world).await;
+    world.seed(json!({"datadog_teams": [{"handle": "late", "name": "Late"}]})).await;
+    expected.extend(linked(["late"]));
+    world.becomes(&expected, SOON).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_outage_of_datadog_delays_and_loses_nothing() {
     let mut world = World::new(3, &[]).await;
     world.pass().await;

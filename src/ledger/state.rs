@@ -1,6 +1,6 @@
 //! What the ledger remembers of organisations: the mirror of GitHub, our connections, interrupted writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{Row, sqlite::SqliteRow};
 
@@ -41,6 +41,8 @@ pub struct OrgState {
     pub org: OrgRow,
     /// Its teams, those that are gone too.
     pub teams: BTreeMap<TeamId, MirrorTeam>,
+    /// Those of them that wait for a handle that Datadog does not have.
+    pub waiting: BTreeSet<TeamId>,
     /// Our connections of this organisation.
     pub owned: Vec<Owned>,
     /// Interrupted writes.
@@ -130,7 +132,7 @@ impl Ledger {
             return Ok(None);
         };
         let teams = sqlx::query(
-            "SELECT teams.team_id, slug, name, parent_id, suspected_at, gone_at, seen_at, in_step, at
+            "SELECT teams.team_id, slug, name, parent_id, suspected_at, gone_at, seen_at, in_step, waiting, at
              FROM teams LEFT JOIN deleted_events
                  ON deleted_events.org_id = teams.org_id AND deleted_events.team_id = teams.team_id
              WHERE teams.org_id = $1",
@@ -138,6 +140,12 @@ impl Ledger {
         .bind(org.0)
         .fetch_all(&self.read)
         .await?;
+        let mut waiting = BTreeSet::new();
+        for row in &teams {
+            if row.try_get("waiting")? {
+                waiting.insert(TeamId(row.try_get("team_id")?));
+            }
+        }
         let owned = sqlx::query(
             "SELECT datadog_team_id, github, connection_id, team_id FROM connections WHERE org_id = $1
              ORDER BY github, datadog_team_id",
@@ -153,6 +161,7 @@ impl Ledger {
         Ok(Some(OrgState {
             org: org_row(&row)?,
             teams: teams.iter().map(team).collect::<sqlx::Result<_>>()?,
+            waiting,
             owned: owned
                 .iter()
                 .map(|row| {

@@ -32,13 +32,15 @@ pub(super) struct Folded {
     pub(super) trouble: Option<String>,
 }
 
-/// Folds what was seen into what is known. `sees_all` says whether the credential sees secret teams too.
+/// Folds what was seen into what is known. `sees_all` says whether the credential sees secret teams too; the times
+/// are when the look began and when its answers were there: the grace runs from the end of one look to the
+/// beginning of the other.
 pub(super) fn fold(
     known: Option<&MirrorTeam>,
     seen: Seen,
     sees_all: bool,
     grace: Duration,
-    now: Time,
+    (now, answered): (Time, Time),
 ) -> Folded {
     let mut folded = Folded { team: known.cloned(), changed: false, second_look: None, trouble: None };
     match (seen, known) {
@@ -57,7 +59,7 @@ pub(super) fn fold(
         (Seen::Absent, None) => {}
         (Seen::Absent, Some(known)) => {
             let state = match known.state {
-                TeamState::Present => TeamState::Suspected { since: now },
+                TeamState::Present => TeamState::Suspected { since: answered },
                 TeamState::Suspected { since }
                     if now.since(since) >= grace && (sees_all || known.deleted_event_at.is_some()) =>
                 {
@@ -94,7 +96,7 @@ mod tests {
     }
 
     fn look(known: Option<&MirrorTeam>, seen: Seen, second: i64) -> Folded {
-        fold(known, seen, true, GRACE, at(second))
+        fold(known, seen, true, GRACE, (at(second), at(second)))
     }
 
     #[test]
@@ -121,6 +123,14 @@ mod tests {
     }
 
     #[test]
+    fn the_grace_runs_from_the_answer_of_one_look_to_the_beginning_of_the_other() {
+        let known = look(None, Seen::Present(facts("a")), 1).team.unwrap();
+        let slow = fold(Some(&known), Seen::Absent, true, GRACE, (at(10), at(15))).team.unwrap();
+        let early = fold(Some(&slow), Seen::Absent, true, GRACE, (at(74), at(80)));
+        assert_eq!(early.second_look, Some(at(75)));
+    }
+
+    #[test]
     fn a_team_that_shows_itself_between_the_looks_is_present_again() {
         let known = look(None, Seen::Present(facts("a")), 1).team.unwrap();
         let suspected = look(Some(&known), Seen::Absent, 10).team.unwrap();
@@ -132,10 +142,10 @@ mod tests {
     fn a_credential_that_may_not_see_all_needs_the_event() {
         let known = look(None, Seen::Present(facts("a")), 1).team.unwrap();
         let suspected = MirrorTeam { state: TeamState::Suspected { since: at(10) }, ..known };
-        let unproven = fold(Some(&suspected), Seen::Absent, false, GRACE, at(100));
+        let unproven = fold(Some(&suspected), Seen::Absent, false, GRACE, (at(100), at(100)));
         assert_eq!((unproven.changed, unproven.second_look), (false, None));
         let told = MirrorTeam { deleted_event_at: Some(at(9)), ..suspected };
-        let proven = fold(Some(&told), Seen::Absent, false, GRACE, at(100));
+        let proven = fold(Some(&told), Seen::Absent, false, GRACE, (at(100), at(100)));
         assert!(matches!(proven.team.unwrap().state, TeamState::Gone { .. }));
     }
 

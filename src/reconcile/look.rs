@@ -88,6 +88,8 @@ struct Look<'a> {
     /// Why each due team is looked at.
     due: BTreeMap<TeamId, Cause>,
     started: Time,
+    /// When GitHub's answers were there.
+    answered: Time,
     reading: Reading,
     /// What each team that was read is now.
     folded: BTreeMap<TeamId, Folded>,
@@ -110,6 +112,7 @@ impl<'a> Look<'a> {
             due: due.iter().filter_map(|mark| Some((mark.team?, mark.cause))).collect(),
             state,
             started,
+            answered: started,
             reading: Reading::default(),
             folded: BTreeMap::new(),
             troubles: BTreeMap::new(),
@@ -135,6 +138,7 @@ impl<'a> Look<'a> {
             self.login_changed = org.login != self.known.mirror.org.login;
             self.known.mirror.org = org.clone();
         }
+        self.answered = now();
         let seen = std::mem::take(&mut self.reading.seen);
         self.troubles = std::mem::take(&mut self.reading.troubles);
         let sees_all = self.sees_all(&seen).await;
@@ -175,7 +179,8 @@ impl<'a> Look<'a> {
     }
 
     fn fold(&mut self, team: TeamId, seen: Seen, sees_all: bool) {
-        let folded = fold(self.state.teams.get(&team), seen, sees_all, self.options.grace, self.started);
+        let known = self.state.teams.get(&team);
+        let folded = fold(known, seen, sees_all, self.options.grace, (self.started, self.answered));
         if let Some(team) = &folded.team {
             self.known.mirror.teams.insert(team.facts.id, team.clone());
         }
@@ -314,10 +319,10 @@ impl<'a> Look<'a> {
                 || observing;
             let in_step = team.state == TeamState::Present
                 && if self.asked.contains(&id) { !pending } else { team.in_step && !troubled };
-            stored.teams.push(Settled {
-                team: MirrorTeam { in_step, ..team.clone() },
-                waiting: self.waiting.contains(&id),
-            });
+            // A look that had no need to ask Datadog has learnt nothing about handles.
+            let waiting = if self.asked.contains(&id) { &self.waiting } else { &self.state.waiting };
+            let waiting = team.state == TeamState::Present && waiting.contains(&id);
+            stored.teams.push(Settled { team: MirrorTeam { in_step, ..team.clone() }, waiting });
             if let TeamState::Gone { .. } = team.state
                 && folded.changed
             {

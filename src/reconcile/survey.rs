@@ -347,7 +347,13 @@ impl Survey {
                 let absent = || format!("GitHub has no organisation {login} that this credential may see");
                 let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
                 let org = OrgRow { bound_login: facts.login.clone(), facts, passed: false };
-                OrgState { org, teams: BTreeMap::new(), owned: Vec::new(), intents: Vec::new() }
+                OrgState {
+                    org,
+                    teams: BTreeMap::new(),
+                    waiting: BTreeSet::new(),
+                    owned: Vec::new(),
+                    intents: Vec::new(),
+                }
             }
         };
         let standing = Standing::read(&self.ledger, state.org.facts.id, &self.eyes.options, false).await?;

@@ -161,7 +161,7 @@ impl Day {
             before: &self.before.values().cloned().collect(),
             expected: &self.expected,
             actual: &actual,
-            progress,
+            progress: &progress,
             webhooks_pending,
             right_after,
             waited: self.changed.elapsed(),

@@ -189,7 +189,7 @@ pub(super) struct Outcome<'a> {
     pub(super) expected: &'a Links,
     /// What Datadog holds.
     pub(super) actual: &'a Links,
-    pub(super) progress: OrgProgress,
+    pub(super) progress: &'a OrgProgress,
     pub(super) webhooks_pending: u64,
     /// When Datadog was right for good, if it was ever seen otherwise.
     pub(super) right_after: Option<Duration>,
@@ -230,8 +230,8 @@ pub(super) fn verdict(outcome: &Outcome<'_>) -> Vec<Finding> {
         told.into_iter()
             .map(|(text, times)| good(if times == 1 { text } else { format!("{text} ({times} times)") })),
     );
-    let OrgProgress { unanswered, suspected, failing, held, parked, .. } = outcome.progress;
-    if !at_rest(&outcome.progress, outcome.webhooks_pending) {
+    let OrgProgress { unanswered, suspected, failing, held, parked, .. } = *outcome.progress;
+    if !at_rest(outcome.progress, outcome.webhooks_pending) {
         let pending = outcome.webhooks_pending;
         findings.push(bad(format!(
             "still not at rest after {}: {pending} webhooks under way, {unanswered} looks outstanding, {failing} failing, {suspected} teams that wait for their second look",
@@ -290,7 +290,7 @@ mod tests {
             before: &links(&["a"]),
             expected,
             actual: &links(&["a", "b"]),
-            progress,
+            progress: &progress,
             webhooks_pending: 0,
             right_after: Some(Duration::from_millis(1240)),
             waited: Duration::from_secs(20),
