@@ -1,7 +1,11 @@
 //! Nothing is removed that should not be: failed, empty and short reads, mistaken settings, a lost ledger, and
 //! too many removals at once.
 
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a test fails; what it says is shown then"
+)]
 
 #[path = "support/world.rs"]
 mod world;
