@@ -3,6 +3,7 @@
 //! Results go to stdout, logs and errors to stderr. A command answers with its exit code; what each code means
 //! stands in that command's help.
 
+pub mod apply;
 pub mod approve;
 pub mod check;
 pub mod connections;
@@ -72,6 +73,8 @@ pub enum Command {
     Sync(sync::Args),
     /// Show what a full pass would do; writes nothing
     Plan(plan::Args),
+    /// Carry out a saved plan, while it still is the plan
+    Apply(apply::Args),
     /// Let actions go that the guard holds
     Approve(approve::Args),
     /// Tell which mapping rule a GitHub team meets and what it gives
@@ -111,6 +114,7 @@ impl Command {
             Self::Run(args) => run::run(args, loaded).await,
             Self::Sync(args) => sync::run(args, loaded).await,
             Self::Plan(args) => plan::run(args, loaded).await,
+            Self::Apply(args) => apply::run(args, loaded).await,
             Self::Approve(args) => approve::run(args, loaded).await,
             Self::Map(args) => map::run(args, loaded).await,
             Self::Connections(args) => connections::run(args, loaded).await,

@@ -1,15 +1,15 @@
 //! `teamlink plan`: what a full pass would do. Holds nothing that could write to Datadog.
 
-use std::{collections::BTreeMap, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 
-use super::output::{self, Format};
+use super::output;
 use crate::{
     app,
-    ledger::Held,
     model::{ConnectionKey, TeamId, Time},
+    operate::plan::{PlanDocument, document},
     plan::{Action, Guarded, LeftAlone, Planned, Why},
     reconcile::OrgPlan,
     settings::Loaded,
@@ -21,6 +21,7 @@ use crate::{
 Examples:
   teamlink plan                      every organisation of github.orgs, or every one that is known
   teamlink plan --org acme --format json
+  teamlink plan --out today.json && teamlink apply today.json
 
 Writes nothing to Datadog. The ledger only remembers the hash of what is held, so that it can be approved.
 Exit codes: 0 nothing to do; 2 changes, or something held or in doubt; 1 could not look.")]
@@ -30,7 +31,22 @@ pub struct Args {
     org: Vec<String>,
     /// The form of the output
     #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    format: PlanFormat,
+    /// Save the plan too, for `teamlink apply`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// The forms in which a plan is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum PlanFormat {
+    /// For people
+    #[default]
+    Text,
+    /// For scripts
+    Json,
+    /// For a pull request
+    Markdown,
 }
 
 /// Runs the command.
@@ -61,19 +77,23 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         );
     }
     spinner.finish_and_clear();
-    // A set that is shown can be approved: its hash is remembered, and nothing else is written.
-    let now = Time::from(std::time::SystemTime::now());
-    let mut hashes = Vec::new();
-    for plan in &plans {
-        let held: Vec<Held> = plan.held().collect();
-        let hash = ledger.remember_held(plan.org.id, &held, now).await?;
-        hashes.push((!held.is_empty()).then_some(hash));
+    let document = document(&plans, &ledger, Time::from(std::time::SystemTime::now())).await?;
+    if let Some(path) = &args.out {
+        let text = serde_json::to_string_pretty(&document)?;
+        std::fs::write(path, text)
+            .with_context(|| format!("failed to save the plan as {}", path.display()))?;
     }
     match args.format {
-        Format::Json => output::print_json(
-            &plans.iter().zip(&hashes).map(|(plan, hash)| json(plan, hash.as_deref())).collect::<Vec<_>>(),
-        )?,
-        Format::Text => plans.iter().zip(&hashes).for_each(|(plan, hash)| show(plan, hash.as_deref())),
+        PlanFormat::Json => output::print_json(&document)?,
+        PlanFormat::Markdown => anstream::print!("{}", markdown(&plans, &document)),
+        PlanFormat::Text => {
+            for (plan, org) in plans.iter().zip(&document.orgs) {
+                show(plan, org.held_hash.as_deref());
+            }
+        }
+    }
+    if let Some(path) = &args.out {
+        anstream::eprintln!("saved; to carry out exactly this: teamlink apply {}", path.display());
     }
     let failed = plans.iter().any(|plan| plan.plan.is_err());
     let open = plans.iter().any(|plan| {
@@ -84,19 +104,53 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if failed { 1 } else { u8::from(open) * 2 }))
 }
 
-fn json(plan: &OrgPlan, hash: Option<&str>) -> serde_json::Value {
-    match &plan.plan {
-        Ok(Guarded { ready, held }) => serde_json::json!({
-            "org": plan.org,
-            "actions": ready.actions,
-            "held": held.iter().map(|(planned, reason)| {
-                serde_json::json!({"action": planned, "held_because": reason})
-            }).collect::<Vec<_>>(),
-            "held_hash": hash,
-            "left_alone": ready.left_alone,
-        }),
-        Err(trouble) => serde_json::json!({"org": plan.org, "error": trouble.message}),
+/// The plan as a comment under a pull request.
+fn markdown(plans: &[OrgPlan], document: &PlanDocument) -> String {
+    let mut out = String::new();
+    for (plan, org) in plans.iter().zip(&document.orgs) {
+        out += &format!("### teamlink plan: {}\n\n", org.org.login);
+        let guarded = match &plan.plan {
+            Ok(guarded) => guarded,
+            Err(trouble) => {
+                out += &format!("Could not be looked at: {trouble}\n\n");
+                continue;
+            }
+        };
+        let lines = lines(guarded, plan);
+        out += &format!("{}\n\n", totals(&lines, guarded));
+        if !lines.is_empty() {
+            out += "| | GitHub team | Datadog team | Why |\n|---|---|---|---|\n";
+            for Line { sign, cells, .. } in &lines {
+                let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+                out += &format!("| `{sign}` | {} |\n", cells.join(" | "));
+            }
+            out.push('\n');
+        }
+        if let Some(hash) = &org.held_hash {
+            out += &format!("Held; to let go: `teamlink approve {hash} --reason \"…\"`\n\n");
+        }
     }
+    out
+}
+
+/// Every step, those that are held last.
+fn lines(guarded: &Guarded, plan: &OrgPlan) -> Vec<Line> {
+    let held = guarded.held.iter().map(|(planned, reason)| (planned, Some(reason.as_str())));
+    let ready = guarded.ready.actions.iter().map(|planned| (planned, None));
+    ready.chain(held).map(|(planned, held)| Line::of(planned, held, plan)).collect()
+}
+
+/// The line of totals.
+fn totals(lines: &[Line], guarded: &Guarded) -> String {
+    let count = |total| lines.iter().filter(|line| line.total == total).count();
+    format!(
+        "plan: {} to create, {} to delete, {} held, {} for the ledger alone, {} left alone",
+        count("create"),
+        count("delete"),
+        count("held"),
+        count("ledger"),
+        guarded.ready.left_alone.len(),
+    )
 }
 
 fn show(plan: &OrgPlan, hash: Option<&str>) {
@@ -107,14 +161,9 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
             return;
         }
     };
-    let mut totals = BTreeMap::new();
-    let mut rows = Vec::new();
-    let held = guarded.held.iter().map(|(planned, reason)| (planned, Some(reason.as_str())));
-    for (planned, held) in guarded.ready.actions.iter().map(|planned| (planned, None)).chain(held) {
-        let line = Line::of(planned, held, plan);
-        *totals.entry(line.total).or_insert(0) += 1;
-        rows.push([vec![line.sign.to_owned()], line.cells].concat());
-    }
+    let lines = lines(guarded, plan);
+    let totals = totals(&lines, guarded);
+    let rows = lines.into_iter().map(|line| [vec![line.sign.to_owned()], line.cells].concat()).collect();
     anstream::println!("{} ({})", plan.org.login, plan.org.id);
     print_rows(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], rows);
     let alone = left_alone(&guarded.ready.left_alone, plan);
@@ -122,15 +171,7 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
         anstream::println!("\nleft alone");
         print_rows(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], alone);
     }
-    let count = |total| totals.get(total).copied().unwrap_or(0);
-    anstream::println!(
-        "\nplan: {} to create, {} to delete, {} held, {} for the ledger alone, {} left alone",
-        count("create"),
-        count("delete"),
-        guarded.held.len(),
-        count("ledger"),
-        guarded.ready.left_alone.len(),
-    );
+    anstream::println!("\n{totals}");
     if let Some(hash) = hash {
         super::approve::invite(guarded.held.len(), hash);
     }

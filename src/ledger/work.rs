@@ -146,6 +146,33 @@ impl Ledger {
         rows.iter().map(|row| mark(row, Some(TeamId(row.try_get("team_id")?)))).collect()
     }
 
+    /// The marks on these teams, due or not, as if a person had asked for a look; one that was never marked has
+    /// generation 0.
+    pub async fn marks_of(&self, org: OrgId, teams: &[TeamId]) -> sqlx::Result<Vec<LeasedMark>> {
+        let mut marks = Vec::new();
+        for team in teams {
+            let row = sqlx::query(
+                "SELECT generation, cause, event_at, received_at, attempts FROM marks
+                 WHERE org_id = $1 AND kind = 'team' AND team_id = $2",
+            )
+            .bind(org.0)
+            .bind(team.0)
+            .fetch_optional(&self.read)
+            .await?;
+            let known = row.map(|row| mark(&row, Some(*team))).transpose()?;
+            let mark = known.unwrap_or(LeasedMark {
+                team: Some(*team),
+                generation: 0,
+                cause: Cause::Person,
+                event_at: None,
+                received_at: None,
+                attempts: 0,
+            });
+            marks.push(LeasedMark { cause: Cause::Person, ..mark });
+        }
+        Ok(marks)
+    }
+
     /// The mark on an organisation as a whole, when it is due.
     pub async fn due_org(&self, org: OrgId, now: Time) -> sqlx::Result<Option<LeasedMark>> {
         let row = sqlx::query(

@@ -53,7 +53,7 @@ impl Guarded {
     pub fn slots_needed(&self, approved: &BTreeSet<HeldKey>) -> Vec<ConnectionKey> {
         let removals = self.ready.actions.iter().filter(|planned| is_removal(planned));
         removals
-            .filter_map(|planned| held_key(&planned.action))
+            .filter_map(|planned| planned.action.held_key())
             .filter(|held| !approved.contains(held))
             .map(|held| held.key)
             .collect()
@@ -63,7 +63,7 @@ impl Guarded {
     pub fn within(mut self, needed: &[ConnectionKey], granted: &BTreeSet<ConnectionKey>) -> Self {
         let refused: BTreeSet<&ConnectionKey> = needed.iter().filter(|key| !granted.contains(key)).collect();
         let (stay, go) = std::mem::take(&mut self.ready.actions).into_iter().partition(|planned| {
-            is_removal(planned) && held_key(&planned.action).is_some_and(|held| refused.contains(&held.key))
+            is_removal(planned) && planned.action.held_key().is_some_and(|held| refused.contains(&held.key))
         });
         self.ready.actions = go;
         self.hold(stay, "the removals of `guard.window` reach `guard.max_per_window`");
@@ -78,7 +78,7 @@ impl Guarded {
             return self;
         }
         let (stay, go) = std::mem::take(&mut self.ready.actions).into_iter().partition(|planned| {
-            is_create(planned) && held_key(&planned.action).is_some_and(|held| !approved.contains(&held))
+            is_create(planned) && planned.action.held_key().is_some_and(|held| !approved.contains(&held))
         });
         self.ready.actions = go;
         self.hold(
@@ -92,7 +92,7 @@ impl Guarded {
     pub fn held_items(&self) -> impl Iterator<Item = (HeldKey, TeamId, &str)> {
         self.held
             .iter()
-            .filter_map(|(planned, reason)| Some((held_key(&planned.action)?, planned.team, reason.as_str())))
+            .filter_map(|(planned, reason)| Some((planned.action.held_key()?, planned.team, reason.as_str())))
     }
 
     fn hold(&mut self, steps: Vec<Planned>, reason: &str) {
@@ -156,7 +156,7 @@ enum Verdict {
 }
 
 fn verdict(planned: &Planned, population: &Population, protected: impl Fn(&str) -> bool) -> Verdict {
-    let Some(held) = held_key(&planned.action) else { return Verdict::Ready };
+    let Some(held) = planned.action.held_key() else { return Verdict::Ready };
     let known = population.held.get(&held).cloned();
     if !is_removal(planned) {
         return match known.filter(|_| held.kind == HeldKind::Create && !population.approved.contains(&held)) {
@@ -190,17 +190,6 @@ fn remaining(owned: usize, steps: &[Planned], removals: usize) -> usize {
         }
     }
     (owned + gained).saturating_sub(lost)
-}
-
-/// How a step is named when it is held; `None` for one that never is.
-fn held_key(action: &Action) -> Option<HeldKey> {
-    match action {
-        Action::Create { key, .. } => Some(HeldKey { kind: HeldKind::Create, key: key.clone() }),
-        Action::Delete { key, .. } => Some(HeldKey { kind: HeldKind::Delete, key: key.clone() }),
-        Action::CreateTeam { .. } | Action::PassOn { .. } | Action::Record { .. } | Action::Forget { .. } => {
-            None
-        }
-    }
 }
 
 /// Whether a step takes a team's connection away for good.

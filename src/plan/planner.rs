@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Desired, Mirror, MissingTeam, Wanted};
 use crate::model::{
-    Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, Owned, OwnedBy, TeamId, TeamState,
-    Time,
+    Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, HeldKey, HeldKind, Owned, OwnedBy,
+    TeamId, TeamState, Time,
 };
 
 /// What exists in Datadog, and what the ledger says of it.
@@ -129,6 +129,29 @@ pub enum Action {
         /// The connection's key.
         key: ConnectionKey,
     },
+}
+
+impl Action {
+    /// How a step is named when it is held; `None` for one that never is.
+    pub fn held_key(&self) -> Option<HeldKey> {
+        match self {
+            Self::Create { key, .. } => Some(HeldKey { kind: HeldKind::Create, key: key.clone() }),
+            Self::Delete { key, .. } => Some(HeldKey { kind: HeldKind::Delete, key: key.clone() }),
+            Self::CreateTeam { .. } | Self::PassOn { .. } | Self::Record { .. } | Self::Forget { .. } => None,
+        }
+    }
+
+    /// What makes a step the same step in another plan; also what people read.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::CreateTeam { handle, .. } => format!("create Datadog team {handle}"),
+            Self::Create { key, .. } => format!("create {key}"),
+            Self::Delete { key, .. } => format!("delete {key}"),
+            Self::PassOn { key, .. } => format!("pass on {key}"),
+            Self::Record { key, .. } => format!("record {key}"),
+            Self::Forget { key } => format!("forget {key}"),
+        }
+    }
 }
 
 /// A step with the team that it is for and the reason.

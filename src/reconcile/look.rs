@@ -25,7 +25,7 @@ use crate::{
 /// How often a look lets other teams join before it goes ahead without.
 const JOINS: usize = 3;
 
-/// Looks at `due` teams and brings them into step.
+/// Looks at `due` teams and brings them into step; with `only`, as far as these steps do.
 pub(super) async fn look(
     eyes: &Eyes,
     ledger: &Ledger,
@@ -33,6 +33,7 @@ pub(super) async fn look(
     lease: &Lease,
     state: OrgState,
     due: &[LeasedMark],
+    only: Option<&BTreeSet<String>>,
 ) -> Result<(), LedgerError> {
     let started = now();
     let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
@@ -45,6 +46,9 @@ pub(super) async fn look(
         let needs_no_slot = approved.clone();
         (look.known.population.held, look.known.population.approved) = (held, approved);
         guarded = look.plan(asks).await;
+        if let Some(only) = only {
+            guarded.ready.actions.retain(|planned| only.contains(&planned.action.identity()));
+        }
         if mode != Mode::Observe {
             // The slots are taken before anything is deleted, over all organisations.
             let needed = guarded.slots_needed(&needs_no_slot);

@@ -4,12 +4,12 @@
 //! a second, since a command in another process may have marked something.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use super::{Options, lease::Lease, look, now, observe, survey::Eyes, whole};
 use crate::{
     datadog, github,
     ledger::{DueOrg, Ledger, LedgerError, OrgProgress},
-    model::{Cause, OrgId, Target},
+    model::{Cause, OrgFacts, OrgId, Target, TeamId},
     telemetry,
 };
 
@@ -32,6 +32,9 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// A loop that has not gone round for this long is stuck. It sleeps [`POLL`] at most; the rest is the ledger's.
 const STUCK: Duration = Duration::from_secs(60);
+
+/// How often a lease that somebody else has is asked for.
+const LEASE_POLL: Duration = Duration::from_millis(200);
 
 /// How long a one-shot pass goes on trying what fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -141,6 +144,38 @@ impl Worker {
         }
     }
 
+    /// Carries out these steps of these teams and no others, as one lease holder. Waits up to 30 s for the lease.
+    pub async fn apply_exactly(
+        &self,
+        org: &OrgFacts,
+        teams: &[TeamId],
+        steps: &BTreeSet<String>,
+    ) -> anyhow::Result<()> {
+        self.ledger.bind_org(org, now()).await?;
+        let deadline = Instant::now() + PATIENCE;
+        for chunk in teams.chunks(CHUNK) {
+            let lease = loop {
+                if let Some(lease) = Lease::take(&self.ledger, org.id, &self.holder).await? {
+                    break lease;
+                }
+                if Instant::now() > deadline {
+                    bail!(
+                        "{} is being worked on by another process for more than 30 s; try again",
+                        org.login
+                    );
+                }
+                tokio::time::sleep(LEASE_POLL).await;
+            };
+            let state = self.ledger.org_state(org.id).await?.context("the organisation left the ledger")?;
+            let marks = self.ledger.marks_of(org.id, chunk).await?;
+            let done =
+                look::look(&self.eyes, &self.ledger, &self.writer, &lease, state, &marks, Some(steps)).await;
+            lease.release().await?;
+            done?;
+        }
+        Ok(())
+    }
+
     /// Reads Datadog's teams again when the list has grown old and some team waits for a handle; when handles
     /// have appeared, those teams are looked at again.
     pub async fn refresh_directory(&self) -> anyhow::Result<()> {
@@ -214,7 +249,7 @@ impl Worker {
                 Some(_) => self.ledger.org_state(lease.org).await?.unwrap_or(state),
                 None => state,
             };
-            look::look(&self.eyes, &self.ledger, &self.writer, lease, state, &teams).await?;
+            look::look(&self.eyes, &self.ledger, &self.writer, lease, state, &teams, None).await?;
         }
         Ok(())
     }

@@ -1,0 +1,102 @@
+//! A plan as a document that can be printed, saved, reviewed and applied. `config/plan.schema.json` describes it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ledger::{Held, Ledger},
+    model::{OrgFacts, Time},
+    plan::{Action, LeftAlone, Planned},
+    reconcile::OrgPlan,
+};
+
+/// The form of the document; raised when a reader of the old form would misunderstand the new one.
+pub const FORMAT: &str = "teamlink-plan/1";
+
+/// A plan of one or more organisations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanDocument {
+    /// [`FORMAT`].
+    pub format: String,
+    /// When it was made (RFC 3339).
+    pub made_at: String,
+    /// By organisation.
+    pub orgs: Vec<OrgDocument>,
+}
+
+/// The plan of one organisation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OrgDocument {
+    /// The organisation.
+    pub org: OrgFacts,
+    /// Why there is no plan, if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Steps that may go ahead, in their order.
+    pub actions: Vec<Planned>,
+    /// Steps that wait for a person.
+    pub held: Vec<HeldStep>,
+    /// What `teamlink approve` takes to let all of `held` go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_hash: Option<String>,
+    /// What was left as it is, and why.
+    pub left_alone: Vec<LeftAlone>,
+}
+
+/// A step that waits for a person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeldStep {
+    /// The step.
+    #[serde(flatten)]
+    pub planned: Planned,
+    /// Why it waits.
+    pub held_because: String,
+}
+
+/// Makes the document. A set that is shown can be approved, so what is held is remembered under its hash; nothing
+/// else is written.
+pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::Result<PlanDocument> {
+    let mut orgs = Vec::new();
+    for plan in plans {
+        orgs.push(match &plan.plan {
+            Err(trouble) => OrgDocument {
+                org: plan.org.clone(),
+                error: Some(trouble.message.clone()),
+                actions: Vec::new(),
+                held: Vec::new(),
+                held_hash: None,
+                left_alone: Vec::new(),
+            },
+            Ok(guarded) => {
+                let held: Vec<Held> = plan.held().collect();
+                let hash = ledger.remember_held(plan.org.id, &held, now).await?;
+                OrgDocument {
+                    org: plan.org.clone(),
+                    error: None,
+                    actions: guarded.ready.actions.clone(),
+                    held: guarded
+                        .held
+                        .iter()
+                        .map(|(planned, because)| HeldStep {
+                            planned: planned.clone(),
+                            held_because: because.clone(),
+                        })
+                        .collect(),
+                    held_hash: (!held.is_empty()).then_some(hash),
+                    left_alone: guarded.ready.left_alone.clone(),
+                }
+            }
+        });
+    }
+    Ok(PlanDocument { format: FORMAT.to_owned(), made_at: now.to_string(), orgs })
+}
+
+impl OrgDocument {
+    /// Every step that writes to Datadog, held ones too.
+    pub fn writes(&self) -> impl Iterator<Item = &Planned> {
+        let held = self.held.iter().map(|held| &held.planned);
+        self.actions.iter().chain(held).filter(|planned| match planned.action {
+            Action::CreateTeam { .. } | Action::Create { .. } | Action::Delete { .. } => true,
+            Action::PassOn { .. } | Action::Record { .. } | Action::Forget { .. } => false,
+        })
+    }
+}
