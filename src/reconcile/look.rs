@@ -18,7 +18,7 @@ use crate::{
         Held, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled, Settlement,
     },
     model::{Answer, Cause, Class, GithubHandle, MirrorTeam, TeamId, TeamState, Time, Trouble},
-    plan::{Action, Guarded, Mode, Plan, Why},
+    plan::{Action, Guarded, Mode, Plan, RemovalCause, Why},
     telemetry,
 };
 
@@ -250,7 +250,11 @@ impl<'a> Look<'a> {
         let login = self.known.mirror.org.login.clone();
         let mut joining = BTreeSet::new();
         for planned in &plan.actions {
-            let Action::Delete { key, .. } = &planned.action else { continue };
+            let Action::Delete { key, cause, .. } = &planned.action else { continue };
+            if *cause == RemovalCause::Rules {
+                // The team still has its slug; a person has approved that it loses the connection.
+                continue;
+            }
             let handle = GithubHandle::from_datadog(key.github.clone());
             // Under another login, the slug names a team of some other organisation.
             let Some((_, slug)) = handle.parts().filter(|(of, _)| of.eq_ignore_ascii_case(&login)) else {
