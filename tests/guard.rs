@@ -217,3 +217,25 @@ async fn the_creates_of_a_large_first_pass_wait_until_a_person_syncs() {
     world.becomes(&everything(&world).await, SOON).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_changed_rule_removes_goes_once_it_is_approved() {
+    let world = World::new(8, &[]).await;
+    world.pass().await;
+    let mut expected = everything(&world).await;
+    let ignored = expected.pop_first().unwrap();
+    let slug = ignored.split(' ').next().unwrap();
+    let rules = format!(
+        "[[mapping]]\ngithub = \"acme/{slug}\"\nignore = true\n[[mapping]]\ngithub = \"*/*\"\ndatadog = \"{{slug}}\"\n"
+    );
+    let file = world.file("ignoring.toml", &rules);
+    let output = teamlink(&world, &["--config", &file, "sync"]).await;
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let (hash, count) = held_set(&world).await.unwrap();
+    assert_eq!(count, 1);
+    let approved = teamlink(&world, &["approve", &hash, "--reason", "left alone from now on"]).await;
+    assert_eq!(approved.status.code(), Some(0), "{}", text(&approved));
+    let output = teamlink(&world, &["--config", &file, "sync"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(world.connections().await, expected);
+}
