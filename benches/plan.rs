@@ -11,7 +11,7 @@ use teamlink::{
     mapping::Rules,
     model::{
         Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MirrorTeam,
-        OrgFacts, OrgId, Owned, TeamFacts, TeamId, TeamState, Time,
+        OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time,
     },
     plan::{
         Actual, DatadogTeams, Limits, Mirror, MissingTeam, Mode, Policy, Population, desire, guard, plan,
@@ -55,7 +55,12 @@ fn bench(criterion: &mut Criterion) {
     let directory = DatadogTeams::new(datadog, true);
     let scope: BTreeSet<TeamId> = mirror.teams.keys().copied().collect();
     let actual = Actual { connections, owned, create_intents: BTreeMap::new() };
-    let policy = Policy { mode: Mode::Sync, missing_team: MissingTeam::Report, managed_by: "teamlink" };
+    let policy = Policy {
+        mode: Mode::Sync,
+        missing_team: MissingTeam::Report,
+        managed_by: "teamlink",
+        paused: &Paused::default(),
+    };
     let population = Population { owned: actual.owned.len(), ..Population::default() };
     let limits = Limits { max_share: 0.3, above: 10, max_removals: 50 };
     criterion.bench_function("plan of 10,000 teams in step", |bencher| {

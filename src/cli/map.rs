@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::output::{Format, Hinted, print_json};
+use super::output::{Format, print_json};
 use crate::{
     app::upstreams,
     datadog::{Filter, Reader},
@@ -48,13 +48,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
 }
 
 fn show(rules: &Rules, team: &str, format: Format) -> anyhow::Result<()> {
-    let name = team.strip_prefix('@').unwrap_or(team).split_once('/');
-    let Some((org, slug)) =
-        name.filter(|(org, slug)| !org.is_empty() && !slug.is_empty() && !slug.contains('/'))
-    else {
-        let hint = "write it as in the address of its page: ORG/TEAM, such as acme/platform".to_owned();
-        return Err(Hinted { error: format!("`{team}` names no GitHub team"), hint }.into());
-    };
+    let (org, slug) = super::names::org_and_team(team)?;
     let Resolution { rule, outcome } = rules.resolve(&[org], slug);
     let spec = rule.and_then(|index| rules.spec(index));
     match format {

@@ -10,8 +10,10 @@ pub mod connections;
 pub mod demo;
 pub mod healthcheck;
 pub mod map;
+mod names;
 pub mod output;
 pub mod parked;
+pub mod pause;
 pub mod plan;
 pub mod run;
 pub mod sandbox;
@@ -83,6 +85,10 @@ pub enum Command {
     Connections(connections::Args),
     /// Look at what was given up on
     Parked(parked::Args),
+    /// Write nothing more for a team, an organisation, or at all
+    Pause(pause::Args),
+    /// End a pause, and look at what was paused
+    Resume(pause::Args),
     /// Check settings, credentials, permissions and the broker
     Check(check::Args),
     /// Serve a stateful GitHub and Datadog on one local port
@@ -119,6 +125,8 @@ impl Command {
             Self::Map(args) => map::run(args, loaded).await,
             Self::Connections(args) => connections::run(args, loaded).await,
             Self::Parked(args) => parked::run(args, loaded).await,
+            Self::Pause(args) => pause::pause(args, loaded).await,
+            Self::Resume(args) => pause::resume(args, loaded).await,
             Self::Check(args) => check::run(args, loaded).await,
             Self::Sandbox(args) => sandbox::run(args, loaded).await,
             Self::Demo(args) => demo::run(args, loaded).await,

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::output;
 use crate::{
     app,
-    model::{ConnectionKey, TeamId, Time},
+    model::{ConnectionKey, PauseScope, TeamId, Time},
     operate::plan::{PlanDocument, document},
     plan::{Action, Guarded, LeftAlone, Planned, Why},
     reconcile::OrgPlan,
@@ -165,6 +165,14 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
     let totals = totals(&lines, guarded);
     let rows = lines.into_iter().map(|line| [vec![line.sign.to_owned()], line.cells].concat()).collect();
     anstream::println!("{} ({})", plan.org.login, plan.org.id);
+    for pause in &plan.paused {
+        let name = match pause.scope {
+            PauseScope::All => "all".to_owned(),
+            PauseScope::Org(_) => plan.org.login.clone(),
+            PauseScope::Team(key) => slug(plan, key.team),
+        };
+        anstream::println!("paused since {}; to end it: teamlink resume {name}", pause.since);
+    }
     print_rows(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], rows);
     let alone = left_alone(&guarded.ready.left_alone, plan);
     if !alone.is_empty() {
@@ -250,6 +258,9 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                     (String::new(), format!("not there since {since}; a second look has to agree"))
                 }
                 Why::NotRead { error } => (String::new(), error.clone()),
+                Why::Paused { since, steps } => {
+                    (String::new(), format!("paused since {since}; steps that wait: {steps}"))
+                }
                 Why::Policy { key } => (handle(plan, key), "policy.mode is upsert: never deletes".to_owned()),
             };
             vec!["·".to_owned(), slug(plan, *team), key, why]

@@ -20,7 +20,7 @@ Examples:
   teamlink sync --org acme           one organisation
 
 Works beside a running daemon. Tries for up to 30 s what fails.
-Exit codes: 0 in sync; 2 something is held, waiting, parked or was read only in part; 1 failed.")]
+Exit codes: 0 in sync; 2 something is held, waiting, paused, parked or was read only in part; 1 failed.")]
 pub struct Args {
     /// Only this organisation; may be given several times
     #[arg(long, value_name = "LOGIN")]
@@ -59,6 +59,11 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         {
             anstream::println!("\n{}: nothing was removed, because {error}", org.facts.login);
         }
+        if progress.paused > 0 && args.format == Format::Text {
+            for pause in ledger.paused(org.facts.id).await?.all() {
+                anstream::println!("paused: {}", super::pause::said(&ledger, pause).await?);
+            }
+        }
         if progress.held > 0
             && let Some(set) = ledger.held_set(org.facts.id, Time::from(std::time::SystemTime::now())).await?
             && args.format == Format::Text
@@ -78,7 +83,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
 
 /// Whether nothing of an organisation waits for anything.
 fn settled(org: &OrgProgress) -> bool {
-    org.failing == 0 && org.suspected == 0 && org.held == 0 && org.parked == 0
+    org.failing == 0 && org.suspected == 0 && org.held == 0 && org.parked == 0 && org.paused == 0
 }
 
 fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
@@ -102,6 +107,7 @@ fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
                     suspected,
                     held,
                     parked,
+                    paused,
                     waiting,
                     owned,
                 } = progress;
@@ -110,7 +116,7 @@ fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
                     (None, true) => "in sync",
                     (None, false) => "waiting",
                 };
-                let counts = [owned, orphans, held, suspected, failing, parked, waiting];
+                let counts = [owned, orphans, held, suspected, failing, parked, paused, waiting];
                 let mut cells = vec![org.facts.login.clone(), state.to_owned()];
                 cells.extend(counts.map(ToString::to_string));
                 cells
@@ -124,6 +130,7 @@ fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
                 "SUSPECTED",
                 "FAILING",
                 "PARKED",
+                "PAUSED",
                 "WITHOUT HANDLE",
             ];
             anstream::println!("{}", output::table(&header, rows));

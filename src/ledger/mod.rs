@@ -10,9 +10,11 @@
 //! scalar `MIN`/`MAX`), so that there will be one copy of each.
 
 mod accept;
+mod find;
 mod held;
 mod lock;
 mod parked;
+mod paused;
 mod rows;
 mod settle;
 mod state;

@@ -6,8 +6,8 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{IntentKind, Ledger};
 use crate::model::{
-    ConnectionId, ConnectionKey, DatadogTeamId, MirrorTeam, OrgFacts, OrgId, Owned, TeamFacts, TeamId,
-    TeamState, Time,
+    ConnectionId, ConnectionKey, DatadogTeamId, MirrorTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts,
+    TeamId, TeamState, Time,
 };
 
 /// An organisation in the mirror.
@@ -47,6 +47,8 @@ pub struct OrgState {
     pub owned: Vec<Owned>,
     /// Interrupted writes.
     pub intents: Vec<Intent>,
+    /// What a person has paused of it.
+    pub paused: Paused,
 }
 
 /// How an organisation stands after a pass.
@@ -68,6 +70,8 @@ pub struct OrgProgress {
     pub held: i64,
     /// Actions that were given up on.
     pub parked: i64,
+    /// Pauses that concern it: of a team, of the organisation, of everything.
+    pub paused: i64,
     /// Teams that wait for a handle that Datadog does not have.
     pub waiting: i64,
     /// Connections that are ours.
@@ -91,6 +95,7 @@ impl Ledger {
                          AND gone_at IS NULL) AS suspected,
                     (SELECT COUNT(*) FROM held WHERE org_id = $1) AS held,
                     (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
+                    (SELECT COUNT(*) FROM paused WHERE org_id IN (0, $1)) AS paused,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND waiting) AS waiting,
                     (SELECT COUNT(*) FROM connections WHERE org_id = $1) AS owned,
                     (SELECT orphans FROM orgs WHERE org_id = $1) AS orphans",
@@ -108,6 +113,7 @@ impl Ledger {
             suspected: row.try_get("suspected")?,
             held: row.try_get("held")?,
             parked: row.try_get("parked")?,
+            paused: row.try_get("paused")?,
             waiting: row.try_get("waiting")?,
             owned: row.try_get("owned")?,
             orphans: row.try_get("orphans")?,
@@ -159,6 +165,7 @@ impl Ledger {
                 .fetch_all(&self.read)
                 .await?;
         Ok(Some(OrgState {
+            paused: self.paused(org).await?,
             org: org_row(&row)?,
             teams: teams.iter().map(team).collect::<sqlx::Result<_>>()?,
             waiting,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::{
-    Cause, Class, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamFacts, TeamId, TeamKey,
-    TeamState, Time, Trouble,
+    Cause, Class, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, PauseScope, Paused, Target, TeamFacts,
+    TeamId, TeamKey, TeamState, Time, Trouble,
 };
 
 const ORG: OrgId = OrgId(1);
@@ -106,6 +106,31 @@ async fn a_known_guid_is_counted_and_marks_again() {
         Accepted { known: ["a".to_owned()].into(), marked: 1 }
     );
     assert_eq!(due(ledger, at(4)).await, [8, 7]);
+}
+
+#[tokio::test]
+async fn a_pause_is_kept_once_and_its_end_marks_what_was_paused() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    let (team, org) = (PauseScope::Team(key(7)), PauseScope::Org(ORG));
+    assert!(ledger.pause(team, "why", at(1)).await.unwrap());
+    assert!(!ledger.pause(team, "again", at(2)).await.unwrap());
+    assert!(ledger.pause(org, "", at(3)).await.unwrap());
+    let again = Ledger::open(&opened.url).await.unwrap();
+    let paused = again.paused(ORG).await.unwrap();
+    assert_eq!(
+        (paused.teams[&TeamId(7)].reason.as_str(), paused.of(TeamId(8)).unwrap().since),
+        ("why", at(3))
+    );
+    assert_eq!(again.paused(OrgId(2)).await.unwrap(), Paused::default());
+
+    assert_eq!(ledger.resume(team, "", at(4)).await.unwrap().len(), 1);
+    assert_eq!(due(ledger, at(4)).await, [7]);
+    assert!(ledger.due_org(ORG, at(4)).await.unwrap().is_none());
+    ledger.pause(team, "", at(5)).await.unwrap();
+    assert_eq!(ledger.resume(PauseScope::All, "", at(6)).await.unwrap().len(), 2);
+    assert!(ledger.due_org(ORG, at(6)).await.unwrap().is_some());
+    assert_eq!(ledger.resume(PauseScope::All, "", at(7)).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod delivery;
 mod github;
 mod held;
 mod ids;
+mod paused;
 mod target;
 mod time;
 
@@ -17,5 +18,6 @@ pub use delivery::Delivery;
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState};
 pub use held::{HeldKey, HeldKind, held_hash};
 pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey};
+pub use paused::{Pause, PauseScope, Paused};
 pub use target::{Cause, Integration, Mark, Target};
 pub use time::Time;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Desired, Mirror, MissingTeam, Wanted};
 use crate::model::{
     Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, HeldKey, HeldKind, Owned, OwnedBy,
-    TeamId, TeamState, Time,
+    Paused, TeamId, TeamState, Time,
 };
 
 /// What exists in Datadog, and what the ledger says of it.
@@ -201,6 +201,13 @@ pub enum Why {
         /// What it said.
         error: String,
     },
+    /// A person paused it: these steps wait until it is resumed.
+    Paused {
+        /// Since when.
+        since: Time,
+        /// How many steps wait.
+        steps: usize,
+    },
     /// The policy does not allow removals.
     Policy {
         /// The connection that would go.
@@ -286,7 +293,7 @@ pub fn plan(
             }
         }
     }
-    let mut plan = planner.plan;
+    let mut plan = planner.without_paused();
     plan.actions.sort_by_key(|planned| order(&planned.action));
     plan
 }
@@ -300,6 +307,8 @@ pub struct Policy<'a> {
     pub missing_team: MissingTeam,
     /// Our `managed_by`.
     pub managed_by: &'a str,
+    /// What a person has paused.
+    pub paused: &'a Paused,
 }
 
 /// Creates go before deletes, so that a rename leaves no gap.
@@ -328,6 +337,32 @@ impl Planner<'_> {
 
     fn act(&mut self, team: TeamId, action: Action, reason: impl Into<String>) {
         self.plan.actions.push(Planned { team, action, reason: reason.into() });
+    }
+
+    /// Takes away what concerns a paused team: each step for it, and each that would touch what it has. What
+    /// only tells the ledger what is there already may go ahead.
+    fn without_paused(mut self) -> Plan {
+        let mut waiting: BTreeMap<TeamId, (Time, usize)> = BTreeMap::new();
+        self.plan.actions.retain(|planned| {
+            let key = match &planned.action {
+                Action::CreateTeam { .. } => None,
+                Action::Create { key, .. } | Action::Delete { key, .. } | Action::PassOn { key, .. } => {
+                    Some(key)
+                }
+                Action::Record { .. } | Action::Forget { .. } => return true,
+            };
+            let holder = key.and_then(|key| self.actual.owned.get(key)).map(|row| row.team);
+            let paused = self.policy.paused;
+            let pause = paused.of(planned.team).or_else(|| holder.and_then(|team| paused.of(team)));
+            if let Some(pause) = pause {
+                waiting.entry(planned.team).or_insert((pause.since, 0)).1 += 1;
+            }
+            pause.is_none()
+        });
+        for (team, (since, steps)) in waiting {
+            self.leave(team, Why::Paused { since, steps });
+        }
+        self.plan
     }
 
     /// A team that GitHub shows.

@@ -13,7 +13,7 @@ use crate::{
     mapping::{RuleSpec, Rules},
     model::{
         Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, OrgFacts, OrgId,
-        Owned, TeamFacts, TeamState, Time,
+        Owned, Pause, PauseScope, Paused, TeamFacts, TeamState, Time,
     },
 };
 
@@ -31,6 +31,7 @@ struct World {
     troubled: BTreeMap<TeamId, String>,
     mode: Mode,
     missing_team: MissingTeam,
+    paused: Paused,
 }
 
 const GONE: TeamState = TeamState::Gone { since: Time(0), proven: Time(60_000_000) };
@@ -64,6 +65,7 @@ impl World {
             troubled: BTreeMap::new(),
             mode: Mode::Sync,
             missing_team: MissingTeam::Report,
+            paused: Paused::default(),
         };
         for (id, slug) in (1..).zip(slugs) {
             world.teams.insert(TeamId(id), team(id, slug));
@@ -118,7 +120,12 @@ impl World {
             owned: self.owned.clone(),
             create_intents: self.create_intents.clone(),
         };
-        let policy = Policy { mode: self.mode, missing_team: self.missing_team, managed_by: "teamlink" };
+        let policy = Policy {
+            mode: self.mode,
+            missing_team: self.missing_team,
+            managed_by: "teamlink",
+            paused: &self.paused,
+        };
         let scope = self.teams.keys().copied().collect();
         let plan = plan(&mirror, &scope, &desired, &actual, &self.troubled, &policy);
         let population = Population { owned: self.owned.len(), ..Population::default() };
@@ -252,6 +259,31 @@ fn a_new_team_under_the_slug_of_one_that_is_gone_inherits_its_row() {
     world.state(1, GONE);
     world.teams.insert(TeamId(3), team(3, "a"));
     insta::assert_snapshot!(world.planned(), @"3: pass on @acme/a = dd-a to 3");
+}
+
+#[test]
+fn nothing_is_planned_for_a_paused_team_nor_taken_from_it() {
+    let mut world = World::agreeing(&["a", "b", "c"]);
+    let pause = |scope| Pause { scope, since: Time(0), reason: String::new() };
+    let team_1 = PauseScope::Team(crate::model::TeamKey { org: OrgId(1), team: TeamId(1) });
+    world.paused.teams.insert(TeamId(1), pause(team_1));
+    world.datadog_team("new");
+    world.rename(1, "new");
+    world.teams.insert(TeamId(4), team(4, "a"));
+    world.state(2, GONE);
+    insta::assert_snapshot!(world.planned(), @r"
+    2: delete @acme/b = dd-b
+    left 1: Paused
+    left 4: Paused
+    ");
+    world.paused.whole = Some(pause(PauseScope::All));
+    insta::assert_snapshot!(world.planned(), @r"
+    left 1: Paused
+    left 2: Paused
+    left 4: Paused
+    ");
+    world.paused = Paused::default();
+    assert!(world.planned().contains("1: create @acme/new = dd-new"));
 }
 
 #[test]

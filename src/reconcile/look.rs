@@ -39,7 +39,9 @@ pub(super) async fn look(
     let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
     let mut look = Look::new(eyes, state, due, started);
     look.read().await;
-    let asks = look.asks();
+    // What is paused is read, so that the mirror stays true, but not planned.
+    let asks: BTreeSet<TeamId> =
+        look.asks().into_iter().filter(|team| look.state.paused.of(*team).is_none()).collect();
     let mut guarded = Guarded::default();
     if !asks.is_empty() {
         let (held, approved) = ledger.held_and_approved(lease.org, started).await?;
@@ -324,7 +326,8 @@ impl<'a> Look<'a> {
                 || parked.contains(&id)
                 || waiting_for_a_person.contains(&id)
                 || self.conflicts.contains(&id)
-                || observing;
+                || observing
+                || self.state.paused.of(id).is_some();
             let in_step = team.state == TeamState::Present
                 && if self.asked.contains(&id) { !pending } else { team.in_step && !troubled };
             // A look that had no need to ask Datadog has learnt nothing about handles.
@@ -346,7 +349,8 @@ impl<'a> Look<'a> {
         }
         let again = now() + self.options.timeout + super::lease::MARGIN;
         let open = self.state.intents.iter().filter(|intent| !stored.closed_intents.contains(&intent.key));
-        let interrupted: BTreeSet<TeamId> = open.map(|intent| intent.team).collect();
+        let interrupted: BTreeSet<TeamId> =
+            open.map(|intent| intent.team).filter(|team| self.state.paused.of(*team).is_none()).collect();
         for mark in &mut stored.marks {
             // An interrupted write may still arrive: look once more when it cannot any longer.
             if mark.team.is_some_and(|team| interrupted.contains(&team)) && matches!(mark.next, Next::Nothing)
@@ -355,7 +359,9 @@ impl<'a> Look<'a> {
             }
         }
         stored.org = self.reading.org.take();
-        stored.looked_at = self.asked.iter().copied().collect();
+        // What is held of a paused team stays held.
+        let looked_at = self.asked.iter().filter(|team| self.state.paused.of(**team).is_none());
+        stored.looked_at = looked_at.copied().collect();
         stored
     }
 
@@ -403,10 +409,11 @@ pub(super) fn held(guarded: &Guarded) -> impl Iterator<Item = Held> {
     guarded.held_items().map(|(key, team, reason)| Held { key, team, reason: reason.to_owned() })
 }
 
-/// Whether a plan leaves something in doubt that another look may settle.
+/// Whether a plan leaves something open: a doubt that another look may settle, or steps that wait for the end
+/// of a pause.
 pub(super) fn in_doubt(plan: &Plan) -> bool {
     plan.left_alone.iter().any(|left| match left.why {
-        Why::Suspected { .. } | Why::NotRead { .. } | Why::Conflict { .. } => true,
+        Why::Suspected { .. } | Why::NotRead { .. } | Why::Conflict { .. } | Why::Paused { .. } => true,
         Why::Satisfied { .. }
         | Why::Ignored
         | Why::Unmapped

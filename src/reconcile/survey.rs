@@ -14,7 +14,7 @@ use crate::{
     mapping::Outcome,
     model::{
         Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, OrgFacts,
-        OrgId, Owned, TeamFacts, TeamId, TeamState, Trouble,
+        OrgId, Owned, Pause, Paused, TeamFacts, TeamId, TeamState, Trouble,
     },
     plan::{self, Actual, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
@@ -39,6 +39,7 @@ pub(super) struct Eyes {
 pub(super) struct Known {
     pub(super) mirror: Mirror,
     pub(super) population: Population,
+    paused: Paused,
     actual: Actual,
 }
 
@@ -56,6 +57,7 @@ impl Known {
                 teams: state.teams.clone(),
             },
             population: Population { owned: state.owned.len(), ..Population::default() },
+            paused: state.paused.clone(),
             actual: Actual {
                 connections: HashMap::new(),
                 owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
@@ -140,6 +142,7 @@ impl Eyes {
             mode: org_policy.mode,
             missing_team: org_policy.missing_team,
             managed_by: &self.options.managed_by,
+            paused: &known.paused,
         };
         let actual = Actual { connections, ..known.actual.clone() };
         let plan = plan::plan(mirror, teams, desired, &actual, troubled, &policy);
@@ -310,6 +313,8 @@ pub struct OrgPlan {
     pub slugs: BTreeMap<TeamId, String>,
     /// Handles of Datadog's teams, for printing.
     pub handles: BTreeMap<DatadogTeamId, String>,
+    /// What of it a person has paused.
+    pub paused: Vec<Pause>,
     /// The plan, or why there is none.
     pub plan: Result<Guarded, Trouble>,
 }
@@ -348,6 +353,7 @@ impl Survey {
                 let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
                 let org = OrgRow { bound_login: facts.login.clone(), facts, passed: false };
                 OrgState {
+                    paused: self.ledger.paused(org.facts.id).await?,
                     org,
                     teams: BTreeMap::new(),
                     waiting: BTreeSet::new(),
@@ -367,9 +373,11 @@ impl Survey {
                     .collect(),
                 handles: surveyed.handles,
                 org: surveyed.mirror.org,
+                paused: state.paused.all().cloned().collect(),
                 plan: Ok(surveyed.guarded),
             },
             Err(trouble) => OrgPlan {
+                paused: state.paused.all().cloned().collect(),
                 org: state.org.facts,
                 slugs: BTreeMap::new(),
                 handles: BTreeMap::new(),

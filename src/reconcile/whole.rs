@@ -27,7 +27,9 @@ pub(super) async fn look_at_whole(
     let standing = Standing::read(ledger, lease.org, &eyes.options, person).await?;
     let next = match eyes.survey(state, standing).await {
         Ok(surveyed) => {
-            settlement.passed = Some(surveyed.others);
+            // The first pass is the one whose creates are bounded: one that plans nothing does not count.
+            let counts = state.org.passed || state.paused.whole.is_none();
+            settlement.passed = counts.then_some(surveyed.others);
             settlement.lifts_creates = person;
             // Creates that wait are held from here on; whoever looks at their teams finds the rows.
             settlement.held =

@@ -145,6 +145,15 @@ CREATE TABLE approvals (
     PRIMARY KEY (org_id, kind, datadog_team_id, github)
 );
 
+-- What a person has paused: org 0 is everything, team 0 the whole organisation.
+CREATE TABLE paused (
+    org_id  BIGINT NOT NULL,
+    team_id BIGINT NOT NULL,
+    since   BIGINT NOT NULL,
+    reason  TEXT   NOT NULL,
+    PRIMARY KEY (org_id, team_id)
+);
+
 -- Removals of everybody within the guard's window; taken before the DELETE is sent.
 CREATE TABLE removal_slots (
     datadog_team_id TEXT   NOT NULL,
@@ -184,6 +193,7 @@ CREATE TABLE audit (
     proof           TEXT,
     outcome         TEXT   NOT NULL,
     detail          TEXT,
+    events_since    BIGINT,              -- the first delivery that the look answered, if any led to it
     fence           BIGINT NOT NULL
 );
 CREATE INDEX audit_at ON audit (at);

@@ -1,0 +1,89 @@
+//! `teamlink pause` and `teamlink resume`: nothing is written for a team, an organisation or at all.
+
+use std::{process::ExitCode, time::SystemTime};
+
+use super::names;
+use crate::{
+    app,
+    ledger::Ledger,
+    model::{Pause, PauseScope, Time},
+    settings::Loaded,
+};
+
+/// Arguments of `teamlink pause` and `teamlink resume`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  teamlink pause acme/platform --reason \"re-organisation, CHANGE-1234\"
+  teamlink pause all
+  teamlink resume acme
+
+While paused, events are taken and GitHub is read as ever, but nothing is written to Datadog, and no approval
+lifts that. A look that is under way is finished. A pause survives restarts. `resume` ends the pause of what is
+named and every pause within it, and has it looked at.
+Exit codes: 0 done, or it was so already; 2 resumed, but still under a wider pause; 1 failed.")]
+pub struct Args {
+    /// A team, an organisation, or everything
+    #[arg(value_name = "ORG[/TEAM]|all")]
+    what: String,
+    /// Why; kept in the audit trail
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// Runs `teamlink pause`.
+///
+/// # Errors
+/// When the ledger knows no such organisation or team, or fails.
+pub async fn pause(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let ledger = app::ledger(&loaded.settings).await?;
+    let scope = names::scope(&ledger, &args.what).await?;
+    if ledger.pause(scope, &args.reason, Time::from(SystemTime::now())).await? {
+        anstream::println!("{} is paused; `teamlink resume {}` ends it", args.what, args.what);
+    } else {
+        anstream::println!("{} is paused already", args.what);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `teamlink resume`.
+///
+/// # Errors
+/// As for [`pause`].
+pub async fn resume(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let ledger = app::ledger(&loaded.settings).await?;
+    let scope = names::scope(&ledger, &args.what).await?;
+    let ended = ledger.resume(scope, &args.reason, Time::from(SystemTime::now())).await?;
+    for pause in &ended {
+        anstream::println!("ended: {}", said(&ledger, pause).await?);
+    }
+    let wider = ledger.pauses().await?.into_iter().find(|pause| match scope {
+        PauseScope::All => false,
+        PauseScope::Org(_) => pause.scope == PauseScope::All,
+        PauseScope::Team(key) => [PauseScope::All, PauseScope::Org(key.org)].contains(&pause.scope),
+    });
+    if let Some(wider) = wider {
+        anstream::println!("{} stays under the {}", args.what, said(&ledger, &wider).await?);
+        return Ok(ExitCode::from(2));
+    }
+    if ended.is_empty() {
+        anstream::println!("{} is not paused", args.what);
+    } else {
+        anstream::println!(
+            "{} is resumed; a running daemon looks at it within seconds, or run `teamlink sync`",
+            args.what
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A pause in words, with what its scope is called.
+pub(super) async fn said(ledger: &Ledger, pause: &Pause) -> sqlx::Result<String> {
+    let name = match pause.scope {
+        PauseScope::All => "all".to_owned(),
+        PauseScope::Org(org) => ledger.name_of(org, None).await?,
+        PauseScope::Team(key) => ledger.name_of(key.org, Some(key.team)).await?,
+    };
+    let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", pause.reason) };
+    Ok(format!("pause of {name} since {}{reason}", pause.since))
+}
