@@ -26,7 +26,7 @@ use self::sort::entry;
 pub use self::watch::Watch;
 use crate::{
     ledger::{Entry, Ledger, Outcome, Pace},
-    model::{Delivery, Time},
+    model::{Delivery, OrgId, Time},
     telemetry,
 };
 
@@ -146,7 +146,12 @@ impl Committer {
                 .flat_map(|group| &group.deliveries)
                 .map(|delivery| entry(delivery, &mut self.watch))
                 .collect();
+            let bound: Vec<OrgId> =
+                entries.iter().filter_map(|entry| Some(entry.binds.as_ref()?.id)).collect();
             let result = self.commit(entries, now).await;
+            if result.is_err() {
+                bound.into_iter().for_each(|org| self.watch.forget(org));
+            }
             self.healthy.store(result.is_ok(), Ordering::Relaxed);
             for group in groups {
                 // Whoever waited may have given up; the delivery is stored all the same.

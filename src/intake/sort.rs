@@ -42,7 +42,7 @@ pub(super) fn entry(delivery: &Delivery, watch: &mut Watch) -> Entry {
     match watch.standing(org.id, org.login.as_deref()) {
         Standing::Known => {}
         Standing::New(facts) => {
-            entry.targets.push(Target::Org(facts.id));
+            entry.outcome = Outcome::Stored;
             entry.binds = Some(facts);
         }
         Standing::NotOurs => return entry,

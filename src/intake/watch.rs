@@ -38,6 +38,11 @@ impl Watch {
         }
     }
 
+    /// Takes back that an organisation is known, because its binding was not stored.
+    pub fn forget(&mut self, id: OrgId) {
+        self.bound.remove(&id);
+    }
+
     /// What the organisation of an event is to us; a new one is remembered.
     pub fn standing(&mut self, id: OrgId, login: Option<&str>) -> Standing {
         if let Some(bound) = self.bound.get(&id) {
@@ -70,6 +75,14 @@ mod tests {
         let mut watch = watch(&[]);
         assert!(matches!(watch.standing(OrgId(1), Some("Acme")), Standing::New(_)));
         assert_eq!(watch.standing(OrgId(1), Some("acme")), Standing::Known);
+    }
+
+    #[test]
+    fn a_binding_that_was_not_stored_is_made_again() {
+        let mut watch = watch(&[]);
+        watch.standing(OrgId(1), Some("acme"));
+        watch.forget(OrgId(1));
+        assert!(matches!(watch.standing(OrgId(1), Some("acme")), Standing::New(_)));
     }
 
     #[test]

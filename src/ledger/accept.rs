@@ -54,7 +54,8 @@ pub struct Entry {
     pub targets: Vec<Target>,
     /// The team that this event says was deleted.
     pub deleted: Option<TeamKey>,
-    /// An organisation seen for the first time: its login is bound to its id.
+    /// An organisation that this process sees for the first time: its login is bound to its id, and if nobody
+    /// had bound it before, the whole organisation is marked.
     pub binds: Option<OrgFacts>,
     /// The host of the GitHub that sent it, when it says one.
     pub host: Option<String>,
@@ -129,7 +130,8 @@ impl Ledger {
         let mut by_guid: BTreeMap<&str, &Entry> = BTreeMap::new();
         let mut requests: BTreeMap<Target, Request> = BTreeMap::new();
         for entry in entries {
-            by_guid.insert(&entry.guid, entry);
+            // The first of several: only it may be the one that binds an organisation.
+            by_guid.entry(&entry.guid).or_insert(entry);
             for &target in &entry.targets {
                 let request = requests.entry(target).or_insert(Request {
                     target,
@@ -144,8 +146,13 @@ impl Ledger {
         let mut transaction = self.begin().await?;
         let known = store_deliveries(&mut transaction, &unique, now).await?;
         for entry in &unique {
-            if let Some(org) = &entry.binds {
-                bind_org(&mut transaction, org, now).await?;
+            if let Some(org) = &entry.binds
+                && bind_org(&mut transaction, org, now).await?
+            {
+                // Seen for the first time by anybody: all of it is looked at.
+                let target = Target::Org(org.id);
+                let received_at = Some(entry.received_at);
+                requests.entry(target).or_insert(Request { target, cause: Cause::Event, received_at });
             }
             if let Some(key) = entry.deleted {
                 remember_deleted(&mut transaction, key, entry.received_at).await?;
@@ -302,8 +309,9 @@ async fn store_deliveries(
     Ok(known)
 }
 
-async fn bind_org(connection: &mut SqliteConnection, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
-    sqlx::query(
+/// Binds a login to an id at first sight; says whether it was that.
+async fn bind_org(connection: &mut SqliteConnection, org: &OrgFacts, now: Time) -> sqlx::Result<bool> {
+    let bound = sqlx::query(
         "INSERT INTO orgs (org_id, login, bound_login, seen_at) VALUES ($1, $2, $2, $3)
          ON CONFLICT (org_id) DO NOTHING",
     )
@@ -312,7 +320,7 @@ async fn bind_org(connection: &mut SqliteConnection, org: &OrgFacts, now: Time) 
     .bind(now.0)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(bound.rows_affected() > 0)
 }
 
 async fn remember_deleted(connection: &mut SqliteConnection, key: TeamKey, at: Time) -> sqlx::Result<()> {

@@ -134,6 +134,23 @@ async fn a_pause_is_kept_once_and_its_end_marks_what_was_paused() {
 }
 
 #[tokio::test]
+async fn an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    let binds = |guid: &str, id: i64| Entry {
+        binds: Some(OrgFacts { id: OrgId(id), login: format!("org-{id}") }),
+        targets: vec![],
+        ..entry(guid, 7)
+    };
+    // The second delivery of the GUID knows the organisation already and must not hide the first.
+    let again = Entry { targets: vec![], ..entry("a", 7) };
+    ledger.accept(&[binds("a", 2), again, binds("b", 1)], PACE, at(0)).await.unwrap();
+    assert_eq!(ledger.orgs().await.unwrap().len(), 2);
+    assert!(ledger.due_org(OrgId(2), at(1)).await.unwrap().is_some());
+    assert!(ledger.due_org(ORG, at(1)).await.unwrap().is_none(), "it was bound before");
+}
+
+#[tokio::test]
 async fn an_event_during_a_look_keeps_the_team_due() {
     let opened = open().await;
     let ledger = &opened.ledger;
