@@ -21,7 +21,7 @@ use crate::{
 Examples:
   teamlink plan                      every organisation of github.orgs, or every one that is known
   teamlink plan --org acme --format json
-  teamlink plan --out today.json && teamlink apply today.json
+  teamlink plan --out today.json     … and teamlink apply today.json carries out just that
 
 Writes nothing to Datadog. The ledger only remembers the hash of what is held, so that it can be approved.
 Exit codes: 0 nothing to do; 2 changes, or something held or in doubt; 1 could not look.")]
