@@ -49,19 +49,22 @@ impl Template {
 
     /// The handle for a team, lower-cased when these are.
     pub(super) fn fill(&self, org: &str, slug: &str, captures: &[&str]) -> String {
-        let text = |part: &Part| match part {
-            Part::Text(text) => text.clone(),
-            Part::Slug => slug.to_owned(),
-            Part::Org => org.to_owned(),
-            Part::Capture(index) => captures.get(*index).copied().unwrap_or_default().to_owned(),
-        };
-        self.0.iter().map(text).collect()
+        let mut handle = String::with_capacity(slug.len());
+        for part in &self.0 {
+            handle += match part {
+                Part::Text(text) => text,
+                Part::Slug => slug,
+                Part::Org => org,
+                Part::Capture(index) => captures.get(*index).copied().unwrap_or_default(),
+            };
+        }
+        handle
     }
 }
 
 /// Datadog: handles are made of `a-z 0-9 . _ - : /`.
 fn can_hold(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit() || "._-:/".contains(c)
+    matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-' | ':' | '/')
 }
 
 /// Why no Datadog team can have this handle. GitHub slugs fit mostly: they may end in `_`, and be longer.

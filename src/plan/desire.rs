@@ -104,7 +104,8 @@ pub fn desire<'a>(
     } else {
         &[&mirror.org.login, &mirror.bound_login]
     };
-    let mut desired = Desired::default();
+    let mut desired =
+        Desired { wanted_keys: HashMap::with_capacity(mirror.teams.len()), ..Desired::default() };
     let mut holders: HashMap<&str, TeamId> = HashMap::new();
     for (&id, team) in &mirror.teams {
         if matches!(team.state, TeamState::Gone { .. }) {

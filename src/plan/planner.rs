@@ -382,7 +382,7 @@ impl Planner<'_> {
             }
         }
         for datadog_team in &wanted.datadog {
-            self.want(team, datadog_team, &wanted.github);
+            self.want(team, datadog_team, wanted);
         }
         for row in owned {
             let keeps = row.key.github == wanted.github_key && wanted.datadog.contains(&row.key.datadog_team);
@@ -393,8 +393,9 @@ impl Planner<'_> {
     }
 
     /// One wanted pair.
-    fn want(&mut self, team: TeamId, datadog_team: &DatadogTeamId, github: &GithubHandle) {
-        let key = ConnectionKey::new(datadog_team.clone(), github);
+    fn want(&mut self, team: TeamId, datadog_team: &DatadogTeamId, wanted: &Wanted) {
+        let github = &wanted.github;
+        let key = ConnectionKey { datadog_team: datadog_team.clone(), github: wanted.github_key.clone() };
         let (existing, row) = (self.actual.connections.get(&key), self.actual.owned.get(&key));
         match (existing, row) {
             (Some(existing), Some(row)) if existing.id == row.id => {
