@@ -192,9 +192,12 @@ fn start_work(
         Ok(())
     });
     if let Some(every) = settings.reconcile.every {
-        let (worker, orgs) = (worker.clone(), settings.github.orgs.clone());
-        let passes = until(stop, passes(worker, orgs, every));
-        tasks.spawn("passes", passes);
+        // One task for each login, so that one which cannot be looked up holds up no other.
+        let orgs = &settings.github.orgs;
+        let alone: Vec<&[String]> = if orgs.is_empty() { vec![&[]] } else { orgs.chunks(1).collect() };
+        for orgs in alone {
+            tasks.spawn("passes", until(stop, passes(worker.clone(), orgs.to_vec(), every)));
+        }
     }
     let (keep_deliveries, keep_audit) = (settings.ledger.keep_deliveries, settings.ledger.keep_audit);
     tasks.spawn("gauges", until(stop, gauges(ledger.clone())));

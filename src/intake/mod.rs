@@ -141,11 +141,14 @@ impl Committer {
                 groups.push(next);
             }
             let now = Time::from(SystemTime::now());
-            let entries: Vec<Entry> = groups
-                .iter()
-                .flat_map(|group| &group.deliveries)
-                .map(|delivery| entry(delivery, &mut self.watch))
-                .collect();
+            let mut entries = self.sort(&groups);
+            if self.watch.met_stranger() {
+                // A pass or a command in another process may have bound it meanwhile.
+                if let Ok(orgs) = self.ledger.orgs().await {
+                    self.watch.relearn(orgs.into_iter().map(|org| (org.facts.id, org.bound_login)));
+                    entries = self.sort(&groups);
+                }
+            }
             let bound: Vec<OrgId> =
                 entries.iter().filter_map(|entry| Some(entry.binds.as_ref()?.id)).collect();
             let result = self.commit(entries, now).await;
@@ -158,6 +161,11 @@ impl Committer {
                 drop(group.done.send(result.clone()));
             }
         }
+    }
+
+    fn sort(&mut self, groups: &[Group]) -> Vec<Entry> {
+        let deliveries = groups.iter().flat_map(|group| &group.deliveries);
+        deliveries.map(|delivery| entry(delivery, &mut self.watch)).collect()
     }
 
     /// Commits entries. Those that the store refuses for what they hold are found by halving, and parked.

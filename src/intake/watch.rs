@@ -11,6 +11,8 @@ pub struct Watch {
     wanted: BTreeSet<String>,
     /// The login that each known id was bound to, lower-cased.
     bound: BTreeMap<OrgId, String>,
+    /// An id was asked about that was not known.
+    met_stranger: bool,
 }
 
 /// What an organisation is to us.
@@ -35,6 +37,7 @@ impl Watch {
         Self {
             wanted: orgs.iter().map(|login| login.to_lowercase()).collect(),
             bound: bound.into_iter().map(|(id, login)| (id, login.to_lowercase())).collect(),
+            met_stranger: false,
         }
     }
 
@@ -43,12 +46,24 @@ impl Watch {
         self.bound.remove(&id);
     }
 
+    /// Whether an id was asked about that was not known when the ledger was last read.
+    pub(super) fn met_stranger(&self) -> bool {
+        self.met_stranger
+    }
+
+    /// Takes over what the ledger has bound, by whomever, and nothing else.
+    pub(super) fn relearn(&mut self, bound: impl IntoIterator<Item = (OrgId, String)>) {
+        self.bound = bound.into_iter().map(|(id, login)| (id, login.to_lowercase())).collect();
+        self.met_stranger = false;
+    }
+
     /// What the organisation of an event is to us; a new one is remembered.
     pub fn standing(&mut self, id: OrgId, login: Option<&str>) -> Standing {
         if let Some(bound) = self.bound.get(&id) {
             let ours = self.wanted.is_empty() || self.wanted.contains(bound);
             return if ours { Standing::Known } else { Standing::NotOurs };
         }
+        self.met_stranger = true;
         let Some(login) = login else { return Standing::NotOurs };
         let lower = login.to_lowercase();
         if !self.wanted.is_empty() && !self.wanted.contains(&lower) {

@@ -410,7 +410,8 @@ async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, no
              last_class = $11,
              last_attempt_at = $9,
              last_success_at = CASE WHEN $8 THEN last_success_at ELSE $9 END,
-             attempts = CASE WHEN NOT $8 THEN 0 WHEN $10 THEN attempts + 1 ELSE attempts END
+             attempts = CASE WHEN NOT $8 THEN 0 WHEN $10 THEN attempts + 1 ELSE attempts END,
+             failures = CASE WHEN NOT $8 THEN 0 ELSE failures + 1 END
          WHERE kind = $1 AND org_id = $2 AND team_id = $3",
     )
     .bind(kind)

@@ -35,8 +35,10 @@ pub struct LeasedMark {
     pub event_at: Option<Time>,
     /// When a door took the first event that no look has answered yet.
     pub received_at: Option<Time>,
-    /// How many looks have failed in a row.
+    /// How many looks in a row have failed while others worked.
     pub attempts: u32,
+    /// How many looks in a row have failed, for whatever reason.
+    pub failures: u32,
 }
 
 impl Ledger {
@@ -134,7 +136,7 @@ impl Ledger {
     /// Due teams of a leased organisation, events before passes, at most `limit`.
     pub async fn due_teams(&self, org: OrgId, now: Time, limit: usize) -> sqlx::Result<Vec<LeasedMark>> {
         let rows = sqlx::query(
-            "SELECT team_id, generation, cause, event_at, received_at, attempts FROM marks
+            "SELECT team_id, generation, cause, event_at, received_at, attempts, failures FROM marks
              WHERE org_id = $1 AND kind = 'team' AND due_at <= $2 AND not_before <= $2
              ORDER BY cause, due_at, team_id LIMIT $3",
         )
@@ -152,7 +154,7 @@ impl Ledger {
         let mut marks = Vec::new();
         for team in teams {
             let row = sqlx::query(
-                "SELECT generation, cause, event_at, received_at, attempts FROM marks
+                "SELECT generation, cause, event_at, received_at, attempts, failures FROM marks
                  WHERE org_id = $1 AND kind = 'team' AND team_id = $2",
             )
             .bind(org.0)
@@ -167,6 +169,7 @@ impl Ledger {
                 event_at: None,
                 received_at: None,
                 attempts: 0,
+                failures: 0,
             });
             marks.push(LeasedMark { cause: Cause::Person, ..mark });
         }
@@ -176,7 +179,7 @@ impl Ledger {
     /// The mark on an organisation as a whole, when it is due.
     pub async fn due_org(&self, org: OrgId, now: Time) -> sqlx::Result<Option<LeasedMark>> {
         let row = sqlx::query(
-            "SELECT generation, cause, event_at, received_at, attempts FROM marks
+            "SELECT generation, cause, event_at, received_at, attempts, failures FROM marks
              WHERE org_id = $1 AND kind = 'org' AND due_at <= $2 AND not_before <= $2",
         )
         .bind(org.0)
@@ -205,6 +208,7 @@ impl Ledger {
 }
 
 fn mark(row: &SqliteRow, team: Option<TeamId>) -> sqlx::Result<LeasedMark> {
+    let count = |name| Ok::<_, sqlx::Error>(u32::try_from(row.try_get::<i64, _>(name)?).unwrap_or(u32::MAX));
     Ok(LeasedMark {
         team,
         generation: row.try_get("generation")?,
@@ -215,6 +219,7 @@ fn mark(row: &SqliteRow, team: Option<TeamId>) -> sqlx::Result<LeasedMark> {
         },
         event_at: row.try_get::<Option<i64>, _>("event_at")?.map(Time),
         received_at: row.try_get::<Option<i64>, _>("received_at")?.map(Time),
-        attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
+        attempts: count("attempts")?,
+        failures: count("failures")?,
     })
 }

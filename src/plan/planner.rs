@@ -411,7 +411,7 @@ impl Planner<'_> {
                     self.act(team, action, "an interrupted create of ours had been carried out");
                     return;
                 }
-                if row.is_some() {
+                if row.is_some() || self.actual.create_intents.get(&key).is_some_and(|create| create.over) {
                     let action = Action::Forget { key: key.clone() };
                     self.act(team, action, "somebody made the connection anew; it is no longer ours");
                 }

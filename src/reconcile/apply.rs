@@ -5,16 +5,19 @@
 //! batch was carried out in part is not documented: so after a refusal the truth is listed, what is true already
 //! is dropped, and the rest is halved until the culprit stands alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Options, directory::Directory, lease::Lease, now};
 use crate::{
     datadog::{self, Filter, NewConnection},
-    ledger::{AuditEntry, IntentKind, Ledger, LedgerError, ParkedAction, Settlement},
+    ledger::{AuditEntry, IntentKind, LeasedMark, Ledger, LedgerError, ParkedAction, Settlement},
     model::{Cause, Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble},
     plan::{Action, Plan, Planned, RemovalCause},
     telemetry,
 };
+
+/// 5xx answers in a row that are taken for an outage: more than it takes to halve a batch down to one culprit.
+const MOST_FAILURES: u32 = 10;
 
 /// What applying needs.
 pub(super) struct Hands<'a> {
@@ -24,8 +27,8 @@ pub(super) struct Hands<'a> {
     pub(super) writer: &'a datadog::Writer,
     pub(super) directory: &'a Directory,
     pub(super) options: &'a Options,
-    /// Who asked for the look, and how often it failed before, by team.
-    pub(super) causes: &'a BTreeMap<TeamId, (Cause, u32)>,
+    /// Why each due team is looked at, and how often that failed before.
+    pub(super) marks: &'a BTreeMap<TeamId, &'a LeasedMark>,
 }
 
 /// How far it came.
@@ -35,6 +38,8 @@ pub(super) struct Applied {
     pub(super) stored: Settlement,
     /// Teams with steps that were not carried out, and why.
     pub(super) unfinished: BTreeMap<TeamId, Trouble>,
+    /// A write was carried out, so that one that failed is no outage.
+    pub(super) wrote: bool,
     /// Set once nothing more is to be sent: what remains, and why.
     stopped: Option<Trouble>,
 }
@@ -87,10 +92,10 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
     }
     run.read_back_creates().await;
     let deletes: Vec<Delete> = std::mem::take(&mut run.deletes);
-    // A connection that was to be replaced stays until its replacement stands.
-    let (go, stay): (Vec<_>, Vec<_>) =
-        deletes.into_iter().partition(|delete| !run.out.unfinished.contains_key(&delete.team));
-    drop(stay);
+    // A connection that was to be replaced stays until its replacement stands, also when that was given up on.
+    let parked: BTreeSet<TeamId> = run.out.stored.parked.iter().map(|action| action.team).collect();
+    let stays = |team: &TeamId| run.out.unfinished.contains_key(team) || parked.contains(team);
+    let go: Vec<_> = deletes.into_iter().filter(|delete| !stays(&delete.team)).collect();
     for items in go.chunks(batch) {
         run.delete(items.to_vec()).await?;
     }
@@ -133,7 +138,7 @@ impl Run<'_> {
                 .collect();
             let trouble = match self.hands.writer.create(&new, Some(self.hands.lease.fence)).await {
                 Ok(made) => {
-                    self.failures = 0;
+                    (self.failures, self.out.wrote) = (0, true);
                     let mut made = by_key(made);
                     for item in items {
                         match made.remove(&item.key) {
@@ -206,7 +211,7 @@ impl Run<'_> {
     /// again and the team is looked at once more before the create is parked.
     async fn give_up_create(&mut self, item: Create, trouble: &Trouble) {
         self.out.stored.closed_intents.push(item.key.clone());
-        let failed_before = self.hands.causes.get(&item.team).is_some_and(|(_, attempts)| *attempts > 0);
+        let failed_before = self.hands.marks.get(&item.team).is_some_and(|mark| mark.attempts > 0);
         if failed_before {
             self.park(item.team, "create", &item.key, None, &item.reason, trouble);
         } else {
@@ -247,7 +252,7 @@ impl Run<'_> {
             let ids: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
             let trouble = match self.hands.writer.delete(&ids, Some(self.hands.lease.fence)).await {
                 Ok(()) => {
-                    self.failures = 0;
+                    (self.failures, self.out.wrote) = (0, true);
                     sent.extend(items);
                     continue;
                 }
@@ -312,6 +317,7 @@ impl Run<'_> {
         self.hands.directory.distrust().await;
         match result {
             Ok(created) => {
+                self.out.wrote = true;
                 let id = ConnectionId(created.id.0);
                 self.audit(team, "create_team", &key, Some(&id), reason, None, "done", None);
                 self.out.stored.found.push(team);
@@ -347,13 +353,12 @@ impl Run<'_> {
     fn refused(&mut self, trouble: &Trouble, teams: impl Iterator<Item = TeamId>) -> Refusal {
         match trouble.class {
             Class::Permanent => Refusal::Part,
-            // A batch that fails with 5xx at look after look has something in it that Datadog chokes on. Two such
-            // answers in a row within one look are an outage.
+            // A batch that fails with 5xx at look after look may have something in it that Datadog chokes on.
             Class::Transient if trouble.status.is_some_and(|status| status >= 500) => {
                 self.failures += 1;
                 let again =
-                    teams.filter_map(|team| self.hands.causes.get(&team)).any(|(_, attempts)| *attempts > 0);
-                if again && self.failures < 3 { Refusal::Part } else { Refusal::Stop }
+                    teams.filter_map(|team| self.hands.marks.get(&team)).any(|mark| mark.failures > 0);
+                if again && self.failures < MOST_FAILURES { Refusal::Part } else { Refusal::Stop }
             }
             Class::Transient | Class::Throttled | Class::Auth | Class::Invalid => Refusal::Stop,
         }
@@ -449,7 +454,7 @@ impl Run<'_> {
             action,
             key: key.clone(),
             connection: id.map(ToString::to_string),
-            cause: self.hands.causes.get(&team).map_or(Cause::Pass, |(cause, _)| *cause),
+            cause: self.hands.marks.get(&team).map_or(Cause::Pass, |mark| mark.cause),
             reason: reason.to_owned(),
             proof,
             outcome,

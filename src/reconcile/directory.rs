@@ -33,6 +33,8 @@ pub(super) struct Directory {
 struct Remembered {
     teams: Arc<DatadogTeams>,
     handles: BTreeSet<String>,
+    /// The handles as of the last refresh, which is when those who wait for one hear of it.
+    told: BTreeSet<String>,
     listed_at: Option<Instant>,
 }
 
@@ -63,15 +65,16 @@ impl Directory {
         self.list(&mut state).await
     }
 
-    /// Reads the list again when it has grown old. Says whether it brought handles that were not there before.
+    /// Reads the list again when it has grown old. Says whether there are handles that were not there at the last
+    /// refresh; a list read in between for another purpose may have brought them.
     pub(super) async fn refresh(&self) -> Result<bool, Trouble> {
         let mut state = self.state.lock().await;
-        if state.listed_at.is_some_and(|at| at.elapsed() < self.ttl) {
-            return Ok(false);
+        if state.listed_at.is_none_or(|at| at.elapsed() >= self.ttl) {
+            self.list(&mut state).await?;
         }
-        let before = std::mem::take(&mut state.handles);
-        self.list(&mut state).await?;
-        Ok(!state.handles.is_subset(&before))
+        let appeared = !state.handles.is_subset(&state.told);
+        state.told = state.handles.clone();
+        Ok(appeared)
     }
 
     /// Forgets the list, because something that it says proved wrong.

@@ -15,10 +15,11 @@ use super::{
 use crate::{
     datadog,
     ledger::{
-        Held, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled, Settlement,
+        Held, IntentKind, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled,
+        Settlement,
     },
     model::{Answer, Cause, Class, GithubHandle, MirrorTeam, TeamId, TeamState, Time, Trouble},
-    plan::{Action, Guarded, Mode, Plan, RemovalCause, Why},
+    plan::{Action, Guarded, Mode, Plan, Planned, RemovalCause, Why},
     telemetry,
 };
 
@@ -59,7 +60,7 @@ pub(super) async fn look(
             guarded = guarded.within(&needed, &granted);
         }
     }
-    let causes = due.iter().filter_map(|mark| Some((mark.team?, (mark.cause, mark.attempts)))).collect();
+    let marks = due.iter().filter_map(|mark| Some((mark.team?, mark))).collect();
     let applied = if mode == Mode::Observe {
         telemetry::work::observed(lease.org, &guarded);
         Applied::default()
@@ -71,7 +72,7 @@ pub(super) async fn look(
             writer,
             directory: &eyes.directory,
             options: &eyes.options,
-            causes: &causes,
+            marks: &marks,
         };
         apply::apply(hands, guarded.ready.clone()).await?
     };
@@ -101,6 +102,8 @@ struct Look<'a> {
     folded: BTreeMap<TeamId, Folded>,
     /// Teams about which nothing can be decided now.
     troubles: BTreeMap<TeamId, Trouble>,
+    /// Those of them that GitHub gave no answer about.
+    unread: BTreeSet<TeamId>,
     /// Teams that were put beside Datadog.
     asked: BTreeSet<TeamId>,
     /// Teams that wait for a handle, and those whose slug is claimed twice.
@@ -122,6 +125,7 @@ impl<'a> Look<'a> {
             reading: Reading::default(),
             folded: BTreeMap::new(),
             troubles: BTreeMap::new(),
+            unread: BTreeSet::new(),
             asked: BTreeSet::new(),
             waiting: BTreeSet::new(),
             conflicts: BTreeSet::new(),
@@ -145,12 +149,13 @@ impl<'a> Look<'a> {
             self.known.mirror.org = org.clone();
         }
         self.answered = now();
-        let seen = std::mem::take(&mut self.reading.seen);
+        let mut seen = std::mem::take(&mut self.reading.seen);
         self.troubles = std::mem::take(&mut self.reading.troubles);
-        let sees_all = self.sees_all(&seen).await;
+        let sees_all = self.sees_all(&mut seen).await;
         for (team, seen) in seen {
             self.fold(team, seen, sees_all);
         }
+        self.unread = self.troubles.keys().copied().collect();
     }
 
     /// Teams that were not read, but have in the mirror a slug that was read of another.
@@ -172,16 +177,30 @@ impl<'a> Look<'a> {
         self.state.teams.iter().filter_map(rival).collect()
     }
 
-    /// Whether the credential sees every team. Asked only when a second look at an absent team depends on it.
-    async fn sees_all(&self, seen: &BTreeMap<TeamId, Seen>) -> bool {
-        let depends = seen.iter().any(|(id, seen)| {
-            *seen == Seen::Absent
-                && self.state.teams.get(id).is_some_and(|known| {
-                    known.deleted_event_at.is_none() && matches!(known.state, TeamState::Suspected { .. })
-                })
-        });
-        // Without a second look to decide, the answer only schedules that look.
-        !depends || self.eyes.sees_all_teams(&self.known.mirror.org.login).await
+    /// Whether the credential sees every team. Asked only when a second look at an absent team depends on it;
+    /// where that fails, so does the look at those teams.
+    async fn sees_all(&mut self, seen: &mut BTreeMap<TeamId, Seen>) -> bool {
+        let depends = |(id, seen): (&TeamId, &Seen)| {
+            let known = self.state.teams.get(id).filter(|_| *seen == Seen::Absent)?;
+            let proves =
+                known.deleted_event_at.is_none() && matches!(known.state, TeamState::Suspected { .. });
+            proves.then_some(*id)
+        };
+        let depend: Vec<TeamId> = seen.iter().filter_map(depends).collect();
+        if depend.is_empty() {
+            // Without a second look to decide, the answer only schedules that look.
+            return true;
+        }
+        match self.eyes.sees_all_teams(&self.known.mirror.org.login).await {
+            Ok(sees_all) => sees_all,
+            Err(trouble) => {
+                for team in depend {
+                    seen.insert(team, Seen::Unreadable(trouble.message.clone()));
+                    self.troubles.insert(team, trouble.clone());
+                }
+                false
+            }
+        }
     }
 
     fn fold(&mut self, team: TeamId, seen: Seen, sees_all: bool) {
@@ -239,6 +258,13 @@ impl<'a> Look<'a> {
             };
             let joining = self.holders(&guarded.ready, &mut cleared).await;
             if joining.is_empty() || round == JOINS {
+                if !joining.is_empty() {
+                    // What the last ones to join want is not in this plan: nothing is taken away in this look.
+                    let why = "more teams than one look takes in have exchanged slugs";
+                    let deletes = guarded.ready.actions.iter().filter(|planned| is_delete(planned));
+                    let trouble = || Trouble::new(Class::Transient, why);
+                    self.troubles.extend(deletes.map(|planned| (planned.team, trouble())));
+                }
                 self.asked = asks;
                 return self.without_troubled(guarded);
             }
@@ -290,9 +316,10 @@ impl<'a> Look<'a> {
 
     /// Drops the removals of teams that proved to be in doubt while their slugs' holders were read.
     fn without_troubled(&self, mut guarded: Guarded) -> Guarded {
-        guarded.ready.actions.retain(|planned| {
-            !matches!(planned.action, Action::Delete { .. }) || !self.troubles.contains_key(&planned.team)
-        });
+        guarded
+            .ready
+            .actions
+            .retain(|planned| !is_delete(planned) || !self.troubles.contains_key(&planned.team));
         guarded
     }
 
@@ -310,16 +337,21 @@ impl<'a> Look<'a> {
         let waiting_for_a_person: BTreeSet<TeamId> =
             guarded.held.iter().map(|(planned, _)| planned.team).collect();
         stored.held = self::held(guarded).collect();
-        let others_work = self.folded.keys().any(|team| !self.troubles.contains_key(team));
+        // Whether the same was done for another team: what fails for all is an outage.
+        let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
+        let datadog_works = applied.wrote;
         for mark in due {
             let Some(team) = mark.team else { continue };
+            let others_work = if self.unread.contains(&team) { github_works } else { datadog_works };
             let next = self.next(mark, team, others_work, &mut stored.parked);
             stored.marks.push(MarkResult { team: Some(team), generation: mark.generation, next });
         }
         for (&id, folded) in &self.folded {
             let Some(team) = &folded.team else { continue };
             let troubled = self.troubles.contains_key(&id);
-            if troubled && !self.due.contains_key(&id) {
+            // A team that only joined has no mark of its own to say when it is looked at again.
+            let unanswered = troubled || folded.second_look.is_some() || !self.asked.contains(&id);
+            if unanswered && (troubled || folded.changed) && !self.due.contains_key(&id) {
                 stored.found.push(id);
             }
             let pending = troubled
@@ -347,8 +379,15 @@ impl<'a> Look<'a> {
             let present = self.state.teams.values().filter(|team| team.state == TeamState::Present);
             stored.found.extend(present.map(|team| team.facts.id).filter(|id| !self.asked.contains(id)));
         }
-        let again = now() + self.options.timeout + super::lease::MARGIN;
-        let open = self.state.intents.iter().filter(|intent| !stored.closed_intents.contains(&intent.key));
+        let arrives = self.options.timeout + super::lease::MARGIN;
+        let again = now() + arrives;
+        let (over, open): (Vec<_>, Vec<_>) =
+            self.state.intents.iter().partition(|intent| intent.at + arrives < self.started);
+        // A removal that can arrive no more and was not repeated: what Datadog shows now is what became of it.
+        let seen = |team| self.asked.contains(team) && !self.troubles.contains_key(team);
+        let done = over.iter().filter(|intent| intent.kind == IntentKind::Delete && seen(&intent.team));
+        stored.closed_intents.extend(done.map(|intent| intent.key.clone()));
+        let open = open.iter().filter(|intent| !stored.closed_intents.contains(&intent.key));
         let interrupted: BTreeSet<TeamId> =
             open.map(|intent| intent.team).filter(|team| self.state.paused.of(*team).is_none()).collect();
         for mark in &mut stored.marks {
@@ -375,7 +414,7 @@ impl<'a> Look<'a> {
         if let Some(trouble) = self.troubles.get(&team) {
             let retry = pace::retry(
                 trouble,
-                mark.attempts,
+                mark.failures,
                 others_work,
                 self.options.backoff,
                 super::jitter(),
@@ -390,7 +429,11 @@ impl<'a> Look<'a> {
             return Next::Retry { at, floor, error: trouble.clone(), burns };
         }
         if self.conflicts.contains(&team) {
-            return Next::At(now() + self.options.backoff.min);
+            let trouble = Trouble::new(Class::Transient, "another team reads back with the same slug");
+            let (backoff, jitter) = (self.options.backoff, super::jitter());
+            let pace::Retry { at, floor, burns } =
+                pace::retry(&trouble, mark.failures, false, backoff, jitter, now());
+            return Next::Retry { at, floor, error: trouble, burns };
         }
         let folded = self.folded.get(&team);
         let gone = folded
@@ -407,6 +450,10 @@ impl<'a> Look<'a> {
 /// What is held of a plan, as it is stored.
 pub(super) fn held(guarded: &Guarded) -> impl Iterator<Item = Held> {
     guarded.held_items().map(|(key, team, reason)| Held { key, team, reason: reason.to_owned() })
+}
+
+fn is_delete(planned: &Planned) -> bool {
+    matches!(planned.action, Action::Delete { .. })
 }
 
 /// Whether a plan leaves something open: a doubt that another look may settle, or steps that wait for the end

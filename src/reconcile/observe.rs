@@ -115,11 +115,12 @@ async fn absence_counts(
     Ok(())
 }
 
-/// The value of an answer, or why there is none.
+/// The value of an answer, or why there is none. An organisation that is absent may be hidden from this
+/// credential: a matter of access, which is probed until it heals.
 pub(super) fn answer<T>(answer: Answer<T>, absent: impl FnOnce() -> String) -> Result<T, Trouble> {
     match answer {
         Answer::Present(value) => Ok(value),
-        Answer::Absent => Err(Trouble::new(Class::Permanent, absent())),
+        Answer::Absent => Err(Trouble::new(Class::Auth, absent())),
         Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble),
     }
 }

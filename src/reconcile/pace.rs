@@ -11,7 +11,7 @@ use crate::{
 pub(super) const LAG: [Duration; 3] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
 
-/// How long a scope whose credential was refused is left before it is tried again.
+/// The longest that a scope whose credential was refused is left before it is tried again.
 const AUTH_PROBE: Duration = Duration::from_secs(60);
 
 /// The next read that guards against lag: the first distance from the last event that lies after this look.
@@ -31,27 +31,29 @@ pub(super) struct Retry {
     pub(super) burns: bool,
 }
 
-/// When to try again. `attempts` looks have failed before this one; `others_work` says that the same operation
-/// succeeded for another target, so that the trouble is this target's own and no outage.
+/// When to try again. `failures` looks in a row have failed before this one; `others_work` says that the same
+/// operation succeeded for another target, so that the trouble is this target's own and no outage.
 pub(super) fn retry(
     trouble: &Trouble,
-    attempts: u32,
+    failures: u32,
     others_work: bool,
     backoff: Backoff,
     jitter: f64,
     now: Time,
 ) -> Retry {
+    let delay = backoff.delay(failures.saturating_add(1), jitter);
     match trouble.class {
         Class::Throttled => {
             let wait = trouble.retry_after.unwrap_or(backoff.min);
             let at = now + wait.max(backoff.min) + backoff.min.mul_f64(jitter);
             Retry { at, floor: at, burns: false }
         }
-        Class::Auth => Retry { at: now + AUTH_PROBE, floor: now + backoff.min, burns: false },
+        Class::Auth => Retry { at: now + delay.min(AUTH_PROBE), floor: now + backoff.min, burns: false },
         Class::Transient | Class::Permanent | Class::Invalid => Retry {
-            at: now + backoff.delay(attempts.saturating_add(1), jitter),
+            at: now + delay,
             floor: now + backoff.min,
-            burns: others_work,
+            // A refusal is no outage, whether or not there is another target to tell by.
+            burns: others_work || trouble.class == Class::Permanent,
         },
     }
 }
@@ -87,5 +89,13 @@ mod tests {
         let trouble = Trouble::new(Class::Transient, "503");
         assert!(!retry(&trouble, 0, false, BACKOFF, 0.5, NOW).burns);
         assert!(retry(&trouble, 0, true, BACKOFF, 0.5, NOW).burns);
+    }
+
+    #[test]
+    fn an_outage_is_met_with_growing_waits_and_a_refusal_burns_an_attempt_by_itself() {
+        let trouble = Trouble::new(Class::Transient, "503");
+        let wait = |failures| retry(&trouble, failures, false, BACKOFF, 1.0, NOW).at.since(NOW).as_secs();
+        assert_eq!([0, 1, 2, 20].map(wait), [2, 4, 8, 600]);
+        assert!(retry(&Trouble::new(Class::Permanent, "400"), 0, false, BACKOFF, 0.5, NOW).burns);
     }
 }

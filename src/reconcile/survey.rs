@@ -73,19 +73,23 @@ impl Eyes {
         Self { github, datadog, directory, options: Arc::new(options), owners: Arc::default() }
     }
 
-    /// Whether the credential sees secret teams too: only an owner's does.
-    pub(super) async fn sees_all_teams(&self, login: &str) -> bool {
+    /// Whether the credential sees secret teams too: only an owner's does. An answer that failed says nothing.
+    pub(super) async fn sees_all_teams(&self, login: &str) -> Result<bool, Trouble> {
         let known = {
             let owners = self.owners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             owners.get(login).filter(|(at, _)| at.elapsed() < OWNER_TTL).map(|(_, owner)| *owner)
         };
         if let Some(owner) = known {
-            return owner;
+            return Ok(owner);
         }
-        let Answer::Present(owner) = self.github.owner(login).await else { return false };
+        let owner = match self.github.owner(login).await {
+            Answer::Present(owner) => owner,
+            Answer::Absent | Answer::Forbidden(_) => return Ok(false),
+            Answer::Failed(trouble) => return Err(trouble),
+        };
         let mut owners = self.owners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         owners.insert(login.to_owned(), (Instant::now(), owner));
-        owner
+        Ok(owner)
     }
 
     /// Plans for some teams, with no more of Datadog than they concern.
@@ -168,9 +172,10 @@ impl Eyes {
         let mut out_of_step = BTreeSet::new();
         let mut listed = BTreeSet::new();
         for facts in list {
-            listed.insert(facts.id);
+            let team = facts.id;
+            listed.insert(team);
             if self.note_listed(&mut known.mirror, facts) || renamed {
-                out_of_step.extend(listed.last());
+                out_of_step.insert(team);
             }
         }
         let missing: Vec<TeamId> = known

@@ -46,7 +46,7 @@ pub(super) async fn look_at_whole(
         Err(trouble) => {
             telemetry::work::not_surveyed(lease.org, &trouble);
             let pace::Retry { at, floor, burns } =
-                pace::retry(&trouble, mark.attempts, false, eyes.options.backoff, jitter(), now());
+                pace::retry(&trouble, mark.failures, false, eyes.options.backoff, jitter(), now());
             Next::Retry { at, floor, error: trouble, burns }
         }
     };

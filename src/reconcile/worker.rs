@@ -206,8 +206,8 @@ impl Worker {
             }
             // A trickle of events is looked at together; a full chunk, a pass and a person need not wait.
             let full = due.whole || due.person || usize::try_from(due.teams).unwrap_or(CHUNK) >= CHUNK;
-            let rest = crew.rests.get(&due.org).map(|until| until.saturating_duration_since(Instant::now()));
-            if let Some(rest) = rest.filter(|rest| !rest.is_zero() && !full) {
+            let rest = crew.rests.get(&due.org).map_or(Duration::ZERO, |rest| rest.left(full));
+            if !rest.is_zero() {
                 wait = wait.min(rest);
                 continue;
             }
@@ -260,8 +260,25 @@ impl Worker {
 struct Crew {
     tasks: JoinSet<(OrgId, Result<(), LedgerError>)>,
     busy: HashSet<OrgId>,
-    /// Until when an organisation waits for more of its events.
-    rests: HashMap<OrgId, Instant>,
+    rests: HashMap<OrgId, Rest>,
+}
+
+/// Until when an organisation is left alone.
+struct Rest {
+    until: Instant,
+    /// Its last turn failed: a rest from the ledger's trouble, not for more events to come.
+    failed: bool,
+}
+
+impl Rest {
+    /// What is left of it. An organisation with enough to do need not wait for more.
+    fn left(&self, full: bool) -> Duration {
+        if full && !self.failed {
+            Duration::ZERO
+        } else {
+            self.until.saturating_duration_since(Instant::now())
+        }
+    }
 }
 
 impl Crew {
@@ -270,13 +287,12 @@ impl Crew {
         match self.tasks.join_next().await {
             Some(Ok((org, result))) => {
                 self.busy.remove(&org);
-                let rest = if let Err(error) = &result {
+                if let Err(error) = &result {
                     telemetry::work::turn_failed(org, error);
-                    rest.max(POLL)
-                } else {
-                    rest
-                };
-                self.rests.insert(org, Instant::now() + rest);
+                }
+                let failed = result.is_err();
+                let rest = if failed { rest.max(POLL) } else { rest };
+                self.rests.insert(org, Rest { until: Instant::now() + rest, failed });
             }
             Some(Err(panic)) => {
                 telemetry::work::panicked(&panic);

@@ -32,7 +32,8 @@ CREATE TABLE marks (
     event_at        BIGINT,            -- the last event
     received_at     BIGINT,            -- when a door took the first event that no look has answered yet
     not_before      BIGINT NOT NULL DEFAULT 0,  -- the floor of a backoff, which a new event does not shorten
-    attempts        BIGINT NOT NULL DEFAULT 0,
+    attempts        BIGINT NOT NULL DEFAULT 0,  -- looks in a row that failed while others worked
+    failures        BIGINT NOT NULL DEFAULT 0,  -- looks in a row that failed, outages too: how far the backoff is
     last_attempt_at BIGINT,
     last_success_at BIGINT,
     last_error      TEXT,
