@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod approve;
+pub mod audit;
 pub mod check;
 pub mod connections;
 pub mod demo;
@@ -85,6 +86,8 @@ pub enum Command {
     Connections(connections::Args),
     /// Look at what was given up on
     Parked(parked::Args),
+    /// Show what was done, why, and what led to it
+    Audit(audit::Args),
     /// Write nothing more for a team, an organisation, or at all
     Pause(pause::Args),
     /// End a pause, and look at what was paused
@@ -125,6 +128,7 @@ impl Command {
             Self::Map(args) => map::run(args, loaded).await,
             Self::Connections(args) => connections::run(args, loaded).await,
             Self::Parked(args) => parked::run(args, loaded).await,
+            Self::Audit(args) => audit::run(args, loaded).await,
             Self::Pause(args) => pause::pause(args, loaded).await,
             Self::Resume(args) => pause::resume(args, loaded).await,
             Self::Check(args) => check::run(args, loaded).await,

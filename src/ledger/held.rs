@@ -267,7 +267,7 @@ async fn forget(db: &mut SqliteConnection, sql: &'static str, org: OrgId, key: &
     Ok(())
 }
 
-async fn held_of(db: &mut SqliteConnection, org: OrgId) -> sqlx::Result<Vec<Held>> {
+pub(super) async fn held_of(db: &mut SqliteConnection, org: OrgId) -> sqlx::Result<Vec<Held>> {
     let rows = sqlx::query(
         "SELECT kind, datadog_team_id, github, team_id, reason FROM held WHERE org_id = $1
          ORDER BY kind, github, datadog_team_id",

@@ -10,6 +10,7 @@
 //! scalar `MIN`/`MAX`), so that there will be one copy of each.
 
 mod accept;
+mod audit;
 mod find;
 mod held;
 mod lock;
@@ -18,6 +19,7 @@ mod paused;
 mod rows;
 mod settle;
 mod state;
+mod story;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -32,11 +34,13 @@ use sqlx::{
 };
 
 pub use accept::{Accepted, Entry, Outcome, Pace};
+pub use audit::AuditLine;
 pub use held::{Held, HeldSet};
 pub use lock::DaemonLock;
 pub use parked::{Parked, ParkedKind};
 pub use settle::{AuditEntry, IntentKind, MarkResult, Next, ParkedAction, Settled, Settlement};
 pub use state::{Intent, OrgProgress, OrgRow, OrgState};
+pub use story::{EventLine, Looks, TeamStory};
 pub use upkeep::Counts;
 pub use work::{DueOrg, LeasedMark};
 

@@ -359,7 +359,7 @@ async fn store_audit(
     now: Time,
 ) -> sqlx::Result<()> {
     rows::insert(
-        db,
+        &mut *db,
         "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, connection_id, cause, reason,
              proof, outcome, detail, fence) ",
         "",
@@ -387,6 +387,22 @@ async fn store_audit(
         },
     )
     .await?;
+    if !audit.is_empty() {
+        // The marks are not cleared yet: they still say since when events have waited for this look. A second
+        // look, for a proof, goes back to the last one.
+        sqlx::query(
+            "UPDATE audit SET events_since =
+                 (SELECT CASE WHEN audit.cause = 'event' THEN COALESCE(received_at, event_at) ELSE received_at END
+                  FROM marks
+                  WHERE kind = 'team' AND marks.org_id = audit.org_id AND marks.team_id = audit.team_id)
+             WHERE at = $1 AND org_id = $2 AND fence = $3",
+        )
+        .bind(now.0)
+        .bind(org.0)
+        .bind(fence)
+        .execute(db)
+        .await?;
+    }
     Ok(())
 }
 

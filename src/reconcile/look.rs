@@ -10,7 +10,7 @@ use super::{
     now,
     observe::{self, Reading},
     pace,
-    survey::{Eyes, Known},
+    survey::{Eyes, Known, Standing},
 };
 use crate::{
     datadog,
@@ -18,7 +18,7 @@ use crate::{
         Held, IntentKind, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled,
         Settlement,
     },
-    model::{Answer, Cause, Class, GithubHandle, MirrorTeam, TeamId, TeamState, Time, Trouble},
+    model::{Answer, Cause, Class, GithubHandle, MirrorTeam, OrgFacts, TeamId, TeamState, Time, Trouble},
     plan::{Action, Guarded, Mode, Plan, Planned, RemovalCause, Why},
     telemetry,
 };
@@ -85,6 +85,59 @@ pub(super) async fn look(
         telemetry::work::held_set(&set);
     }
     Ok(())
+}
+
+/// What a look at one team would find and do now. Writes nothing, stores nothing.
+pub(super) async fn foresee(
+    eyes: &Eyes,
+    ledger: &Ledger,
+    state: OrgState,
+    team: TeamId,
+) -> sqlx::Result<Foresight> {
+    let org = &state.org;
+    let mode = eyes.options.policy(&org.facts.login, &org.bound_login).mode;
+    let marks = ledger.marks_of(org.facts.id, &[team]).await?;
+    let standing = Standing::read(ledger, org.facts.id, &eyes.options, false).await?;
+    let mut look = Look::new(eyes, state, &marks, now());
+    look.read().await;
+    let asks = look.asks();
+    let mut guarded = Guarded::default();
+    if !asks.is_empty() {
+        let needs_no_slot = standing.approved.clone();
+        (look.known.population.held, look.known.population.approved) = (standing.held, standing.approved);
+        guarded = look.plan(asks).await;
+        let needed = guarded.slots_needed(&needs_no_slot);
+        let granted = needed.iter().take(standing.slots).cloned().collect();
+        guarded = guarded.within(&needed, &granted);
+    }
+    Ok(Foresight {
+        mode,
+        team: look.folded.remove(&team).and_then(|folded| folded.team),
+        read_at: look.answered,
+        trouble: look.troubles.remove(&team),
+        conflict: look.conflicts.contains(&team),
+        org: look.known.mirror.org,
+        guarded,
+    })
+}
+
+/// What a look at one team would find and do.
+#[derive(Clone, Debug)]
+pub struct Foresight {
+    /// The organisation.
+    pub org: OrgFacts,
+    /// How far its plans may go.
+    pub mode: Mode,
+    /// The team as it would be remembered; `None` when it was never seen and is not there.
+    pub team: Option<MirrorTeam>,
+    /// When GitHub answered.
+    pub read_at: Time,
+    /// Why nothing can be decided about it, if so.
+    pub trouble: Option<Trouble>,
+    /// Another team reads back with the same slug.
+    pub conflict: bool,
+    /// The steps, for it and for the teams that they concern.
+    pub guarded: Guarded,
 }
 
 struct Look<'a> {

@@ -36,6 +36,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use look::Foresight;
 pub use survey::{OrgPlan, Survey};
 pub use worker::Worker;
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Options, apply::by_key, directory::Directory, lease, now, observe};
+use super::{Foresight, Options, apply::by_key, directory::Directory, lease, now, observe};
 use crate::{
     datadog::{self, Filter},
     github,
@@ -303,7 +303,7 @@ pub(super) struct Surveyed {
     pub(super) handles: BTreeMap<DatadogTeamId, String>,
 }
 
-/// Plans whole organisations for a person. Reads the ledger, writes nothing anywhere.
+/// Plans whole organisations and single teams for a person. Reads the ledger, writes nothing anywhere.
 pub struct Survey {
     eyes: Eyes,
     ledger: Ledger,
@@ -342,6 +342,27 @@ impl Survey {
         Self { eyes: Eyes::new(github, datadog, options), ledger }
     }
 
+    /// What a look at one team would find and do now.
+    pub async fn foresee(&self, org: &OrgRow, team: TeamId) -> sqlx::Result<Foresight> {
+        let state = match self.ledger.org_state(org.facts.id).await? {
+            Some(state) => state,
+            None => self.newcomer(org.clone()).await?,
+        };
+        super::look::foresee(&self.eyes, &self.ledger, state, team).await
+    }
+
+    /// An organisation that the ledger has never seen.
+    async fn newcomer(&self, org: OrgRow) -> sqlx::Result<OrgState> {
+        Ok(OrgState {
+            paused: self.ledger.paused(org.facts.id).await?,
+            org,
+            teams: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            owned: Vec::new(),
+            intents: Vec::new(),
+        })
+    }
+
     /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.
     pub async fn plan(&self, login: &str) -> anyhow::Result<OrgPlan> {
         let known = self.ledger.orgs().await?.into_iter().find(|org| {
@@ -357,14 +378,7 @@ impl Survey {
                 let absent = || format!("GitHub has no organisation {login} that this credential may see");
                 let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
                 let org = OrgRow { bound_login: facts.login.clone(), facts, passed: false };
-                OrgState {
-                    paused: self.ledger.paused(org.facts.id).await?,
-                    org,
-                    teams: BTreeMap::new(),
-                    waiting: BTreeSet::new(),
-                    owned: Vec::new(),
-                    intents: Vec::new(),
-                }
+                self.newcomer(org).await?
             }
         };
         let standing = Standing::read(&self.ledger, state.org.facts.id, &self.eyes.options, false).await?;
