@@ -9,6 +9,7 @@ pub mod audit;
 pub mod check;
 pub mod connections;
 pub mod demo;
+pub mod explain;
 pub mod healthcheck;
 pub mod map;
 mod names;
@@ -80,6 +81,8 @@ pub enum Command {
     Apply(apply::Args),
     /// Let actions go that the guard holds
     Approve(approve::Args),
+    /// Tell why a team is as it is, what blocks it, and what would happen now
+    Explain(explain::Args),
     /// Tell which mapping rule a GitHub team meets and what it gives
     Map(map::Args),
     /// List, create and delete Datadog team connections by hand
@@ -125,6 +128,7 @@ impl Command {
             Self::Plan(args) => plan::run(args, loaded).await,
             Self::Apply(args) => apply::run(args, loaded).await,
             Self::Approve(args) => approve::run(args, loaded).await,
+            Self::Explain(args) => explain::run(args, loaded).await,
             Self::Map(args) => map::run(args, loaded).await,
             Self::Connections(args) => connections::run(args, loaded).await,
             Self::Parked(args) => parked::run(args, loaded).await,

@@ -79,11 +79,7 @@ pub async fn resume(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
 
 /// A pause in words, with what its scope is called.
 pub(super) async fn said(ledger: &Ledger, pause: &Pause) -> sqlx::Result<String> {
-    let name = match pause.scope {
-        PauseScope::All => "all".to_owned(),
-        PauseScope::Org(org) => ledger.name_of(org, None).await?,
-        PauseScope::Team(key) => ledger.name_of(key.org, Some(key.team)).await?,
-    };
+    let name = ledger.name_of_pause(pause).await?;
     let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", pause.reason) };
     Ok(format!("pause of {name} since {}{reason}", pause.since))
 }

@@ -1,7 +1,7 @@
 //! From the names that people type to the ids that everything is kept under.
 
 use super::{Ledger, OrgRow};
-use crate::model::{OrgId, TeamId};
+use crate::model::{OrgId, Pause, PauseScope, TeamId};
 
 impl Ledger {
     /// The organisation with this login, now or when it was bound, or with this id.
@@ -29,6 +29,15 @@ impl Ledger {
                 .fetch_optional(&self.read)
                 .await?;
         Ok(format!("{login}/{}", slug.unwrap_or_else(|| team.to_string())))
+    }
+
+    /// What a pause is called, as `teamlink resume` takes it.
+    pub async fn name_of_pause(&self, pause: &Pause) -> sqlx::Result<String> {
+        match pause.scope {
+            PauseScope::All => Ok("all".to_owned()),
+            PauseScope::Org(org) => self.name_of(org, None).await,
+            PauseScope::Team(key) => self.name_of(key.org, Some(key.team)).await,
+        }
     }
 
     /// The team of an organisation with this slug, or with this id, or that is known to have had this slug:

@@ -1,5 +1,7 @@
 //! What an operator can ask, one file a verb; `cli` prints it.
 
 pub mod apply;
+mod blocks;
 pub mod check;
+pub mod explain;
 pub mod plan;

@@ -18,7 +18,10 @@ use crate::{
         Held, IntentKind, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled,
         Settlement,
     },
-    model::{Answer, Cause, Class, GithubHandle, MirrorTeam, OrgFacts, TeamId, TeamState, Time, Trouble},
+    model::{
+        Answer, Cause, Class, GithubHandle, MirrorTeam, OrgFacts, Owned, Pause, TeamId, TeamState, Time,
+        Trouble,
+    },
     plan::{Action, Guarded, Mode, Plan, Planned, RemovalCause, Why},
     telemetry,
 };
@@ -98,6 +101,9 @@ pub(super) async fn foresee(
     let mode = eyes.options.policy(&org.facts.login, &org.bound_login).mode;
     let marks = ledger.marks_of(org.facts.id, &[team]).await?;
     let standing = Standing::read(ledger, org.facts.id, &eyes.options, false).await?;
+    let known = state.teams.get(&team).cloned();
+    let owned = state.owned.iter().filter(|owned| owned.team == team).cloned().collect();
+    let pause = state.paused.of(team).cloned();
     let mut look = Look::new(eyes, state, &marks, now());
     look.read().await;
     let asks = look.asks();
@@ -112,10 +118,13 @@ pub(super) async fn foresee(
     }
     Ok(Foresight {
         mode,
+        known,
+        owned,
+        pause,
         team: look.folded.remove(&team).and_then(|folded| folded.team),
         read_at: look.answered,
         trouble: look.troubles.remove(&team),
-        conflict: look.conflicts.contains(&team),
+        rival: look.rival(team),
         org: look.known.mirror.org,
         guarded,
     })
@@ -128,14 +137,20 @@ pub struct Foresight {
     pub org: OrgFacts,
     /// How far its plans may go.
     pub mode: Mode,
+    /// The team as it is remembered.
+    pub known: Option<MirrorTeam>,
+    /// Its connections that are ours.
+    pub owned: Vec<Owned>,
+    /// The pause that it is under.
+    pub pause: Option<Pause>,
     /// The team as it would be remembered; `None` when it was never seen and is not there.
     pub team: Option<MirrorTeam>,
     /// When GitHub answered.
     pub read_at: Time,
     /// Why nothing can be decided about it, if so.
     pub trouble: Option<Trouble>,
-    /// Another team reads back with the same slug.
-    pub conflict: bool,
+    /// Another team that reads back with the same slug.
+    pub rival: Option<TeamId>,
     /// The steps, for it and for the teams that they concern.
     pub guarded: Guarded,
 }
@@ -209,6 +224,13 @@ impl<'a> Look<'a> {
             self.fold(team, seen, sees_all);
         }
         self.unread = self.troubles.keys().copied().collect();
+    }
+
+    /// The other team that reads back with the same slug as this one.
+    fn rival(&self, team: TeamId) -> Option<TeamId> {
+        let teams = &self.known.mirror.teams;
+        let slug = &teams.get(&team).filter(|_| self.conflicts.contains(&team))?.facts.slug;
+        self.conflicts.iter().copied().find(|other| *other != team && teams.get(other).is_some_and(|it| it.facts.slug == *slug))
     }
 
     /// Teams that were not read, but have in the mirror a slug that was read of another.

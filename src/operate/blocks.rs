@@ -1,0 +1,120 @@
+//! What keeps a team from being brought into step, each with what to do about it.
+
+use serde::Serialize;
+
+use crate::{
+    ledger::TeamStory,
+    model::{Class, Pause, TeamState, Trouble},
+    plan::{Mode, Why},
+    reconcile::Foresight,
+};
+
+/// One thing that blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Block {
+    /// `paused`, `held`, `parked`, `unmapped`, `ignored`, `no_such_handle`, `conflict`, `suspected`, `gone`,
+    /// `credential`, `not_read`, `failing`, `policy`.
+    pub kind: &'static str,
+    /// What it is.
+    pub what: String,
+    /// What to do about it; `None` when it passes by itself.
+    pub remedy: Option<String>,
+}
+
+/// What blocks the team `name`. `hash` names what of it is held; `datadog` is why Datadog could not be read.
+pub(super) fn of(
+    name: &str,
+    foresight: &Foresight,
+    story: &TeamStory,
+    hash: &str,
+    pause: Option<&(Pause, String)>,
+    datadog: Option<&Trouble>,
+) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut block = |kind, what: String, remedy: Option<String>| blocks.push(Block { kind, what, remedy });
+    if let Some((pause, scope)) = pause {
+        let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", pause.reason) };
+        let what = format!("{scope} is paused since {}{reason}", pause.since);
+        block("paused", what, Some(format!("teamlink resume {scope}")));
+    }
+    for held in &story.held {
+        block(
+            "held",
+            format!("{} {}: {}", held.key.kind.as_str(), held.key.key, held.reason),
+            Some(format!("teamlink approve {hash} --reason \"…\"")),
+        );
+    }
+    for parked in &story.parked {
+        let remedy = "mend the cause, then run `teamlink sync`; a newer event of the team tries again too";
+        let what = format!("{}, given up on at {}: {}", parked.subject, parked.parked_at, parked.error);
+        block("parked", what, Some(remedy.to_owned()));
+    }
+    if foresight.mode == Mode::Observe {
+        let remedy = "set policy.mode to \"sync\" or \"upsert\" to have changes made";
+        block("policy", "policy.mode is observe: nothing is written".to_owned(), Some(remedy.to_owned()));
+    }
+    for trouble in foresight.trouble.iter().chain(datadog) {
+        match trouble.class {
+            Class::Auth => {
+                let remedy = "`teamlink check` tells what the credentials lack";
+                block("credential", trouble.message.clone(), Some(remedy.to_owned()));
+            }
+            _ => block("not_read", trouble.message.clone(), None),
+        }
+    }
+    match foresight.team.as_ref().map(|team| team.state) {
+        Some(TeamState::Suspected { since }) => {
+            let what = format!(
+                "its id answers 404 since {since}; only a second look, a while later, proves it gone"
+            );
+            block("suspected", what, None);
+        }
+        Some(TeamState::Gone { proven, .. }) => {
+            block("gone", format!("it is gone from GitHub, proven at {proven}"), None);
+        }
+        Some(TeamState::Present) | None => {}
+    }
+    if let Some(rival) = foresight.rival {
+        let what = format!(
+            "team {rival} reads back with the same slug: one of the two answers is stale, and both are read again"
+        );
+        block("conflict", what, None);
+    }
+    let left_alone = foresight.guarded.ready.left_alone.iter();
+    for left in
+        left_alone.filter(|left| foresight.team.as_ref().is_some_and(|team| team.facts.id == left.team))
+    {
+        match &left.why {
+            Why::Ignored => block("ignored", "its rule says to leave it alone".to_owned(), None),
+            Why::Unmapped => block(
+                "unmapped",
+                "no mapping rule matches it".to_owned(),
+                Some(format!("add a [[mapping]] rule; `teamlink map {name}` tests it")),
+            ),
+            Why::NoSuchHandle { handles } => block(
+                "no_such_handle",
+                format!("Datadog has no team with the handle {}", handles.join(", ")),
+                Some(
+                    "create the team in Datadog, or map to another; it is looked for every datadog.teams_ttl"
+                        .to_owned(),
+                ),
+            ),
+            Why::Paused { steps, .. } => {
+                block("paused", format!("steps that wait for the end of the pause: {steps}"), None)
+            }
+            Why::Policy { key } => block(
+                "policy",
+                format!("{key} would go, but policy.mode is upsert: nothing is deleted"),
+                Some("set policy.mode to \"sync\", or `teamlink connections delete` it".to_owned()),
+            ),
+            // Told above, from the team's own state; a satisfied pair blocks nothing.
+            Why::Satisfied { .. } | Why::Conflict { .. } | Why::Suspected { .. } | Why::NotRead { .. } => {}
+        }
+    }
+    let failed = story.looks.as_ref().and_then(|looks| Some((looks, looks.last_error.as_ref()?)));
+    if let Some((looks, error)) = failed {
+        let next = looks.next_at.map_or_else(String::new, |at| format!("; it is tried again at {at}"));
+        block("failing", format!("the last look failed: {error}{next}"), None);
+    }
+    blocks
+}
