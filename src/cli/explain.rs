@@ -106,7 +106,7 @@ fn show(it: &Explanation) {
         None => line("looks", "none yet"),
         Some(looks) => {
             let success = time(looks.last_success_at);
-            line("looks", &format!("last at {}, last success at {success}", time(looks.last_attempt_at)));
+            line("looks", &format!("last attempt {}, last success {success}", time(looks.last_attempt_at)));
             line("error", looks.last_error.as_deref().unwrap_or("none"));
             let next = looks.next_at.map(|at| at.to_string());
             line("next", next.as_deref().unwrap_or("with the next event or full pass"));

@@ -100,7 +100,12 @@ pub(super) fn of(
                 ),
             ),
             Why::Paused { steps, .. } => {
-                block("paused", format!("steps that wait for the end of the pause: {steps}"), None)
+                let whose = if pause.is_some() {
+                    "the pause"
+                } else {
+                    "the pause of a team that has what they touch"
+                };
+                block("paused", format!("steps that wait for the end of {whose}: {steps}"), None);
             }
             Why::Policy { key } => block(
                 "policy",

@@ -230,7 +230,10 @@ impl<'a> Look<'a> {
     fn rival(&self, team: TeamId) -> Option<TeamId> {
         let teams = &self.known.mirror.teams;
         let slug = &teams.get(&team).filter(|_| self.conflicts.contains(&team))?.facts.slug;
-        self.conflicts.iter().copied().find(|other| *other != team && teams.get(other).is_some_and(|it| it.facts.slug == *slug))
+        self.conflicts
+            .iter()
+            .copied()
+            .find(|other| *other != team && teams.get(other).is_some_and(|it| it.facts.slug == *slug))
     }
 
     /// Teams that were not read, but have in the mirror a slug that was read of another.
