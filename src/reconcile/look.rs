@@ -10,7 +10,7 @@ use super::{
     now,
     observe::{self, Reading},
     pace,
-    survey::{Eyes, Known, Standing},
+    survey::{Eyes, Known},
 };
 use crate::{
     datadog,
@@ -18,10 +18,7 @@ use crate::{
         Held, IntentKind, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled,
         Settlement,
     },
-    model::{
-        Answer, Cause, Class, GithubHandle, MirrorTeam, OrgFacts, Owned, Pause, TeamId, TeamState, Time,
-        Trouble,
-    },
+    model::{Answer, Cause, Class, GithubHandle, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::{Action, Guarded, Mode, Plan, Planned, RemovalCause, Why},
     telemetry,
 };
@@ -90,98 +87,33 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// What a look at one team would find and do now. Writes nothing, stores nothing.
-pub(super) async fn foresee(
-    eyes: &Eyes,
-    ledger: &Ledger,
-    state: OrgState,
-    team: TeamId,
-) -> sqlx::Result<Foresight> {
-    let org = &state.org;
-    let mode = eyes.options.policy(&org.facts.login, &org.bound_login).mode;
-    let marks = ledger.marks_of(org.facts.id, &[team]).await?;
-    let standing = Standing::read(ledger, org.facts.id, &eyes.options, false).await?;
-    let known = state.teams.get(&team).cloned();
-    let owned = state.owned.iter().filter(|owned| owned.team == team).cloned().collect();
-    let pause = state.paused.of(team).cloned();
-    let mut look = Look::new(eyes, state, &marks, now());
-    look.read().await;
-    let asks = look.asks();
-    let mut guarded = Guarded::default();
-    if !asks.is_empty() {
-        let needs_no_slot = standing.approved.clone();
-        (look.known.population.held, look.known.population.approved) = (standing.held, standing.approved);
-        guarded = look.plan(asks).await;
-        let needed = guarded.slots_needed(&needs_no_slot);
-        let granted = needed.iter().take(standing.slots).cloned().collect();
-        guarded = guarded.within(&needed, &granted);
-    }
-    Ok(Foresight {
-        mode,
-        known,
-        owned,
-        pause,
-        team: look.folded.remove(&team).and_then(|folded| folded.team),
-        read_at: look.answered,
-        trouble: look.troubles.remove(&team),
-        rival: look.rival(team),
-        org: look.known.mirror.org,
-        guarded,
-    })
-}
-
-/// What a look at one team would find and do.
-#[derive(Clone, Debug)]
-pub struct Foresight {
-    /// The organisation.
-    pub org: OrgFacts,
-    /// How far its plans may go.
-    pub mode: Mode,
-    /// The team as it is remembered.
-    pub known: Option<MirrorTeam>,
-    /// Its connections that are ours.
-    pub owned: Vec<Owned>,
-    /// The pause that it is under.
-    pub pause: Option<Pause>,
-    /// The team as it would be remembered; `None` when it was never seen and is not there.
-    pub team: Option<MirrorTeam>,
-    /// When GitHub answered.
-    pub read_at: Time,
-    /// Why nothing can be decided about it, if so.
-    pub trouble: Option<Trouble>,
-    /// Another team that reads back with the same slug.
-    pub rival: Option<TeamId>,
-    /// The steps, for it and for the teams that they concern.
-    pub guarded: Guarded,
-}
-
-struct Look<'a> {
+pub(super) struct Look<'a> {
     eyes: &'a Eyes,
     options: &'a Options,
-    known: Known,
+    pub(super) known: Known,
     state: OrgState,
     /// Why each due team is looked at.
     due: BTreeMap<TeamId, Cause>,
     started: Time,
     /// When GitHub's answers were there.
-    answered: Time,
+    pub(super) answered: Time,
     reading: Reading,
     /// What each team that was read is now.
-    folded: BTreeMap<TeamId, Folded>,
+    pub(super) folded: BTreeMap<TeamId, Folded>,
     /// Teams about which nothing can be decided now.
-    troubles: BTreeMap<TeamId, Trouble>,
+    pub(super) troubles: BTreeMap<TeamId, Trouble>,
     /// Those of them that GitHub gave no answer about.
     unread: BTreeSet<TeamId>,
     /// Teams that were put beside Datadog.
     asked: BTreeSet<TeamId>,
     /// Teams that wait for a handle, and those whose slug is claimed twice.
     waiting: BTreeSet<TeamId>,
-    conflicts: BTreeSet<TeamId>,
+    pub(super) conflicts: BTreeSet<TeamId>,
     login_changed: bool,
 }
 
 impl<'a> Look<'a> {
-    fn new(eyes: &'a Eyes, state: OrgState, due: &[LeasedMark], started: Time) -> Self {
+    pub(super) fn new(eyes: &'a Eyes, state: OrgState, due: &[LeasedMark], started: Time) -> Self {
         Self {
             eyes,
             options: &eyes.options,
@@ -202,7 +134,7 @@ impl<'a> Look<'a> {
     }
 
     /// Reads the due teams, and those whose slug one of them has now.
-    async fn read(&mut self) {
+    pub(super) async fn read(&mut self) {
         let teams: Vec<TeamId> = self.due.keys().copied().collect();
         self.reading = observe::read(&self.eyes.github, &self.state, &teams).await;
         for _ in 0..JOINS {
@@ -224,16 +156,6 @@ impl<'a> Look<'a> {
             self.fold(team, seen, sees_all);
         }
         self.unread = self.troubles.keys().copied().collect();
-    }
-
-    /// The other team that reads back with the same slug as this one.
-    fn rival(&self, team: TeamId) -> Option<TeamId> {
-        let teams = &self.known.mirror.teams;
-        let slug = &teams.get(&team).filter(|_| self.conflicts.contains(&team))?.facts.slug;
-        self.conflicts
-            .iter()
-            .copied()
-            .find(|other| *other != team && teams.get(other).is_some_and(|it| it.facts.slug == *slug))
     }
 
     /// Teams that were not read, but have in the mirror a slug that was read of another.
@@ -294,7 +216,7 @@ impl<'a> Look<'a> {
     }
 
     /// The teams for which Datadog has to be asked.
-    fn asks(&self) -> BTreeSet<TeamId> {
+    pub(super) fn asks(&self) -> BTreeSet<TeamId> {
         let interrupted: BTreeSet<TeamId> = self.state.intents.iter().map(|intent| intent.team).collect();
         let owns: BTreeSet<TeamId> = self.state.owned.iter().map(|owned| owned.team).collect();
         let asks = |(id, folded): (&TeamId, &Folded)| {
@@ -315,7 +237,7 @@ impl<'a> Look<'a> {
     }
 
     /// Plans for these teams and for those that turn out to be concerned.
-    async fn plan(&mut self, mut asks: BTreeSet<TeamId>) -> Guarded {
+    pub(super) async fn plan(&mut self, mut asks: BTreeSet<TeamId>) -> Guarded {
         let mut cleared = BTreeSet::new();
         for round in 0..=JOINS {
             let guarded = match self.eyes.plan_for(&self.known, &asks).await {

@@ -22,6 +22,7 @@
 mod apply;
 mod directory;
 mod fold;
+mod foresee;
 mod lease;
 mod look;
 mod observe;
@@ -36,7 +37,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-pub use look::Foresight;
+pub use foresee::Foresight;
 pub use survey::{OrgPlan, Survey};
 pub use worker::Worker;
 

@@ -348,7 +348,7 @@ impl Survey {
             Some(state) => state,
             None => self.newcomer(org.clone()).await?,
         };
-        super::look::foresee(&self.eyes, &self.ledger, state, team).await
+        super::foresee::foresee(&self.eyes, &self.ledger, state, team).await
     }
 
     /// An organisation that the ledger has never seen.
