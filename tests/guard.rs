@@ -239,3 +239,30 @@ async fn what_a_changed_rule_removes_goes_once_it_is_approved() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert_eq!(world.connections().await, expected);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_refused_batch_only_the_culprit_is_parked() {
+    let world = World::new(7, &[]).await;
+    let slugs: Vec<String> = world.datadog_teams().await.into_keys().collect();
+    // One rule names a Datadog team that does not exist: Datadog refuses every batch that holds it.
+    let rules = format!(
+        "[reconcile]\nbackoff_min = \"100ms\"\n[[mapping]]\ngithub = \"acme/{}\"\nteam_id = \"{}\"\n[[mapping]]\ngithub = \"*/*\"\ndatadog = \"{{slug}}\"\n",
+        slugs[3], "00000000-0000-4000-8000-00000000dead",
+    );
+    let file = world.file("rules.toml", &rules);
+    let output = teamlink(&world, &["--config", &file, "sync"]).await;
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    world.becomes(&linked(slugs.iter().filter(|slug| **slug != slugs[3])), SOON).await;
+    let parked = teamlink(&world, &["parked", "list", "--format", "json"]).await;
+    let parked: Value = serde_json::from_slice(&parked.stdout).unwrap();
+    assert_eq!(parked.as_array().unwrap().len(), 1, "{parked:#}");
+    assert!(
+        parked[0]["subject"].as_str().unwrap().starts_with(&format!("create @acme/{}", slugs[3])),
+        "{parked:#}"
+    );
+    // A full pass tries it again and parks it again, and writes for nobody else.
+    let since = world.seq().await;
+    teamlink(&world, &["--config", &file, "sync"]).await;
+    let creates = world.requests(since).await.into_iter().filter(|request| request["method"] == "POST");
+    assert!(creates.into_iter().all(|request| request["body"]["data"].as_array().unwrap().len() == 1));
+}
