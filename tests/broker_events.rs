@@ -1,6 +1,10 @@
 //! Events do the work: thousands of them through a real RabbitMQ, duplicated and shuffled, while the organisation
 //! goes on changing and full passes are off.
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a test fails; the figures are told"
+)]
 
 #[path = "support/history.rs"]
 mod history;

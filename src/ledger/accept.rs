@@ -72,7 +72,6 @@ impl Entry {
             outcome: Outcome::Parked,
             targets: Vec::new(),
             deleted: None,
-            binds: None,
             error: Some(format!("the ledger refused it: {error}")),
             ..self
         }

@@ -60,7 +60,7 @@ pub struct OrgProgress {
     pub unanswered: i64,
     /// Targets whose last look failed.
     pub failing: i64,
-    /// Those of them whose failure may pass by itself.
+    /// Those of them that another look may settle: by success, or by giving up on what is refused.
     pub passing: i64,
     /// Why the organisation as a whole could not be looked at, if it could not.
     pub unread: Option<String>,
@@ -89,7 +89,8 @@ impl Ledger {
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
                          AND last_error IS NOT NULL) AS failing,
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
-                         AND last_class IN ('transient', 'throttled')) AS passing,
+                         AND (last_class IN ('transient', 'throttled')
+                              OR kind = 'team' AND last_class = 'permanent')) AS passing,
                     (SELECT last_error FROM marks WHERE org_id = $1 AND kind = 'org') AS unread,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND suspected_at IS NOT NULL
                          AND gone_at IS NULL) AS suspected,

@@ -117,6 +117,8 @@ pub fn guard(
             Verdict::Counted => candidates.push(planned),
         }
     }
+    let waiting: Vec<Planned> = guarded.held.iter().map(|(planned, _)| planned.clone()).collect();
+    guarded.ready.keep_what_is_replaced(&waiting);
     let held: BTreeSet<HeldKey> = population
         .held
         .keys()
@@ -144,6 +146,22 @@ pub fn guard(
         guarded.ready.actions.extend(candidates);
     }
     guarded
+}
+
+impl Plan {
+    /// A connection that is to be replaced stays while its replacement is held: the team keeps one.
+    fn keep_what_is_replaced(&mut self, held: &[Planned]) {
+        let held: BTreeSet<TeamId> = held
+            .iter()
+            .filter(|planned| matches!(planned.action, Action::Create { .. }))
+            .map(|planned| planned.team)
+            .collect();
+        self.actions.retain(|planned| {
+            let replaced =
+                matches!(&planned.action, Action::Delete { cause: RemovalCause::Replaced { .. }, .. });
+            !(replaced && held.contains(&planned.team))
+        });
+    }
 }
 
 enum Verdict {

@@ -2,7 +2,7 @@
 //! carrying a plan out leaves nothing to plan, and nothing is deleted that is not ours or not proven.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
 };
 
@@ -368,6 +368,16 @@ fn removals_that_would_leave_the_organisation_with_nothing_are_held() {
     held 1: delete @acme/a = dd-a (it would leave the org with no connection)
     held 2: delete @acme/b = dd-b (it would leave the org with no connection)
     ");
+}
+
+#[test]
+fn a_connection_stays_while_its_replacement_is_held() {
+    let mut world = World::agreeing(&["a", "b"]);
+    world.datadog_team("new");
+    world.rename(1, "new");
+    let guarded = world.guarded().first_pass(0, &BTreeSet::new());
+    assert!(guarded.ready.actions.is_empty(), "{:?}", guarded.ready.actions);
+    assert_eq!(guarded.held.len(), 1);
 }
 
 #[test]

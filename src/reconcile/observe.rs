@@ -14,6 +14,9 @@ use crate::{
 /// Teams on one page of GitHub's list.
 const PAGE: usize = 100;
 
+/// Teams that are read before it is looked whether to go on; the reader bounds how many are under way at once.
+const AT_A_TIME: usize = 16;
+
 /// What GitHub said.
 #[derive(Default)]
 pub(super) struct Reading {
@@ -63,16 +66,29 @@ pub(super) async fn read_by_id(
     teams: Vec<TeamId>,
 ) {
     let org = state.org.facts.id;
-    // The reader bounds how many of these are under way at once.
-    let answers = join_all(teams.into_iter().map(async |team| (team, github.team(org, team).await))).await;
     let mut absent = Vec::new();
-    for (team, answer) in answers {
-        match answer {
-            Answer::Present(facts) => {
-                reading.seen.insert(team, Seen::Present(facts));
+    let mut refused: Option<Trouble> = None;
+    for few in teams.chunks(AT_A_TIME) {
+        if let Some(trouble) = &refused {
+            // A limit or a refused credential holds for all of them: asking on would only make it worse.
+            few.iter().for_each(|team| note(reading, *team, trouble.clone()));
+            continue;
+        }
+        for (team, answer) in
+            join_all(few.iter().map(async |&team| (team, github.team(org, team).await))).await
+        {
+            match answer {
+                Answer::Present(facts) => {
+                    reading.seen.insert(team, Seen::Present(facts));
+                }
+                Answer::Absent => absent.push(team),
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+                    if matches!(trouble.class, Class::Throttled | Class::Auth) {
+                        refused = Some(trouble.clone());
+                    }
+                    note(reading, team, trouble);
+                }
             }
-            Answer::Absent => absent.push(team),
-            Answer::Forbidden(trouble) | Answer::Failed(trouble) => note(reading, team, trouble),
         }
     }
     // What was never seen and is not there needs no proof.
