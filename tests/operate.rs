@@ -137,14 +137,17 @@ async fn a_parked_and_a_conflicting_team_and_refused_credentials_are_explained()
     let mut world = World::new(2, &[("TEAMLINK_GUARD__GRACE", "1h")]).await;
     world.pass().await;
     let slugs: Vec<String> = world.datadog_teams().await.into_keys().collect();
+    world.start().await;
     world.seed(json!({"datadog_teams": [{"handle": "bad", "name": "Bad"}]})).await;
-    world.github(Method::POST, "/orgs/acme/teams", json!({"name": "Bad"})).await;
     let refused = json!({"method": "POST", "path": "/api/v2/team/connections", "status": 400,
         "body": "{\"errors\":[\"no such thing\"]}"});
     world.faults(json!([refused])).await;
-    // The first refusal has Datadog's teams read again.
-    assert_eq!(teamlink(&world, &["sync"]).await.0, 2);
-    assert_eq!(teamlink(&world, &["sync"]).await.0, 2);
+    world.github(Method::POST, "/orgs/acme/teams", json!({"name": "Bad"})).await;
+    until("the create is parked", async || {
+        teamlink(&world, &["parked", "list"]).await.1.contains("@acme/bad")
+    })
+    .await;
+    world.stop().await;
     world.faults(json!([])).await;
     let parked = explain(&world, "acme/bad").await;
     assert!(blocks(&parked).contains(&"parked"), "{parked}");
@@ -171,7 +174,6 @@ async fn a_parked_and_a_conflicting_team_and_refused_credentials_are_explained()
     assert!(blocks(&refused).contains(&"credential"), "{refused}");
     assert!(refused["datadog"]["error"].as_str().unwrap().contains("403"), "{refused}");
     world.faults(json!([])).await;
-    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
