@@ -90,7 +90,7 @@ async fn a_linked_team_is_explained_by_its_slug_its_id_and_its_former_slug() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unmapped_an_ignored_and_an_unknown_team_and_one_without_handle_are_explained() {
-    let mut world = World::new(2, &[]).await;
+    let world = World::new(2, &[]).await;
     world.pass().await;
     let slugs: Vec<String> = world.datadog_teams().await.into_keys().collect();
     let rules = format!(
@@ -98,17 +98,18 @@ async fn an_unmapped_an_ignored_and_an_unknown_team_and_one_without_handle_are_e
         slugs[0]
     );
     let file = world.file("rules.toml", &rules);
-    world.github(Method::POST, "/orgs/acme/teams", json!({"name": "New"})).await;
-    world.set(&[("TEAMLINK_DATADOG__MANAGED_BY", "somebody-else")]);
+    for name in ["New", "Nameless"] {
+        world.github(Method::POST, "/orgs/acme/teams", json!({"name": name})).await;
+    }
     let mut said = Vec::new();
-    for team in [&slugs[0], &slugs[1], "new"] {
+    for team in [&slugs[0], "nameless", "new"] {
         let name = format!("acme/{team}");
         assert_eq!(teamlink(&world, &["--config", &file, "explain", &name]).await.0, 0);
         let (_, out, _) = teamlink(&world, &["--config", &file, "explain", &name, "--format", "json"]).await;
         said.push(serde_json::from_str::<Value>(&out).unwrap());
     }
     assert!(blocks(&said[0]).contains(&"ignored"));
-    assert!(blocks(&said[1]).contains(&"unmapped"));
+    assert_eq!(blocks(&said[1]), ["unmapped"]);
     assert_eq!(said[1]["rule"]["number"], Value::Null);
     assert_eq!(blocks(&said[2]), ["no_such_handle"]);
     assert_eq!((&said[2]["github"]["mirror"], &said[2]["looks"]), (&Value::Null, &Value::Null));
@@ -164,6 +165,8 @@ async fn a_parked_and_a_conflicting_team_and_refused_credentials_are_explained()
     world.faults(json!([stale])).await;
     let conflicting = explain(&world, &format!("acme/{}", first["id"])).await;
     assert_eq!(blocks(&conflicting), ["conflict"], "{conflicting}");
+    let owners = conflicting["datadog"]["connections"].as_array().unwrap();
+    assert!(owners.iter().all(|it| it["owner"] == "us"), "{conflicting}");
 
     world
         .faults(json!([
@@ -172,6 +175,7 @@ async fn a_parked_and_a_conflicting_team_and_refused_credentials_are_explained()
         .await;
     let refused = explain(&world, &format!("acme/{}", slugs[0])).await;
     assert!(blocks(&refused).contains(&"credential"), "{refused}");
+    assert_eq!(refused["github"]["now"]["state"], "present", "GitHub was read");
     assert!(refused["datadog"]["error"].as_str().unwrap().contains("403"), "{refused}");
     world.faults(json!([])).await;
 }

@@ -85,7 +85,7 @@ fn show(it: &Explanation) {
     );
     let datadog = match &it.datadog.error {
         Some(error) => format!("not read at {}: {error}", it.datadog.read_at),
-        None => format!("{} connections, read at {}", it.datadog.connections.len(), it.datadog.read_at),
+        None => format!("connections: {}, read at {}", it.datadog.connections.len(), it.datadog.read_at),
     };
     line("Datadog", &datadog);
     let connections = it.datadog.connections.iter().map(|connection| {
@@ -119,7 +119,7 @@ fn show(it: &Explanation) {
             anstream::println!("      → {remedy}");
         }
     }
-    line("now", if it.now.is_empty() { "a look would change nothing" } else { "a look would find and do" });
+    line("now", if it.now.is_empty() { "a look would do nothing" } else { "a look would find and do" });
     for step in &it.now {
         anstream::println!("    {step}");
     }

@@ -53,7 +53,7 @@ pub(super) fn of(
         let remedy = "set policy.mode to \"sync\" or \"upsert\" to have changes made";
         block("policy", "policy.mode is observe: nothing is written".to_owned(), Some(remedy.to_owned()));
     }
-    for trouble in foresight.trouble.iter().chain(datadog) {
+    for trouble in foresight.unread.iter().chain(datadog.or(foresight.unplanned.as_ref())) {
         match trouble.class {
             Class::Auth => {
                 let remedy = "`teamlink check` tells what the credentials lack";

@@ -17,7 +17,7 @@ use crate::{
     ledger::{Held, Ledger, OrgRow, TeamStory},
     mapping::{Outcome, Rules},
     model::{
-        Answer, Connection, ConnectionId, DatadogTeamId, GithubHandle, MirrorTeam, OrgFacts, OwnedBy,
+        Answer, Connection, ConnectionId, DatadogTeamId, GithubHandle, MirrorTeam, OrgFacts, Owned, OwnedBy,
         TeamFacts, TeamId, TeamKey, TeamState, Time, Trouble,
     },
     plan::{Action, LeftAlone, Planned, Why},
@@ -161,7 +161,7 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
     let now = Time::from(SystemTime::now());
     // The set of this team alone: whoever approves it lets nothing else go.
     let hash = ledger.remember_held(key.org, &story.held, now).await?;
-    let (connections, error) = match connections(sources, &foresight, &slug).await {
+    let (connections, error) = match connections(sources, &foresight, team, &slug).await {
         Ok(connections) => (connections, None),
         Err(trouble) => (Vec::new(), Some(trouble)),
     };
@@ -177,9 +177,9 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
         now: steps(&foresight),
         github: GithubSide {
             mirror: foresight.known.as_ref().map(Seen::from),
-            now: foresight.team.as_ref().filter(|_| foresight.trouble.is_none()).map(Seen::from),
+            now: foresight.team.as_ref().filter(|_| foresight.unread.is_none()).map(Seen::from),
             read_at: foresight.read_at,
-            error: foresight.trouble.as_ref().map(|trouble| trouble.message.clone()),
+            error: foresight.unread.as_ref().map(|trouble| trouble.message.clone()),
         },
         datadog: DatadogSide { connections, read_at: now, error: error.map(|trouble| trouble.message) },
         team: name,
@@ -244,13 +244,14 @@ fn rule(rules: &Rules, org: &OrgFacts, bound_login: &str, slug: &str) -> Rule {
 async fn connections(
     sources: &Sources<'_>,
     foresight: &Foresight,
+    team: TeamId,
     slug: &str,
 ) -> Result<Vec<Connected>, Trouble> {
     let handle = GithubHandle::new(&foresight.org.login, slug);
     let mut names = BTreeSet::from([handle.as_str().to_owned(), handle.key()]);
-    names.extend(foresight.owned.iter().map(|owned| owned.key.github.clone()));
-    let team_ids: BTreeSet<String> =
-        foresight.owned.iter().map(|owned| owned.key.datadog_team.to_string()).collect();
+    let owned: Vec<&Owned> = foresight.owned.iter().filter(|owned| owned.team == team).collect();
+    names.extend(owned.iter().map(|owned| owned.key.github.clone()));
+    let team_ids: BTreeSet<String> = owned.iter().map(|owned| owned.key.datadog_team.to_string()).collect();
     let mut found: BTreeMap<ConnectionId, Connection> = BTreeMap::new();
     let by_name = Filter { connected_team_ids: names.iter().cloned().collect(), ..Filter::default() };
     let by_team = Filter { team_ids: team_ids.into_iter().collect(), ..Filter::default() };

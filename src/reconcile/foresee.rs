@@ -23,10 +23,11 @@ pub(super) async fn foresee(
     let marks = ledger.marks_of(org.facts.id, &[team]).await?;
     let standing = Standing::read(ledger, org.facts.id, &eyes.options, false).await?;
     let known = state.teams.get(&team).cloned();
-    let owned = state.owned.iter().filter(|owned| owned.team == team).cloned().collect();
+    let owned = state.owned.clone();
     let pause = state.paused.of(team).cloned();
     let mut look = Look::new(eyes, state, &marks, now());
     look.read().await;
+    let unread = look.troubles.get(&team).cloned();
     let asks = look.asks();
     let mut guarded = Guarded::default();
     if !asks.is_empty() {
@@ -44,7 +45,8 @@ pub(super) async fn foresee(
         pause,
         team: look.folded.remove(&team).and_then(|folded| folded.team),
         read_at: look.answered,
-        trouble: look.troubles.remove(&team),
+        unplanned: look.troubles.remove(&team).filter(|_| unread.is_none()),
+        unread,
         rival: rival(&look, team),
         org: look.known.mirror.org,
         guarded,
@@ -60,7 +62,7 @@ pub struct Foresight {
     pub mode: Mode,
     /// The team as it is remembered.
     pub known: Option<MirrorTeam>,
-    /// Its connections that are ours.
+    /// The connections of its organisation that are ours.
     pub owned: Vec<Owned>,
     /// The pause that it is under.
     pub pause: Option<Pause>,
@@ -68,8 +70,10 @@ pub struct Foresight {
     pub team: Option<MirrorTeam>,
     /// When GitHub answered.
     pub read_at: Time,
-    /// Why nothing can be decided about it, if so.
-    pub trouble: Option<Trouble>,
+    /// Why GitHub said nothing about it.
+    pub unread: Option<Trouble>,
+    /// Why it could not be planned though GitHub answered.
+    pub unplanned: Option<Trouble>,
     /// Another team that reads back with the same slug.
     pub rival: Option<TeamId>,
     /// The steps, for it and for the teams that they concern.
