@@ -81,6 +81,7 @@ impl Guarded {
             is_create(planned) && planned.action.held_key().is_some_and(|held| !approved.contains(&held))
         });
         self.ready.actions = go;
+        self.ready.keep_what_is_replaced(&stay);
         self.hold(
             stay,
             &format!("the {creates} creates of the org's first pass exceed `guard.first_creates` ({limit})"),
