@@ -175,14 +175,14 @@ async fn a_team_made_anew_under_the_same_slug_takes_the_connection_over_without_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_renamed_organisation_keeps_every_team_connected_and_leaves_nothing_behind() {
-    let mut world = World::new(120, &[]).await;
+    let mut world = World::new(300, &[]).await;
     world.pass().await;
     let teams = world.datadog_teams().await;
     let slugs: Vec<String> = teams.keys().cloned().collect();
     world.start().await;
     let since = world.seq().await;
     let mut before = Vec::new();
-    for page in 0..2 {
+    for page in 0..3 {
         let path = format!("/api/v2/team/connections?page[size]=100&page[number]={page}");
         let list = world.datadog(Method::GET, &path, Value::Null).await;
         before.extend(list["data"].as_array().unwrap().iter().map(|connection| {

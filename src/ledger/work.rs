@@ -1,6 +1,6 @@
 //! What is due, and the leases under which it is worked on.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::{Row, sqlite::SqliteRow};
 
@@ -174,6 +174,17 @@ impl Ledger {
             marks.push(LeasedMark { cause: Cause::Person, ..mark });
         }
         Ok(marks)
+    }
+
+    /// The teams that something has marked and no look has answered yet.
+    pub async fn unanswered_teams(&self, org: OrgId) -> sqlx::Result<BTreeSet<TeamId>> {
+        let teams: Vec<i64> = sqlx::query_scalar(
+            "SELECT team_id FROM marks WHERE org_id = $1 AND kind = 'team' AND first_at IS NOT NULL",
+        )
+        .bind(org.0)
+        .fetch_all(&self.read)
+        .await?;
+        Ok(teams.into_iter().map(TeamId).collect())
     }
 
     /// The mark on an organisation as a whole, when it is due.

@@ -21,6 +21,7 @@
 
 mod apply;
 mod directory;
+mod drift;
 mod fold;
 mod foresee;
 mod lease;

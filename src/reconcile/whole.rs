@@ -2,6 +2,7 @@
 //! the app's installation ask for. It writes nothing to Datadog; it marks the teams that are out of step.
 
 use super::{
+    drift::drift,
     jitter,
     lease::Lease,
     look::held,
@@ -35,6 +36,11 @@ pub(super) async fn look_at_whole(
             settlement.held =
                 held(&surveyed.guarded).filter(|held| held.key.kind == HeldKind::Create).collect();
             settlement.found = surveyed.out_of_step.iter().chain(&surveyed.missing).copied().collect();
+            if state.org.passed {
+                let waiting = ledger.unanswered_teams(lease.org).await?;
+                let (mirror, missing) = (&surveyed.mirror, &surveyed.missing);
+                telemetry::work::drift(&drift(state, mirror, missing, &surveyed.guarded, &waiting));
+            }
             telemetry::work::surveyed(
                 &surveyed.mirror.org,
                 surveyed.mirror.teams.len(),

@@ -17,7 +17,7 @@ use super::{Options, lease::Lease, look, now, observe, survey::Eyes, whole};
 use crate::{
     datadog, github,
     ledger::{DueOrg, Ledger, LedgerError, OrgProgress},
-    model::{Cause, OrgFacts, OrgId, Target, TeamId},
+    model::{Answer, Cause, OrgFacts, OrgId, Target, TeamId},
     telemetry,
 };
 
@@ -97,6 +97,9 @@ impl Worker {
     /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
     /// are known. Answers which they are.
     pub async fn begin_pass(&self, logins: &[String], cause: Cause) -> anyhow::Result<Vec<OrgId>> {
+        if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
+            telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
+        }
         let known = self.ledger.orgs().await?;
         let mut orgs = Vec::new();
         if logins.is_empty() {

@@ -48,6 +48,10 @@ pub(super) fn describe() {
         "deliveries and actions given up on until a person or news tries again"
     );
     describe_gauge!("teamlink_connections", "team connections by ownership: us, orphan or foreign");
+    describe_gauge!(
+        "teamlink_datadog_sync_continuous",
+        "1 while Datadog's own sync of teams writes connections beside us"
+    );
     describe_counter!(
         "teamlink_drift_total",
         "differences that a full pass found and no event had told, by kind"

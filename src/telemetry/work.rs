@@ -1,6 +1,6 @@
 //! What the intake, the ledger and the reconciler do.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use metrics::{counter, gauge, histogram};
 use tracing::{Span, debug, error, info, info_span, warn};
@@ -160,12 +160,30 @@ pub fn held_set(set: &HeldSet) {
     );
 }
 
+/// What a full pass found and no event had told.
+pub fn drift(drift: &BTreeMap<TeamId, &'static str>) {
+    for (team, kind) in drift {
+        counter!("teamlink_drift_total", "kind" => *kind).increment(1);
+        info!(team.id = team.0, kind, "drift: no event told of it");
+    }
+}
+
+/// Datadog's own synchronisation of teams is on: a second writer.
+pub fn datadog_sync(continuous: bool) {
+    gauge!("teamlink_datadog_sync_continuous").set(f64::from(u8::from(continuous)));
+    if continuous {
+        warn!(
+            "Datadog's own sync of teams from GitHub runs continuously and writes connections too; \
+             pause it in Datadog, or set policy.mode = \"observe\""
+        );
+    }
+}
+
 /// An organisation was looked at as a whole.
 pub fn surveyed(org: &OrgFacts, teams: usize, found: usize) {
     look("org", "answered");
     target_time("teamlink_last_attempt_timestamp_seconds", org.id);
     target_time("teamlink_last_success_timestamp_seconds", org.id);
-    counter!("teamlink_drift_total", "kind" => "team").increment(found as u64);
     info!(org.id = org.id.0, org.login = org.login, teams, found, "full pass: teams to look at");
 }
 
