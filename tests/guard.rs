@@ -10,24 +10,13 @@
 #[path = "support/world.rs"]
 mod world;
 
-use std::{collections::BTreeSet, process::Output, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use world::{World, linked};
+use world::{World, linked, text};
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// Runs the command as a person would, with the world's settings.
-async fn teamlink(world: &World, args: &[&str]) -> Output {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_teamlink"));
-    command.args(args).env_clear().envs(&world.env);
-    command.output().await.unwrap()
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
 
 /// Requests since `since` that delete connections.
 async fn deletes(world: &World, since: u64) -> usize {
@@ -49,7 +38,7 @@ async fn holds_under(teams: usize, fault: Value) {
     world.pass().await;
     let (expected, since) = (everything(&world).await, world.seq().await);
     world.faults(json!([fault])).await;
-    let output = teamlink(&world, &["sync"]).await;
+    let output = world.teamlink(&["sync"]).await;
     let said = text(&output);
     println!("{teams} teams, {fault}:\n{said}");
     assert_eq!(output.status.code(), Some(2), "{said}");
@@ -91,7 +80,7 @@ async fn a_list_that_lacks_one_team_removes_nothing() {
     let list = world.github(Method::GET, "/orgs/acme/teams?per_page=100", Value::Null).await;
     let short = serde_json::to_string(&list.as_array().unwrap()[1..]).unwrap();
     world.faults(json!([{"method": "GET", "path": "/orgs/*/teams", "status": 200, "body": short}])).await;
-    let output = teamlink(&world, &["sync"]).await;
+    let output = world.teamlink(&["sync"]).await;
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert_eq!(deletes(&world, since).await, 0);
     world.faults(json!([])).await;
@@ -107,7 +96,7 @@ async fn a_mapping_that_suddenly_unmaps_everything_or_maps_it_to_one_team_remove
             world.seed(json!({"datadog_teams": [{"handle": "one", "name": "One"}]})).await;
             let since = world.seq().await;
             let file = world.file("typo.toml", &format!("[[mapping]]\n{rules}\n"));
-            let output = teamlink(&world, &["--config", &file, "sync"]).await;
+            let output = world.teamlink(&["--config", &file, "sync"]).await;
             let said = text(&output);
             assert_eq!(output.status.code(), Some(2), "{said}");
             assert_eq!(deletes(&world, since).await, 0, "{said}");
@@ -127,7 +116,7 @@ async fn a_lost_ledger_removes_nothing_and_reports_orphans() {
         let ledger = world.file("anew.db", "");
         std::fs::remove_file(&ledger).unwrap();
         world.set(&[("TEAMLINK_LEDGER__URL", &format!("sqlite:{ledger}"))]);
-        let output = teamlink(&world, &["sync", "--format", "json"]).await;
+        let output = world.teamlink(&["sync", "--format", "json"]).await;
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(
@@ -181,10 +170,10 @@ async fn of_sixty_single_deletions_twenty_fit_the_window_and_one_approval_lets_t
     }
     assert_eq!(held_set(&world).await, Some((held.clone(), 40)));
 
-    let approved = teamlink(&world, &["approve", &held, "--reason", "clean-up"]).await;
+    let approved = world.teamlink(&["approve", &held, "--reason", "clean-up"]).await;
     assert_eq!(approved.status.code(), Some(0), "{}", text(&approved));
     world.becomes(&rest, SOON).await;
-    let again = teamlink(&world, &["approve", &held, "--reason", "clean-up"]).await;
+    let again = world.teamlink(&["approve", &held, "--reason", "clean-up"]).await;
     assert_eq!(again.status.code(), Some(1), "{}", text(&again));
     assert_eq!(held_set(&world).await, None);
     world.stop().await;
@@ -212,7 +201,7 @@ async fn the_creates_of_a_large_first_pass_wait_until_a_person_syncs() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(world.connections().await.is_empty());
-    let output = teamlink(&world, &["sync"]).await;
+    let output = world.teamlink(&["sync"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     world.becomes(&everything(&world).await, SOON).await;
     world.stop().await;
@@ -229,13 +218,13 @@ async fn what_a_changed_rule_removes_goes_once_it_is_approved() {
         "[[mapping]]\ngithub = \"acme/{slug}\"\nignore = true\n[[mapping]]\ngithub = \"*/*\"\ndatadog = \"{{slug}}\"\n"
     );
     let file = world.file("ignoring.toml", &rules);
-    let output = teamlink(&world, &["--config", &file, "sync"]).await;
+    let output = world.teamlink(&["--config", &file, "sync"]).await;
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     let (hash, count) = held_set(&world).await.unwrap();
     assert_eq!(count, 1);
-    let approved = teamlink(&world, &["approve", &hash, "--reason", "left alone from now on"]).await;
+    let approved = world.teamlink(&["approve", &hash, "--reason", "left alone from now on"]).await;
     assert_eq!(approved.status.code(), Some(0), "{}", text(&approved));
-    let output = teamlink(&world, &["--config", &file, "sync"]).await;
+    let output = world.teamlink(&["--config", &file, "sync"]).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert_eq!(world.connections().await, expected);
 }
@@ -250,10 +239,10 @@ async fn of_a_refused_batch_only_the_culprit_is_parked() {
         slugs[3], "00000000-0000-4000-8000-00000000dead",
     );
     let file = world.file("rules.toml", &rules);
-    let output = teamlink(&world, &["--config", &file, "sync"]).await;
+    let output = world.teamlink(&["--config", &file, "sync"]).await;
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     world.becomes(&linked(slugs.iter().filter(|slug| **slug != slugs[3])), SOON).await;
-    let parked = teamlink(&world, &["parked", "list", "--format", "json"]).await;
+    let parked = world.teamlink(&["parked", "list", "--format", "json"]).await;
     let parked: Value = serde_json::from_slice(&parked.stdout).unwrap();
     assert_eq!(parked.as_array().unwrap().len(), 1, "{parked:#}");
     assert!(
@@ -262,7 +251,7 @@ async fn of_a_refused_batch_only_the_culprit_is_parked() {
     );
     // A full pass tries it again and parks it again, and writes for nobody else.
     let since = world.seq().await;
-    teamlink(&world, &["--config", &file, "sync"]).await;
+    world.teamlink(&["--config", &file, "sync"]).await;
     let creates = world.requests(since).await.into_iter().filter(|request| request["method"] == "POST");
     assert!(creates.into_iter().all(|request| request["body"]["data"].as_array().unwrap().len() == 1));
 }

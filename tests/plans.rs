@@ -5,23 +5,13 @@
 #[path = "support/world.rs"]
 mod world;
 
-use std::{process::Output, time::Duration};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use world::{World, linked};
+use world::{World, linked, text};
 
 const SOON: Duration = Duration::from_secs(20);
-
-async fn teamlink(world: &World, args: &[&str]) -> Output {
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_teamlink"));
-    command.args(args).env_clear().envs(&world.env);
-    command.output().await.unwrap()
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
 
 fn rename(slug: &str, name: &str) -> (Method, String, Value) {
     (Method::PATCH, format!("/orgs/acme/teams/{slug}"), json!({"name": name}))
@@ -49,7 +39,7 @@ async fn a_plan_is_valid_json_by_its_schema_and_readable_as_markdown_and_writes_
     );
     let file = world.file("rules.toml", &rules);
     let since = world.seq().await;
-    let output = teamlink(&world, &["--config", &file, "plan", "--format", "json"]).await;
+    let output = world.teamlink(&["--config", &file, "plan", "--format", "json"]).await;
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
     let schema: Value = serde_json::from_str(include_str!("../config/plan.schema.json")).unwrap();
@@ -62,17 +52,17 @@ async fn a_plan_is_valid_json_by_its_schema_and_readable_as_markdown_and_writes_
     assert_eq!((count("actions"), count("held")), (3, 1), "{plan:#}");
     assert!(!schema.is_valid(&json!({"format": "teamlink-plan/1", "made_at": "now", "orgs": [{}]})));
 
-    let markdown = teamlink(&world, &["--config", &file, "plan", "--format", "markdown"]).await;
+    let markdown = world.teamlink(&["--config", &file, "plan", "--format", "markdown"]).await;
     let markdown = String::from_utf8(markdown.stdout).unwrap();
     assert!(markdown.contains("### teamlink plan: acme"), "{markdown}");
     assert!(markdown.contains("plan: 2 to create, 1 to delete, 1 held"), "{markdown}");
     assert!(markdown.contains("teamlink approve "), "{markdown}");
 
     // Every dry path: nothing but reads.
-    teamlink(&world, &["--config", &file, "plan", "--out", &world.file("plan.json", "")]).await;
-    teamlink(&world, &["map", "acme/core"]).await;
-    teamlink(&world, &["map", "--from-existing"]).await;
-    teamlink(&world, &["connections", "list"]).await;
+    world.teamlink(&["--config", &file, "plan", "--out", &world.file("plan.json", "")]).await;
+    world.teamlink(&["map", "acme/core"]).await;
+    world.teamlink(&["map", "--from-existing"]).await;
+    world.teamlink(&["connections", "list"]).await;
     let writes: Vec<Value> =
         world.requests(since).await.into_iter().filter(|request| request["method"] != "GET").collect();
     assert!(writes.is_empty(), "{writes:#?}");
@@ -82,7 +72,7 @@ async fn a_plan_is_valid_json_by_its_schema_and_readable_as_markdown_and_writes_
 async fn a_saved_plan_is_applied_exactly_though_other_teams_move_on_meanwhile() {
     let (mut world, slugs) = eventful().await;
     let file = world.file("plan.json", "");
-    let planned = teamlink(&world, &["plan", "--out", &file]).await;
+    let planned = world.teamlink(&["plan", "--out", &file]).await;
     assert_eq!(planned.status.code(), Some(2), "{}", text(&planned));
     // A busy organisation: events of other teams, and a daemon that works on them.
     world.start().await;
@@ -90,13 +80,13 @@ async fn a_saved_plan_is_applied_exactly_though_other_teams_move_on_meanwhile() 
         let (method, path, body) = rename(if round == 0 { &slugs[2] } else { "busy" }, "busy");
         world.github(method, &path, body).await;
     }
-    let output = teamlink(&world, &["apply", &file]).await;
+    let output = world.teamlink(&["apply", &file]).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let mut expected = linked(slugs[1..].iter().filter(|slug| **slug != slugs[2]));
     expected.extend(linked(["new"]));
     expected.extend([format!("{} = @acme/moved", slugs[0]), format!("{} = @acme/busy", slugs[2])]);
     world.becomes(&expected, SOON).await;
-    let again = teamlink(&world, &["apply", &file]).await;
+    let again = world.teamlink(&["apply", &file]).await;
     assert_eq!(again.status.code(), Some(1), "{}", text(&again));
     world.stop().await;
 }
@@ -105,11 +95,11 @@ async fn a_saved_plan_is_applied_exactly_though_other_teams_move_on_meanwhile() 
 async fn a_plan_made_stale_is_refused_with_what_changed_and_nothing_is_done() {
     let (world, slugs) = eventful().await;
     let file = world.file("plan.json", "");
-    teamlink(&world, &["plan", "--out", &file]).await;
+    world.teamlink(&["plan", "--out", &file]).await;
     let (method, path, body) = rename("moved", &slugs[0]);
     world.github(method, &path, body).await;
     let since = world.seq().await;
-    let output = teamlink(&world, &["apply", &file]).await;
+    let output = world.teamlink(&["apply", &file]).await;
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(text(&output).contains("no longer planned: acme: create @acme/moved"), "{}", text(&output));
     let writes = world.requests(since).await.into_iter().filter(|request| request["method"] != "GET").count();
@@ -126,9 +116,9 @@ async fn applying_a_plan_approves_what_it_holds() {
         slugs[0]
     );
     let (rules, file) = (world.file("rules.toml", &rules), world.file("plan.json", ""));
-    let planned = teamlink(&world, &["--config", &rules, "plan", "--out", &file]).await;
+    let planned = world.teamlink(&["--config", &rules, "plan", "--out", &file]).await;
     assert!(text(&planned).contains("! held"), "{}", text(&planned));
-    let output = teamlink(&world, &["--config", &rules, "apply", &file]).await;
+    let output = world.teamlink(&["--config", &rules, "apply", &file]).await;
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     world.becomes(&linked(&slugs[1..]), SOON).await;
 }

@@ -154,11 +154,7 @@ impl Run<'_> {
             };
             let refusal = self.refused(&trouble, items.iter().map(|item| item.team));
             if let Refusal::Stop = refusal {
-                if !trouble.ambiguous {
-                    self.out.stored.closed_intents.extend(items.iter().map(|item| item.key.clone()));
-                }
-                self.stop(&trouble);
-                items.iter().for_each(|item| self.leave(item.team));
+                self.stop_at(&trouble, items.iter().map(|item| (&item.key, item.team)));
                 continue;
             }
             let teams = items.iter().map(|item| item.key.datadog_team.to_string()).collect();
@@ -260,11 +256,7 @@ impl Run<'_> {
             };
             let refusal = self.refused(&trouble, items.iter().map(|item| item.team));
             if let Refusal::Stop = refusal {
-                if !trouble.ambiguous {
-                    self.out.stored.closed_intents.extend(items.iter().map(|item| item.key.clone()));
-                }
-                self.stop(&trouble);
-                items.iter().for_each(|item| self.leave(item.team));
+                self.stop_at(&trouble, items.iter().map(|item| (&item.key, item.team)));
                 continue;
             }
             let Some(actual) = self.list_ids(&items).await else {
@@ -366,6 +358,17 @@ impl Run<'_> {
 
     fn stop(&mut self, trouble: &Trouble) {
         self.out.stopped.get_or_insert_with(|| trouble.clone());
+    }
+
+    /// Nothing more is sent after this refusal. What it surely did not do needs no intent any more.
+    fn stop_at<'k>(&mut self, trouble: &Trouble, items: impl Iterator<Item = (&'k ConnectionKey, TeamId)>) {
+        self.stop(trouble);
+        for (key, team) in items {
+            if !trouble.ambiguous {
+                self.out.stored.closed_intents.push(key.clone());
+            }
+            self.leave(team);
+        }
     }
 
     /// A team whose step is not carried out because everything stopped.

@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    process::Output,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -236,12 +237,24 @@ impl World {
         }
     }
 
+    /// Runs the command as a person would, with the world's settings.
+    pub async fn teamlink(&self, args: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_teamlink"));
+        command.args(args).env_clear().envs(&self.env);
+        command.output().await.unwrap()
+    }
+
     /// Stops the daemon.
     pub async fn stop(&mut self) {
         if let Some(daemon) = self.daemon.take() {
             assert!(daemon.stop().await.is_empty());
         }
     }
+}
+
+/// What a command printed, on both of its streams.
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Connections that link each of these slugs of `acme` to the Datadog team of the same name.
