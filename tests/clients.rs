@@ -421,3 +421,30 @@ async fn check_tells_what_is_missing_and_what_to_do() {
         (Verdict::Failed, "organisation acme-typo is visible")
     );
 }
+
+#[tokio::test]
+async fn repositories_are_read_by_organisation_by_team_and_by_id() {
+    let world = World::start().await;
+    let repos: Vec<Value> = (0..120)
+        .map(|n| json!({"name": format!("repo-{n}"), "archived": n == 7, "private": n == 8}))
+        .collect();
+    world.seed(json!({"orgs": [{"login": "acme", "teams": [{"name": "core"}], "repos": repos}]})).await;
+    let grant = world.http.put(world.url("/orgs/acme/teams/core/repos/acme/repo-7")).bearer_auth("token");
+    assert!(grant.send().await.unwrap().status().is_success());
+    let github = world.github();
+
+    let Answer::Present(all) = github.org_repositories("acme").await else { panic!("not read") };
+    assert_eq!(all.len(), 120);
+    let named = |name: &str| all.iter().find(|repository| repository.name == name).unwrap();
+    assert!(named("repo-7").archived && !named("repo-8").archived);
+    assert_eq!((named("repo-8").visibility.as_str(), named("repo-7").owner.as_str()), ("private", "acme"));
+    let Answer::Present(of_team) = github.team_repositories("acme", "core").await else { panic!("not read") };
+    assert_eq!(of_team, [named("repo-7").clone()]);
+    assert_eq!(github.repository(of_team[0].id).await, Answer::Present(of_team[0].clone()));
+
+    let delete = world.http.delete(world.url("/repos/acme/repo-7")).bearer_auth("token");
+    assert!(delete.send().await.unwrap().status().is_success());
+    assert_eq!(github.repository(of_team[0].id).await, Answer::Absent);
+    let hidden = github.team_repositories("acme", "nobody").await;
+    assert!(matches!(hidden, Answer::Forbidden(_)), "a list that is not granted says nothing: {hidden:?}");
+}
