@@ -32,7 +32,8 @@ async fn main() {
     let ledger =
         Ledger::open(&format!("sqlite:{}", directory.path().join("bench.db").display())).await.unwrap();
     let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
-    let intake = Intake::start(ledger, Watch::new(&[], []), pace, Arc::new(Notify::new()));
+    let intake =
+        Intake::start(ledger, Watch::new(&[], []), pace, Arc::new(Notify::new()), Default::default());
     // Once to declare the topology.
     run(&corner, &intake, async || {
         eventually("declared", true, async || corner.channel.status().connected()).await;

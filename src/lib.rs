@@ -34,6 +34,7 @@
 //! | [`app`] | the only place that names concrete clients and spawns tasks | a part has to be wired in |
 //! | [`settings`] | defaults, files and environment → checked values, every problem at once | a setting is added |
 //! | [`telemetry`] | one function a fact: its log line and its metric together | something should be seen |
+//! | [`clock`] | what time it is, and how the dice fall | time has to be simulated |
 //! | [`shutdown`] | signals → tokens; a drain with a deadline | stopping takes too long |
 //! | [`operate`] | what a person can ask of a running system | `check` should find something more |
 //! | [`admin`] | health and metrics over HTTP | an orchestrator asks |
@@ -57,6 +58,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod clock;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

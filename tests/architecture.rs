@@ -47,6 +47,7 @@ const ROOMS: &[Room] = &[
     (
         "app",
         &[
+            "clock",
             "settings",
             "admin",
             "operate",
@@ -72,6 +73,7 @@ const ROOMS: &[Room] = &[
     (
         "operate",
         &[
+            "clock",
             "settings",
             "reconcile",
             "queue",
@@ -92,6 +94,7 @@ const ROOMS: &[Room] = &[
     (
         "reconcile",
         &[
+            "clock",
             "github",
             "datadog",
             "transport",
@@ -109,15 +112,16 @@ const ROOMS: &[Room] = &[
     ("queue", &["intake", "telemetry", "model"], DOOR),
     (
         "intake",
-        &["telemetry", "ledger", "event", "model"],
+        &["clock", "telemetry", "ledger", "event", "model"],
         "intake turns deliveries into marks in the ledger",
     ),
-    ("github", &["transport", "telemetry", "upstream", "model"], CLIENT),
+    ("github", &["clock", "transport", "telemetry", "upstream", "model"], CLIENT),
     ("datadog", &["transport", "telemetry", "upstream", "model"], CLIENT),
     ("transport", &["telemetry", "upstream", "model"], "transport carries requests and knows neither API"),
     ("telemetry", &["ledger", "plan", "model"], "telemetry reads what happened from the types that say so"),
     ("ledger", &["model"], "the ledger knows only `model`; it neither logs nor decides"),
     ("shutdown", &[], "shutdown knows signals and tokens"),
+    ("clock", &["model"], "the clock is the only place that asks what time it is for those who do I/O"),
     ("plan", &["mapping", "model"], PURE),
     ("event", &["model"], PURE),
     ("mapping", &["model"], PURE),

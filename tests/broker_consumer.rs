@@ -41,7 +41,13 @@ impl Worker {
         let directory = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(&Self::url(&directory)).await.unwrap();
         let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
-        let intake = Intake::start(ledger.clone(), Watch::new(&[], []), pace, Arc::new(Notify::new()));
+        let intake = Intake::start(
+            ledger.clone(),
+            Watch::new(&[], []),
+            pace,
+            Arc::new(Notify::new()),
+            Default::default(),
+        );
         let consumer = Consumer::new(options, intake);
         let shutdown = CancellationToken::new();
         let task = tokio::spawn({

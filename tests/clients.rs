@@ -24,7 +24,7 @@ struct World {
 impl World {
     async fn start() -> Self {
         let sandbox = sandbox::start(sandbox::Options::default()).await.unwrap();
-        let http = transport::client(&sandbox.url().parse().unwrap(), None).unwrap();
+        let http = reqwest::Client::new();
         Self { sandbox, http }
     }
 
@@ -58,7 +58,8 @@ impl World {
         github::Options {
             base_url: self.url(""),
             token: SecretString::from("token"),
-            http: self.http.clone(),
+            http: transport::client(&self.url(""), None).unwrap(),
+            clock: Default::default(),
             concurrency: 8,
             timeout: Duration::from_secs(5),
         }
@@ -75,7 +76,7 @@ impl World {
             managed_by: "teamlink".into(),
             timeout: Duration::from_secs(5),
             concurrency: 4,
-            http: self.http.clone(),
+            http: transport::client(&self.url(""), None).unwrap(),
         }
     }
 

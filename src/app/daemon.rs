@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::options;
 use crate::{
     admin,
+    clock::Clock,
     intake::{Inbox, Intake, Watch},
     ledger::{DaemonLock, Ledger},
     model::{Cause, Time},
@@ -89,7 +90,13 @@ impl Daemon {
             let wake = Arc::new(Notify::new());
             let bound = store.orgs().await?.into_iter().map(|org| (org.facts.id, org.bound_login));
             let watch = Watch::new(&settings.github.orgs, bound);
-            intake = Some(Intake::start(store.clone(), watch, options::pace(settings), wake.clone()));
+            intake = Some(Intake::start(
+                store.clone(),
+                watch,
+                options::pace(settings),
+                wake.clone(),
+                Clock::default(),
+            ));
             let worker = super::worker(settings, store.clone(), "daemon", wake)?;
             let turning = worker.clone();
             health.loops.push(("worker", Box::new(move || turning.turning())));

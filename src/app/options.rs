@@ -7,6 +7,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    clock::Clock,
     ledger::Pace,
     plan, reconcile,
     settings::{MissingTeam, Mode, OrgPolicy, Settings},
@@ -37,6 +38,7 @@ pub(super) fn reconcile(settings: &Settings) -> anyhow::Result<reconcile::Option
         debounce: settings.reconcile.debounce,
         backoff: Backoff { min: settings.reconcile.backoff_min, max: settings.reconcile.backoff_max },
         max_attempts: settings.reconcile.max_attempts,
+        clock: Clock::default(),
     })
 }
 

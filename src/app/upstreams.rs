@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::{
+    clock::Clock,
     datadog, github,
     settings::{DatadogCredential, GithubCredential, Problem, Settings},
     transport,
@@ -35,6 +36,7 @@ pub fn github(settings: &Settings) -> anyhow::Result<github::Options> {
         http: http(settings, &settings.github.base_url)?,
         concurrency: settings.github.concurrency,
         timeout: GITHUB_TIMEOUT,
+        clock: Clock::default(),
     })
 }
 
@@ -57,6 +59,6 @@ pub fn datadog(settings: &Settings) -> anyhow::Result<datadog::Options> {
     })
 }
 
-fn http(settings: &Settings, base_url: &Url) -> anyhow::Result<reqwest::Client> {
+fn http(settings: &Settings, base_url: &Url) -> anyhow::Result<transport::Client> {
     transport::client(base_url, settings.network.extra_ca.as_deref())
 }

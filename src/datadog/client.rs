@@ -30,7 +30,7 @@ const FENCE: HeaderName = HeaderName::from_static("x-teamlink-fence");
 /// Signs and sends, a bounded number at once. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Client {
-    http: reqwest::Client,
+    http: transport::Client,
     base_url: Url,
     headers: HeaderMap,
     timeout: Duration,

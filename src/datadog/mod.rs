@@ -20,6 +20,8 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::SecretString;
 
+use crate::transport;
+
 pub use filter::Filter;
 pub use probe::Probe;
 pub use read::Reader;
@@ -40,7 +42,7 @@ pub struct Options {
     /// How many requests each client may have under way at once.
     pub concurrency: usize,
     /// The client of [`transport::client`](crate::transport::client).
-    pub http: reqwest::Client,
+    pub http: transport::Client,
 }
 
 /// Datadog's two ways of signing requests.

@@ -1,6 +1,6 @@
 //! One signed, conditional GET, and the service that lets octocrab send through our transport.
 
-use std::{sync::Arc, task, time::Duration, time::SystemTime};
+use std::{sync::Arc, task, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -13,7 +13,8 @@ use tower::Service;
 
 use super::{Options, cache::Cache};
 use crate::{
-    model::{Class, Time, Trouble},
+    clock::Clock,
+    model::{Class, Trouble},
     telemetry::upstreams,
     transport::{self, What},
     upstream::{self, Reply},
@@ -35,12 +36,13 @@ pub(super) struct Client {
     crab: Octocrab,
     cache: Arc<Cache>,
     permits: Arc<Semaphore>,
+    clock: Clock,
 }
 
 impl Client {
     /// Must be called within a tokio runtime: octocrab spawns a task.
     pub(super) fn new(options: Options) -> anyhow::Result<Self> {
-        let Options { base_url, token, http, concurrency, timeout } = options;
+        let Options { base_url, token, http, concurrency, timeout, clock } = options;
         anyhow::ensure!(
             HeaderValue::from_str(secrecy::ExposeSecret::expose_secret(&token)).is_ok(),
             "the GitHub token holds characters that no HTTP header can carry; check for line breaks around it"
@@ -53,6 +55,7 @@ impl Client {
             crab,
             cache: Arc::new(Cache::new(CACHED_ANSWERS)),
             permits: Arc::new(Semaphore::new(concurrency.max(1))),
+            clock,
         })
     }
 
@@ -82,7 +85,7 @@ impl Client {
                 Ok(value)
             }
             (304, Some((_, value))) => Ok(value),
-            _ => Err(upstream::github(attempt, &reply, Time::from(SystemTime::now()))),
+            _ => Err(upstream::github(attempt, &reply, self.clock.now())),
         }
     }
 
@@ -116,7 +119,7 @@ fn unsent(attempt: &str, error: octocrab::Error) -> Trouble {
 /// Carries octocrab's requests: adds the base URL, sends, reads the body.
 #[derive(Clone)]
 struct Carrier {
-    http: reqwest::Client,
+    http: transport::Client,
     base_url: Url,
     timeout: Duration,
 }

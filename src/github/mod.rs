@@ -18,6 +18,8 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::SecretString;
 
+use crate::{clock::Clock, transport};
+
 pub use reader::{Reader, Whoami};
 
 /// What a [`Reader`] needs to know.
@@ -28,9 +30,11 @@ pub struct Options {
     /// A personal access token.
     pub token: SecretString,
     /// The client of [`transport::client`](crate::transport::client).
-    pub http: reqwest::Client,
+    pub http: transport::Client,
     /// How many requests may be under way at once. GitHub allows 100 over everything that uses the credential.
     pub concurrency: usize,
     /// How long one request may take, body included.
     pub timeout: Duration,
+    /// What time it is: a limit that GitHub gives as a moment is turned into a wait.
+    pub clock: Clock,
 }

@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
@@ -25,6 +25,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use self::sort::entry;
 pub use self::watch::Watch;
 use crate::{
+    clock::Clock,
     ledger::{Entry, Ledger, Outcome, Pace},
     model::{Delivery, OrgId, Time},
     telemetry,
@@ -76,10 +77,10 @@ struct Group {
 impl Intake {
     /// Starts the task that commits. It ends when the last clone of the intake is dropped; `accepted` is notified
     /// after each commit that marked something.
-    pub fn start(ledger: Ledger, watch: Watch, pace: Pace, accepted: Arc<Notify>) -> Self {
+    pub fn start(ledger: Ledger, watch: Watch, pace: Pace, accepted: Arc<Notify>, clock: Clock) -> Self {
         let (groups, waiting) = mpsc::channel(GROUP);
         let healthy = Arc::new(AtomicBool::new(true));
-        let committer = Committer { ledger, watch, pace, accepted, healthy: healthy.clone() };
+        let committer = Committer { ledger, watch, pace, accepted, clock, healthy: healthy.clone() };
         tokio::spawn(committer.run(waiting));
         Self { groups, bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)), healthy }
     }
@@ -127,6 +128,7 @@ struct Committer {
     watch: Watch,
     pace: Pace,
     accepted: Arc<Notify>,
+    clock: Clock,
     healthy: Arc<AtomicBool>,
 }
 
@@ -140,7 +142,7 @@ impl Committer {
                 size += next.deliveries.len();
                 groups.push(next);
             }
-            let now = Time::from(SystemTime::now());
+            let now = self.clock.now();
             let mut entries = self.sort(&groups);
             if self.watch.met_stranger() {
                 // A pass or a command in another process may have bound it meanwhile.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Options, directory::Directory, lease::Lease, now};
+use super::{Options, directory::Directory, lease::Lease};
 use crate::{
     datadog::{self, Filter, NewConnection},
     ledger::{AuditEntry, IntentKind, LeasedMark, Ledger, LedgerError, ParkedAction, Settlement},
@@ -339,7 +339,8 @@ impl Run<'_> {
         items: impl Iterator<Item = (&'k ConnectionKey, TeamId)>,
     ) -> Result<(), LedgerError> {
         let intents: Vec<_> = items.map(|(key, team)| (kind, key.clone(), team)).collect();
-        self.hands.ledger.intend(self.hands.lease.org, self.hands.lease.fence, &intents, now()).await
+        let now = self.hands.options.clock.now();
+        self.hands.ledger.intend(self.hands.lease.org, self.hands.lease.fence, &intents, now).await
     }
 
     fn refused(&mut self, trouble: &Trouble, teams: impl Iterator<Item = TeamId>) -> Refusal {

@@ -6,13 +6,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::future::try_join_all;
 use tokio::sync::Mutex;
 
 use crate::{
+    clock::Clock,
     datadog,
     model::{DatadogTeam, Trouble},
     plan::DatadogTeams,
@@ -26,6 +27,7 @@ const SEARCH_AT_MOST: usize = 3;
 pub(super) struct Directory {
     reader: datadog::Reader,
     ttl: Duration,
+    clock: Clock,
     state: Arc<Mutex<Remembered>>,
 }
 
@@ -35,18 +37,18 @@ struct Remembered {
     handles: BTreeSet<String>,
     /// The handles as of the last refresh, which is when those who wait for one hear of it.
     told: BTreeSet<String>,
-    listed_at: Option<Instant>,
+    listed_at: Option<Duration>,
 }
 
 impl Directory {
-    pub(super) fn new(reader: datadog::Reader, ttl: Duration) -> Self {
-        Self { reader, ttl, state: Arc::default() }
+    pub(super) fn new(reader: datadog::Reader, ttl: Duration, clock: Clock) -> Self {
+        Self { reader, ttl, clock, state: Arc::default() }
     }
 
     /// Datadog's teams, good for deciding about these handles.
     pub(super) async fn covering(&self, handles: &BTreeSet<String>) -> Result<Arc<DatadogTeams>, Trouble> {
         let mut state = self.state.lock().await;
-        if state.listed_at.is_some_and(|at| at.elapsed() < self.ttl) {
+        if self.fresh(&state) {
             return Ok(state.teams.clone());
         }
         if handles.len() > SEARCH_AT_MOST {
@@ -59,7 +61,7 @@ impl Directory {
     /// The whole list, however old the remembered one is when `fresh` is asked for.
     pub(super) async fn whole(&self, fresh: bool) -> Result<Arc<DatadogTeams>, Trouble> {
         let mut state = self.state.lock().await;
-        if !fresh && state.listed_at.is_some_and(|at| at.elapsed() < self.ttl) {
+        if !fresh && self.fresh(&state) {
             return Ok(state.teams.clone());
         }
         self.list(&mut state).await
@@ -69,7 +71,7 @@ impl Directory {
     /// refresh; a list read in between for another purpose may have brought them.
     pub(super) async fn refresh(&self) -> Result<bool, Trouble> {
         let mut state = self.state.lock().await;
-        if state.listed_at.is_none_or(|at| at.elapsed() >= self.ttl) {
+        if !self.fresh(&state) {
             self.list(&mut state).await?;
         }
         let appeared = !state.handles.is_subset(&state.told);
@@ -82,12 +84,16 @@ impl Directory {
         self.state.lock().await.listed_at = None;
     }
 
+    fn fresh(&self, state: &Remembered) -> bool {
+        state.listed_at.is_some_and(|at| at + self.ttl > self.clock.monotonic())
+    }
+
     async fn list(&self, state: &mut Remembered) -> Result<Arc<DatadogTeams>, Trouble> {
         let teams: BTreeMap<String, DatadogTeam> =
             self.reader.teams().await?.into_iter().map(|team| (team.handle.to_lowercase(), team)).collect();
         state.handles = teams.keys().cloned().collect();
         state.teams = Arc::new(DatadogTeams::new(teams.into_values(), true));
-        state.listed_at = Some(Instant::now());
+        state.listed_at = Some(self.clock.monotonic());
         Ok(state.teams.clone())
     }
 }

@@ -2,7 +2,6 @@
 
 use super::{
     look::Look,
-    now,
     survey::{Eyes, Standing},
 };
 use crate::{
@@ -25,7 +24,7 @@ pub(super) async fn foresee(
     let known = state.teams.get(&team).cloned();
     let owned = state.owned.clone();
     let pause = state.paused.of(team).cloned();
-    let mut look = Look::new(eyes, state, &marks, now());
+    let mut look = Look::new(eyes, state, &marks, eyes.options.clock.now());
     look.read().await;
     let unread = look.troubles.get(&team).cloned();
     let asks = look.asks();

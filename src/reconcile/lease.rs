@@ -6,13 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::task::AbortHandle;
 
-use super::now;
 use crate::{
+    clock::Clock,
     ledger::{Ledger, LedgerError},
     model::OrgId,
 };
@@ -31,26 +31,32 @@ pub(super) struct Lease {
     ledger: Ledger,
     pub(super) org: OrgId,
     pub(super) fence: i64,
-    clock: Instant,
-    /// Milliseconds after `clock` at which it ends, counted from before the query that took or renewed it.
+    clock: Clock,
+    /// The monotonic millisecond at which it ends, counted from before the query that took or renewed it.
     ends: Arc<AtomicU64>,
     renewal: AbortHandle,
 }
 
 impl Lease {
     /// Takes the lease, or answers `None` while another holds it.
-    pub(super) async fn take(ledger: &Ledger, org: OrgId, holder: &str) -> sqlx::Result<Option<Self>> {
-        let clock = Instant::now();
-        let Some(fence) = ledger.lease(org, holder, now(), TTL).await? else { return Ok(None) };
-        let ends = Arc::new(AtomicU64::new(millis(TTL)));
-        let renewal = tokio::spawn(renew(ledger.clone(), org, fence, clock, ends.clone())).abort_handle();
-        Ok(Some(Self { ledger: ledger.clone(), org, fence, clock, ends, renewal }))
+    pub(super) async fn take(
+        ledger: &Ledger,
+        org: OrgId,
+        holder: &str,
+        clock: &Clock,
+    ) -> sqlx::Result<Option<Self>> {
+        let asked = clock.monotonic();
+        let Some(fence) = ledger.lease(org, holder, clock.now(), TTL).await? else { return Ok(None) };
+        let ends = Arc::new(AtomicU64::new(millis(asked + TTL)));
+        let renewal =
+            tokio::spawn(renew(ledger.clone(), org, fence, clock.clone(), ends.clone())).abort_handle();
+        Ok(Some(Self { ledger: ledger.clone(), org, fence, clock: clock.clone(), ends, renewal }))
     }
 
     /// Whether a write that may take `timeout` can be sent: not with less left than that and [`MARGIN`] more, so that a
     /// successor never writes while this write may still arrive.
     pub(super) fn allows_write(&self, timeout: Duration) -> bool {
-        let needed = self.clock.elapsed() + timeout + MARGIN;
+        let needed = self.clock.monotonic() + timeout + MARGIN;
         millis(needed) <= self.ends.load(Ordering::Relaxed)
     }
 
@@ -67,13 +73,13 @@ impl Drop for Lease {
     }
 }
 
-async fn renew(ledger: Ledger, org: OrgId, fence: i64, clock: Instant, ends: Arc<AtomicU64>) {
+async fn renew(ledger: Ledger, org: OrgId, fence: i64, clock: Clock, ends: Arc<AtomicU64>) {
     let mut ticks = tokio::time::interval(RENEW);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        let asked = clock.elapsed();
-        match ledger.renew(org, fence, now(), TTL).await {
+        let asked = clock.monotonic();
+        match ledger.renew(org, fence, clock.now(), TTL).await {
             Ok(()) => ends.store(millis(asked + TTL), Ordering::Relaxed),
             // Lost for good: whatever is settled later is refused by its fence.
             Err(LedgerError::LeaseLost(_)) => return ends.store(0, Ordering::Relaxed),

@@ -7,7 +7,6 @@ use super::{
     apply::{self, Applied, Hands},
     fold::{Folded, Seen, fold},
     lease::Lease,
-    now,
     observe::{self, Reading},
     pace,
     survey::{Eyes, Known},
@@ -36,7 +35,8 @@ pub(super) async fn look(
     due: &[LeasedMark],
     only: Option<&BTreeSet<String>>,
 ) -> Result<(), LedgerError> {
-    let started = now();
+    let clock = &eyes.options.clock;
+    let started = clock.now();
     let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
     let mut look = Look::new(eyes, state, due, started);
     look.read().await;
@@ -77,10 +77,10 @@ pub(super) async fn look(
         apply::apply(hands, guarded.ready.clone()).await?
     };
     let settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
-    ledger.settle(lease.org, lease.fence, &settlement, now()).await?;
-    telemetry::work::settled(lease.org, due, &settlement, now());
+    ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
+    telemetry::work::settled(lease.org, due, &settlement, clock.now());
     if !settlement.held.is_empty()
-        && let Some(set) = ledger.held_set(lease.org, now()).await?
+        && let Some(set) = ledger.held_set(lease.org, clock.now()).await?
     {
         telemetry::work::held_set(&set);
     }
@@ -117,7 +117,7 @@ impl<'a> Look<'a> {
         Self {
             eyes,
             options: &eyes.options,
-            known: Known::new(&state, eyes.options.timeout),
+            known: Known::new(&state, eyes.options.timeout, started),
             due: due.iter().filter_map(|mark| Some((mark.team?, mark.cause))).collect(),
             state,
             started,
@@ -148,7 +148,7 @@ impl<'a> Look<'a> {
             self.login_changed = org.login != self.known.mirror.org.login;
             self.known.mirror.org = org.clone();
         }
-        self.answered = now();
+        self.answered = self.options.clock.now();
         let mut seen = std::mem::take(&mut self.reading.seen);
         self.troubles = std::mem::take(&mut self.reading.troubles);
         let sees_all = self.sees_all(&mut seen).await;
@@ -380,7 +380,7 @@ impl<'a> Look<'a> {
             stored.found.extend(present.map(|team| team.facts.id).filter(|id| !self.asked.contains(id)));
         }
         let arrives = self.options.timeout + super::lease::MARGIN;
-        let again = now() + arrives;
+        let again = self.options.clock.now() + arrives;
         let (over, open): (Vec<_>, Vec<_>) =
             self.state.intents.iter().partition(|intent| intent.at + arrives < self.started);
         // A removal that can arrive no more and was not repeated: what Datadog shows now is what became of it.
@@ -411,14 +411,15 @@ impl<'a> Look<'a> {
         others_work: bool,
         parked: &mut Vec<ParkedAction>,
     ) -> Next {
+        let clock = &self.options.clock;
         if let Some(trouble) = self.troubles.get(&team) {
             let retry = pace::retry(
                 trouble,
                 mark.failures,
                 others_work,
                 self.options.backoff,
-                super::jitter(),
-                now(),
+                clock.jitter(),
+                clock.now(),
             );
             if retry.burns && mark.attempts + 1 >= self.options.max_attempts {
                 let subject = format!("look at team {team}");
@@ -430,9 +431,9 @@ impl<'a> Look<'a> {
         }
         if self.conflicts.contains(&team) {
             let trouble = Trouble::new(Class::Transient, "another team reads back with the same slug");
-            let (backoff, jitter) = (self.options.backoff, super::jitter());
+            let (backoff, jitter) = (self.options.backoff, clock.jitter());
             let pace::Retry { at, floor, burns } =
-                pace::retry(&trouble, mark.failures, false, backoff, jitter, now());
+                pace::retry(&trouble, mark.failures, false, backoff, jitter, clock.now());
             return Next::Retry { at, floor, error: trouble, burns };
         }
         let folded = self.folded.get(&team);

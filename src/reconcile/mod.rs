@@ -32,17 +32,13 @@ mod survey;
 mod whole;
 mod worker;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use foresee::Foresight;
 pub use survey::{OrgPlan, Survey};
 pub use worker::Worker;
 
-use crate::{mapping::Rules, model::Time, plan, upstream::Backoff};
+use crate::{clock::Clock, mapping::Rules, plan, upstream::Backoff};
 
 /// What a look at an organisation is governed by.
 #[derive(Clone, Debug)]
@@ -78,6 +74,8 @@ pub struct Options {
     pub backoff: Backoff,
     /// Failed looks in a row before a team is parked.
     pub max_attempts: u32,
+    /// What time it is.
+    pub clock: Clock,
 }
 
 impl Options {
@@ -99,13 +97,4 @@ pub struct OrgPolicy {
     pub missing_team: plan::MissingTeam,
     /// Matches `org/slug` of teams that are never unlinked, lower-cased.
     pub protected: globset::GlobSet,
-}
-
-fn now() -> Time {
-    Time::from(SystemTime::now())
-}
-
-/// A random number from 0 up to 1, for the pure functions that take one.
-fn jitter() -> f64 {
-    rand::random()
 }

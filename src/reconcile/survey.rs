@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{Foresight, Options, apply::by_key, directory::Directory, lease, now, observe};
+use super::{Foresight, Options, apply::by_key, directory::Directory, lease, observe};
 use crate::{
     datadog::{self, Filter},
     github,
@@ -14,7 +14,7 @@ use crate::{
     mapping::Outcome,
     model::{
         Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, OrgFacts,
-        OrgId, Owned, Pause, Paused, TeamFacts, TeamId, TeamState, Trouble,
+        OrgId, Owned, Pause, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Actual, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
@@ -32,7 +32,7 @@ pub(super) struct Eyes {
     pub(super) datadog: datadog::Reader,
     pub(super) directory: Directory,
     pub(super) options: Arc<Options>,
-    owners: Arc<Mutex<HashMap<String, (Instant, bool)>>>,
+    owners: Arc<Mutex<HashMap<String, (Duration, bool)>>>,
 }
 
 /// What is known of an organisation while it is planned.
@@ -45,8 +45,8 @@ pub(super) struct Known {
 
 impl Known {
     /// `timeout` is how long a write may take: an interrupted one that is older, with a margin, is over.
-    pub(super) fn new(state: &OrgState, timeout: Duration) -> Self {
-        let over = now() - (timeout + lease::MARGIN);
+    pub(super) fn new(state: &OrgState, timeout: Duration, now: Time) -> Self {
+        let over = now - (timeout + lease::MARGIN);
         let creates = state.intents.iter().filter(|intent| intent.kind == IntentKind::Create);
         let creates = creates
             .map(|intent| (intent.key.clone(), Interrupted { team: intent.team, over: intent.at < over }));
@@ -69,7 +69,7 @@ impl Known {
 
 impl Eyes {
     pub(super) fn new(github: github::Reader, datadog: datadog::Reader, options: Options) -> Self {
-        let directory = Directory::new(datadog.clone(), options.teams_ttl);
+        let directory = Directory::new(datadog.clone(), options.teams_ttl, options.clock.clone());
         Self { github, datadog, directory, options: Arc::new(options), owners: Arc::default() }
     }
 
@@ -77,7 +77,10 @@ impl Eyes {
     pub(super) async fn sees_all_teams(&self, login: &str) -> Result<bool, Trouble> {
         let known = {
             let owners = self.owners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            owners.get(login).filter(|(at, _)| at.elapsed() < OWNER_TTL).map(|(_, owner)| *owner)
+            owners
+                .get(login)
+                .filter(|(at, _)| *at + OWNER_TTL > self.options.clock.monotonic())
+                .map(|(_, owner)| *owner)
         };
         if let Some(owner) = known {
             return Ok(owner);
@@ -88,7 +91,7 @@ impl Eyes {
             Answer::Failed(trouble) => return Err(trouble),
         };
         let mut owners = self.owners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        owners.insert(login.to_owned(), (Instant::now(), owner));
+        owners.insert(login.to_owned(), (self.options.clock.monotonic(), owner));
         Ok(owner)
     }
 
@@ -164,7 +167,7 @@ impl Eyes {
     /// Reads an organisation as a whole and plans all of it. Writes nothing, stores nothing.
     pub(super) async fn survey(&self, state: &OrgState, standing: Standing) -> Result<Surveyed, Trouble> {
         let (org, list) = observe::list(&self.github, state).await?;
-        let mut known = Known::new(state, self.options.timeout);
+        let mut known = Known::new(state, self.options.timeout, self.options.clock.now());
         known.population.held = standing.held;
         known.population.approved = standing.approved;
         let renamed = org.login != known.mirror.org.login;
@@ -240,7 +243,7 @@ impl Eyes {
             .is_none_or(|known| known.facts != facts || known.state != TeamState::Present || !known.in_step);
         let team = MirrorTeam {
             state: TeamState::Present,
-            seen_at: now(),
+            seen_at: self.options.clock.now(),
             deleted_event_at: known.and_then(|known| known.deleted_event_at),
             in_step: !differs,
             facts,
@@ -280,11 +283,11 @@ impl Standing {
         options: &Options,
         lifts_creates: bool,
     ) -> sqlx::Result<Self> {
-        let (mut held, approved) = ledger.held_and_approved(org, now()).await?;
+        let (mut held, approved) = ledger.held_and_approved(org, options.clock.now()).await?;
         if lifts_creates {
             held.retain(|held, _| held.kind != HeldKind::Create);
         }
-        let taken = ledger.slots_taken(options.window, now()).await?;
+        let taken = ledger.slots_taken(options.window, options.clock.now()).await?;
         Ok(Self { held, approved, slots: options.max_per_window.saturating_sub(taken), lifts_creates })
     }
 }

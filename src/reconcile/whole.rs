@@ -3,10 +3,9 @@
 
 use super::{
     drift::drift,
-    jitter,
     lease::Lease,
     look::held,
-    now, pace,
+    pace,
     survey::{Eyes, Standing},
 };
 use crate::{
@@ -23,6 +22,7 @@ pub(super) async fn look_at_whole(
     state: &OrgState,
     mark: &LeasedMark,
 ) -> Result<(), LedgerError> {
+    let clock = &eyes.options.clock;
     let mut settlement = Settlement::default();
     let person = mark.cause == Cause::Person;
     let standing = Standing::read(ledger, lease.org, &eyes.options, person).await?;
@@ -51,11 +51,17 @@ pub(super) async fn look_at_whole(
         }
         Err(trouble) => {
             telemetry::work::not_surveyed(lease.org, &trouble);
-            let pace::Retry { at, floor, burns } =
-                pace::retry(&trouble, mark.failures, false, eyes.options.backoff, jitter(), now());
+            let pace::Retry { at, floor, burns } = pace::retry(
+                &trouble,
+                mark.failures,
+                false,
+                eyes.options.backoff,
+                clock.jitter(),
+                clock.now(),
+            );
             Next::Retry { at, floor, error: trouble, burns }
         }
     };
     settlement.marks.push(MarkResult { team: None, generation: mark.generation, next });
-    ledger.settle(lease.org, lease.fence, &settlement, now()).await
+    ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await
 }

@@ -13,11 +13,11 @@ use anyhow::{Context as _, bail};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, lease::Lease, look, now, observe, survey::Eyes, whole};
+use super::{Options, lease::Lease, look, observe, survey::Eyes, whole};
 use crate::{
     datadog, github,
     ledger::{DueOrg, Ledger, LedgerError, OrgProgress},
-    model::{Answer, Cause, OrgFacts, OrgId, Target, TeamId},
+    model::{Answer, Cause, OrgFacts, OrgId, Target, TeamId, Time},
     telemetry,
 };
 
@@ -115,11 +115,11 @@ impl Worker {
             let absent = || format!("GitHub has no organisation {login} that this credential may see");
             let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)
                 .with_context(|| format!("failed to look up the organisation {login} of `github.orgs`"))?;
-            self.ledger.bind_org(&facts, now()).await?;
+            self.ledger.bind_org(&facts, self.now()).await?;
             orgs.push(facts.id);
         }
         let targets: Vec<Target> = orgs.iter().map(|org| Target::Org(*org)).collect();
-        self.ledger.mark(&targets, cause, now()).await?;
+        self.ledger.mark(&targets, cause, self.now()).await?;
         self.wake.notify_one();
         Ok(orgs)
     }
@@ -133,7 +133,7 @@ impl Worker {
             let wait = self.start_due(&mut crew, |org| orgs.contains(&org)).await;
             let mut progress = BTreeMap::new();
             for &org in orgs {
-                progress.insert(org, self.ledger.org_progress(org, now()).await?);
+                progress.insert(org, self.ledger.org_progress(org, self.now()).await?);
             }
             let busy = !crew.tasks.is_empty() || progress.values().any(|org| org.due > 0);
             let failing = progress.values().any(|org| org.passing > 0) && Instant::now() < deadline;
@@ -154,11 +154,13 @@ impl Worker {
         teams: &[TeamId],
         steps: &BTreeSet<String>,
     ) -> anyhow::Result<()> {
-        self.ledger.bind_org(org, now()).await?;
+        self.ledger.bind_org(org, self.now()).await?;
         let deadline = Instant::now() + PATIENCE;
         for chunk in teams.chunks(CHUNK) {
             let lease = loop {
-                if let Some(lease) = Lease::take(&self.ledger, org.id, &self.holder).await? {
+                if let Some(lease) =
+                    Lease::take(&self.ledger, org.id, &self.holder, &self.eyes.options.clock).await?
+                {
                     break lease;
                 }
                 if Instant::now() > deadline {
@@ -183,16 +185,20 @@ impl Worker {
     /// have appeared, those teams are looked at again.
     pub async fn refresh_directory(&self) -> anyhow::Result<()> {
         if self.ledger.any_waiting().await? && self.eyes.directory.refresh().await? {
-            let woken = self.ledger.wake_waiting(now()).await?;
+            let woken = self.ledger.wake_waiting(self.now()).await?;
             telemetry::work::handles_appeared(woken);
             self.wake.notify_one();
         }
         Ok(())
     }
 
+    fn now(&self) -> Time {
+        self.eyes.options.clock.now()
+    }
+
     /// Starts what may be started, and says how long to sleep otherwise.
     async fn start_due(&self, crew: &mut Crew, ours: impl Fn(OrgId) -> bool) -> Duration {
-        let due = match self.ledger.due_orgs(now()).await {
+        let due = match self.ledger.due_orgs(self.now()).await {
             Ok(due) => due,
             Err(error) => {
                 telemetry::work::ledger_failed("read what is due", &error);
@@ -219,7 +225,7 @@ impl Worker {
             crew.tasks.spawn(async move { (due.org, worker.turn(due).await) });
         }
         if let Ok(Some(next)) = self.ledger.next_due().await {
-            let until = next.since(now());
+            let until = next.since(self.now());
             if !until.is_zero() {
                 wait = wait.min(until);
             }
@@ -229,21 +235,24 @@ impl Worker {
 
     /// One turn with an organisation: a chunk of its due teams, then the organisation as a whole if that is due.
     async fn turn(&self, due: DueOrg) -> Result<(), LedgerError> {
-        let Some(lease) = Lease::take(&self.ledger, due.org, &self.holder).await? else { return Ok(()) };
+        let Some(lease) = Lease::take(&self.ledger, due.org, &self.holder, &self.eyes.options.clock).await?
+        else {
+            return Ok(());
+        };
         let span = telemetry::work::turn(due.org, lease.fence);
         let done = tracing::Instrument::instrument(self.leased(&lease), span).await;
         lease.release().await?;
         if done.is_err() {
             // What was about to be written, for teams that joined the look and have no mark of their own too.
-            self.ledger.mark_interrupted(now()).await?;
+            self.ledger.mark_interrupted(self.now()).await?;
         }
         done
     }
 
     async fn leased(&self, lease: &Lease) -> Result<(), LedgerError> {
         let Some(state) = self.ledger.org_state(lease.org).await? else { return Ok(()) };
-        let teams = self.ledger.due_teams(lease.org, now(), CHUNK).await?;
-        let whole = self.ledger.due_org(lease.org, now()).await?;
+        let teams = self.ledger.due_teams(lease.org, self.now(), CHUNK).await?;
+        let whole = self.ledger.due_org(lease.org, self.now()).await?;
         if let Some(mark) = &whole {
             whole::look_at_whole(&self.eyes, &self.ledger, lease, &state, mark).await?;
         }

@@ -3,21 +3,24 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Wall time at the start, advanced by the monotonic clock.
-pub(crate) struct Clock {
-    epoch_us: u64,
-    started: Instant,
-}
+/// Microseconds since the unix epoch.
+pub(crate) struct Clock(Box<dyn Fn() -> u64 + Send + Sync>);
 
 impl Clock {
+    /// Wall time at the start, advanced by the monotonic clock.
     pub(crate) fn start() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { epoch_us: epoch.as_micros() as u64, started: Instant::now() }
+        let (epoch_us, started) = (epoch.as_micros() as u64, Instant::now());
+        Self(Box::new(move || epoch_us + started.elapsed().as_micros() as u64))
     }
 
-    /// Microseconds since the unix epoch.
+    /// The time that `now` says.
+    pub(crate) fn told(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Box::new(now))
+    }
+
     pub(crate) fn now(&self) -> u64 {
-        self.epoch_us + self.started.elapsed().as_micros() as u64
+        (self.0)()
     }
 }
 

@@ -22,6 +22,11 @@ pub(crate) struct CuttableListener(pub(crate) TcpListener);
 pub(crate) struct Scissors(Arc<AtomicBool>);
 
 impl Scissors {
+    /// Whether the connection was cut.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn cut(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -35,7 +40,7 @@ pub(crate) struct Cuttable {
 
 impl Cuttable {
     fn check(&self) -> io::Result<()> {
-        if !self.scissors.0.load(Ordering::Relaxed) {
+        if !self.scissors.is_cut() {
             return Ok(());
         }
         // No lingering: the peer sees a reset instead of an orderly end.

@@ -31,11 +31,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::{ServiceExt as _, util::BoxCloneSyncService};
+
+pub use hooks::Parcel as Webhook;
 
 /// How a sandbox starts.
 #[derive(Clone, Debug)]
@@ -110,19 +116,7 @@ pub async fn start(options: Options) -> io::Result<Sandbox> {
     let listener = TcpListener::bind(options.listen).await?;
     let addr = listener.local_addr()?;
     let stop = CancellationToken::new();
-    let shared = Arc::new(Shared {
-        url: format!("http://{addr}"),
-        latency: options.latency,
-        clock: clock::Clock::start(),
-        github: RwLock::new(github::World::new()),
-        datadog: RwLock::new(datadog::World::new(options.seed)),
-        hooks: hooks::Hooks::new(options.seed, stop.clone()).map_err(io::Error::other)?,
-        faults: Mutex::new(faults::Faults::new(options.seed)),
-        journal: Mutex::default(),
-        github_rate: rate::Rate::default(),
-        datadog_rate: rate::Rate::default(),
-    });
-    seed::sow(&shared, seed::Seed::of(&options)).map_err(io::Error::other)?;
+    let shared = worlds(&options, format!("http://{addr}"), clock::Clock::start(), &stop)?;
     if let Some(url) = options.webhook_url {
         shared.hooks.add(hooks::Hook {
             id: 1,
@@ -137,6 +131,61 @@ pub async fn start(options: Options) -> io::Result<Sandbox> {
     let serving = axum::serve(listener::CuttableListener(listener), app);
     let server = tokio::spawn(serving.with_graceful_shutdown(stop.clone().cancelled_owned()).into_future());
     Ok(Sandbox { addr, stop: stop.drop_guard(), server })
+}
+
+/// Both worlds without a socket.
+pub struct InProcess {
+    /// Answers as the listener would. An error is a connection that was cut before the answer.
+    pub service: BoxCloneSyncService<Request<Bytes>, Response<Bytes>, io::Error>,
+    /// The webhooks, in the order in which GitHub would send them.
+    pub webhooks: mpsc::UnboundedReceiver<Webhook>,
+}
+
+/// Sets up a sandbox in this process, whose time (microseconds since 1970) is what `now` says. Of the options it
+/// leaves `listen` and the webhook alone. Fails if what it is to begin with is impossible.
+pub fn in_process(options: &Options, now: impl Fn() -> u64 + Send + Sync + 'static) -> io::Result<InProcess> {
+    let url = "http://sandbox".to_owned();
+    let shared = worlds(options, url, clock::Clock::told(now), &CancellationToken::new())?;
+    let webhooks = shared.hooks.listen();
+    let router = router(shared);
+    let service = tower::service_fn(move |request: Request<Bytes>| {
+        let router = router.clone();
+        async move {
+            let scissors = listener::Scissors::default();
+            let mut request = request.map(Body::from);
+            request.extensions_mut().insert(ConnectInfo(scissors.clone()));
+            let Ok(response) = router.oneshot(request).await;
+            if scissors.is_cut() {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            let (parts, body) = response.into_parts();
+            let body = axum::body::to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
+            Ok(Response::from_parts(parts, body))
+        }
+    });
+    Ok(InProcess { service: BoxCloneSyncService::new(service), webhooks })
+}
+
+fn worlds(
+    options: &Options,
+    url: String,
+    clock: clock::Clock,
+    stop: &CancellationToken,
+) -> io::Result<Arc<Shared>> {
+    let shared = Arc::new(Shared {
+        url,
+        latency: options.latency,
+        clock,
+        github: RwLock::new(github::World::new()),
+        datadog: RwLock::new(datadog::World::new(options.seed)),
+        hooks: hooks::Hooks::new(options.seed, stop.clone()).map_err(io::Error::other)?,
+        faults: Mutex::new(faults::Faults::new(options.seed)),
+        journal: Mutex::default(),
+        github_rate: rate::Rate::default(),
+        datadog_rate: rate::Rate::default(),
+    });
+    seed::sow(&shared, seed::Seed::of(options)).map_err(io::Error::other)?;
+    Ok(shared)
 }
 
 fn router(shared: Arc<Shared>) -> Router {

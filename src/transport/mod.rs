@@ -10,10 +10,15 @@
 mod pages;
 mod retry;
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
-use reqwest::{Certificate, Client, Request, Url, redirect};
+use bytes::Bytes;
+use reqwest::{Certificate, Method, Request, RequestBuilder, Url, redirect};
+use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
 pub use pages::{Page, pages};
 pub use retry::{retry, retry_answer};
@@ -32,6 +37,28 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No answer is read beyond this: a page of 100 items is some hundred kilobytes.
 const LARGEST_BODY: usize = 32 << 20;
 
+/// Carries requests: over the network, or, in a simulation, straight to a service in this process.
+#[derive(Clone, Debug)]
+pub struct Client {
+    wire: reqwest::Client,
+    direct: Option<Direct>,
+}
+
+/// Answers requests within this process. An error is a connection that broke before the answer.
+pub type Direct = BoxCloneSyncService<http::Request<Bytes>, http::Response<Bytes>, io::Error>;
+
+impl Client {
+    /// A client that opens no connection: `direct` answers whatever is asked.
+    pub fn direct(direct: Direct) -> Self {
+        Self { wire: reqwest::Client::new(), direct: Some(direct) }
+    }
+
+    /// A request in the making.
+    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+        self.wire.request(method, url)
+    }
+}
+
 /// A client that trusts the system's certificate authorities and those of `extra_ca` (PEM, any number of
 /// certificates), and takes its proxies from `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, unless what it is for,
 /// `base_url`, is on this machine: no proxy can reach that, and the sandbox must work behind any.
@@ -39,7 +66,7 @@ const LARGEST_BODY: usize = 32 << 20;
 /// # Errors
 /// When `extra_ca` holds no certificate, or TLS cannot be set up.
 pub fn client(base_url: &Url, extra_ca: Option<&[u8]>) -> anyhow::Result<Client> {
-    let mut builder = Client::builder()
+    let mut builder = reqwest::Client::builder()
         .user_agent(concat!("teamlink/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT_TIMEOUT)
         .redirect(redirect::Policy::none());
@@ -55,7 +82,8 @@ pub fn client(base_url: &Url, extra_ca: Option<&[u8]>) -> anyhow::Result<Client>
         );
         builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().context("failed to set up the HTTPS client")
+    let wire = builder.build().context("failed to set up the HTTPS client")?;
+    Ok(Client { wire, direct: None })
 }
 
 fn on_this_machine(url: &Url) -> bool {
@@ -93,12 +121,17 @@ pub async fn send(
 ) -> Result<Reply, Trouble> {
     *request.timeout_mut() = Some(timeout);
     let started = Instant::now();
-    let outcome = exchange(client, request).await;
+    let outcome = match &client.direct {
+        None => exchange(&client.wire, request).await,
+        Some(direct) => within(direct.clone(), request, timeout).await,
+    };
     let status = match &outcome {
         Ok(reply) => reply.status.as_str(),
         Err(Lost::Error(error)) if error.is_connect() => "unreachable",
         Err(Lost::Error(error)) if error.is_timeout() => "timeout",
         Err(Lost::Error(_)) => "lost",
+        Err(Lost::Late) => "timeout",
+        Err(Lost::Cut(_)) => "lost",
         Err(Lost::TooLong) => "too_long",
     };
     upstreams::request(what.upstream, what.operation, status, started.elapsed());
@@ -108,6 +141,8 @@ pub async fn send(
 /// Why there is no whole answer.
 enum Lost {
     Error(reqwest::Error),
+    Late,
+    Cut(io::Error),
     TooLong,
 }
 
@@ -121,7 +156,7 @@ impl Lost {
                 // Without the URL: a proxy's or base URL's password has no place in a log.
                 let why = format!("{:#}", anyhow::Error::from(error.without_url()));
                 let message = if late {
-                    format!("failed to {attempt}: no answer within {:.1} s", timeout.as_secs_f32())
+                    format!("failed to {attempt}: {}", late_answer(timeout))
                 } else if unsent {
                     format!(
                         "failed to {attempt}: {why}; check the base URL, the proxy settings and network.ca_file"
@@ -131,6 +166,14 @@ impl Lost {
                 };
                 Trouble { ambiguous: write && !unsent, ..Trouble::new(Class::Transient, message) }
             }
+            Self::Late => Trouble {
+                ambiguous: write,
+                ..Trouble::new(Class::Transient, format!("failed to {attempt}: {}", late_answer(timeout)))
+            },
+            Self::Cut(error) => Trouble {
+                ambiguous: write,
+                ..Trouble::new(Class::Transient, format!("failed to {attempt}: {error}"))
+            },
             Self::TooLong => Trouble {
                 ambiguous: write,
                 ..Trouble::new(
@@ -142,7 +185,24 @@ impl Lost {
     }
 }
 
-async fn exchange(client: &Client, request: Request) -> Result<Reply, Lost> {
+fn late_answer(timeout: Duration) -> String {
+    format!("no answer within {:.1} s", timeout.as_secs_f32())
+}
+
+/// The same exchange without a network.
+async fn within(direct: Direct, request: Request, timeout: Duration) -> Result<Reply, Lost> {
+    let mut parts = http::Request::new(Bytes::new());
+    *parts.method_mut() = request.method().clone();
+    *parts.uri_mut() = request.url().as_str().parse().map_err(|error| Lost::Cut(io::Error::other(error)))?;
+    *parts.headers_mut() = request.headers().clone();
+    let body = request.body().and_then(reqwest::Body::as_bytes);
+    *parts.body_mut() = Bytes::copy_from_slice(body.unwrap_or_default());
+    let answer = tokio::time::timeout(timeout, direct.oneshot(parts)).await;
+    let (parts, body) = answer.map_err(|_| Lost::Late)?.map_err(Lost::Cut)?.into_parts();
+    Ok(Reply { status: parts.status, headers: parts.headers, body })
+}
+
+async fn exchange(client: &reqwest::Client, request: Request) -> Result<Reply, Lost> {
     let mut response = client.execute(request).await.map_err(Lost::Error)?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(Lost::Error)? {

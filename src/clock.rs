@@ -1,0 +1,67 @@
+//! What time it is, and how the dice fall: this machine's, or those of a simulation that moves time by itself.
+//!
+//! It is handed to whoever does I/O and has to know the time. The pure rooms never see it: they are given a
+//! [`Time`] or a number.
+
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use crate::model::Time;
+
+/// A clock with dice. Cheap to clone; clones of a simulated one move together. The default is this machine's.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Option<Arc<Simulated>>);
+
+#[derive(Debug)]
+struct Simulated {
+    micros: AtomicI64,
+    dice: Mutex<StdRng>,
+}
+
+impl Clock {
+    /// A clock that stands at `start` until it is moved; its dice fall as `seed` says.
+    pub fn simulated(start: Time, seed: u64) -> Self {
+        let dice = Mutex::new(StdRng::seed_from_u64(seed));
+        Self(Some(Arc::new(Simulated { micros: AtomicI64::new(start.0), dice })))
+    }
+
+    /// Moves a simulated clock; this machine's goes by itself.
+    pub fn advance(&self, by: Duration) {
+        if let Some(simulated) = &self.0 {
+            let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+            simulated.micros.fetch_add(by, Ordering::SeqCst);
+        }
+    }
+
+    /// The wall clock's time.
+    pub fn now(&self) -> Time {
+        match &self.0 {
+            None => Time::from(SystemTime::now()),
+            Some(simulated) => Time(simulated.micros.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// How long it is since some moment of this process: never goes back, whatever becomes of the wall clock.
+    pub fn monotonic(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match &self.0 {
+            None => START.elapsed(),
+            Some(_) => Duration::from_micros(u64::try_from(self.now().0).unwrap_or(0)),
+        }
+    }
+
+    /// A random number from 0 up to 1.
+    pub fn jitter(&self) -> f64 {
+        match &self.0 {
+            None => rand::random(),
+            Some(simulated) => simulated.dice.lock().unwrap_or_else(PoisonError::into_inner).random::<f64>(),
+        }
+    }
+}
