@@ -226,7 +226,11 @@ impl Line {
         };
         let sign = if held.is_some() { "! held" } else { sign };
         let total = if held.is_some() { "held" } else { total };
-        Self { sign, total, cells: vec![slug(plan, planned.team), datadog, why] }
+        let github = match (planned.action.key(), planned.team) {
+            (Some(key), TeamId::NONE) => named(key),
+            (_, team) => slug(plan, team),
+        };
+        Self { sign, total, cells: vec![github, datadog, why] }
     }
 }
 
@@ -236,12 +240,25 @@ fn handle(plan: &OrgPlan, key: &ConnectionKey) -> String {
 }
 
 fn slug(plan: &OrgPlan, team: TeamId) -> String {
-    plan.slugs.get(&team).map_or_else(|| format!("team {team}"), |slug| format!("{}/{slug}", plan.org.login))
+    match plan.slugs.get(&team) {
+        Some(slug) => format!("{}/{slug}", plan.org.login),
+        None if team == TeamId::NONE => "orphans".to_owned(),
+        None => format!("team {team}"),
+    }
+}
+
+/// The GitHub team that an orphan names; it belongs to none.
+fn named(key: &ConnectionKey) -> String {
+    key.github.trim_start_matches('@').to_owned()
 }
 
 fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
     left.iter()
         .map(|LeftAlone { team, why }| {
+            let github = match why {
+                Why::Orphan { key, .. } | Why::Policy { key } if *team == TeamId::NONE => named(key),
+                _ => slug(plan, *team),
+            };
             let (key, why) = match why {
                 Why::Satisfied { key, owner } => {
                     (handle(plan, key), format!("exists already ({})", owner.as_str()))
@@ -262,8 +279,9 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                     (String::new(), format!("paused since {since}; steps that wait: {steps}"))
                 }
                 Why::Policy { key } => (handle(plan, key), "policy.mode is upsert: never deletes".to_owned()),
+                Why::Orphan { key, because } => (handle(plan, key), format!("an orphan; {because}")),
             };
-            vec!["·".to_owned(), slug(plan, *team), key, why]
+            vec!["·".to_owned(), github, key, why]
         })
         .collect()
 }

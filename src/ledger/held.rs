@@ -9,7 +9,7 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{Ledger, rows};
 use crate::model::{
-    Cause, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, OrgId, Target, TeamId, TeamKey, Time, held_hash,
+    Cause, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, OrgId, Target, TeamId, Time, held_hash,
 };
 
 /// One held action.
@@ -18,7 +18,7 @@ pub struct Held {
     /// Its kind and connection.
     #[serde(flatten)]
     pub key: HeldKey,
-    /// The team it belongs to.
+    /// The team it belongs to; [`TeamId::NONE`] for an orphan.
     pub team: TeamId,
     /// Why it waits.
     pub reason: String,
@@ -114,17 +114,22 @@ impl Ledger {
             .bind(format!("{} approved as part of {hash}", key.kind.as_str()))
             .execute(&mut *transaction)
             .await?;
-            targets.push(Target::Team(TeamKey { org: OrgId(org), team: TeamId(team) }));
+            targets.push(rows::team(org, team));
             approved.push(key);
         }
         // An approval is for once: the set cannot be approved again, unless it is shown again.
         sqlx::query("DELETE FROM held_sets WHERE hash = $1").bind(hash).execute(&mut *transaction).await?;
-        super::accept::mark_in(&mut transaction, &targets, Cause::Person, now).await?;
+        // A person who asks for a whole organisation lifts more than was approved here.
+        let (orgs, teams): (Vec<_>, Vec<_>) =
+            targets.into_iter().partition(|target| matches!(target, Target::Org(_)));
+        super::accept::mark_in(&mut transaction, &orgs, Cause::Pass, now).await?;
+        super::accept::mark_in(&mut transaction, &teams, Cause::Person, now).await?;
         transaction.commit().await?;
         Ok(Some(approved))
     }
 
-    /// What is held in an organisation, and what of it is approved now.
+    /// What is held of an organisation's teams, and what is approved now. Held orphans are none of theirs, and count
+    /// towards no limit.
     pub async fn held_and_approved(
         &self,
         org: OrgId,
@@ -132,7 +137,8 @@ impl Ledger {
     ) -> sqlx::Result<(BTreeMap<HeldKey, String>, BTreeSet<HeldKey>)> {
         let mut connection = self.read.acquire().await?;
         let held = held_of(&mut connection, org).await?;
-        let held = held.into_iter().map(|item| (item.key, item.reason)).collect();
+        let held = held.into_iter().filter(|item| item.team != TeamId::NONE);
+        let held = held.map(|item| (item.key, item.reason)).collect();
         Ok((held, approved_of(&mut connection, org, now).await?))
     }
 

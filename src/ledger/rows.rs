@@ -39,9 +39,12 @@ pub(super) async fn insert<'a, T>(
     Ok(written)
 }
 
-/// The target that a row of team ids names.
+/// The target that a row of team ids names: what belongs to no team is looked at with its whole organisation.
 pub(super) fn team(org: i64, team: i64) -> Target {
-    Target::Team(TeamKey { org: OrgId(org), team: TeamId(team) })
+    match TeamId(team) {
+        TeamId::NONE => Target::Org(OrgId(org)),
+        team => Target::Team(TeamKey { org: OrgId(org), team }),
+    }
 }
 
 /// Text for a database: without NUL, which PostgreSQL refuses.

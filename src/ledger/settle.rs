@@ -161,6 +161,7 @@ impl Ledger {
         .await?;
         let teams: Vec<(TeamId, &str)> = intents
             .iter()
+            .filter(|(_, _, team)| *team != TeamId::NONE)
             .filter_map(|(_, key, team)| Some((*team, key.github.split_once('/')?.1)))
             .collect();
         rows::insert(

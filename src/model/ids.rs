@@ -27,6 +27,11 @@ numeric_id! {
     /// A GitHub team's numeric id; survives a rename of its slug.
     TeamId
 }
+impl TeamId {
+    /// No team: what an orphan belongs to. GitHub gives no team this id.
+    pub const NONE: Self = Self(0);
+}
+
 numeric_id! {
     /// A GitHub repository's numeric id; survives renames and transfers.
     RepositoryId

@@ -112,8 +112,12 @@ pub(super) fn of(
                 format!("{key} would go, but policy.mode is upsert: nothing is deleted"),
                 Some("set policy.mode to \"sync\", or `teamlink connections delete` it".to_owned()),
             ),
-            // Told above, from the team's own state; a satisfied pair blocks nothing.
-            Why::Satisfied { .. } | Why::Conflict { .. } | Why::Suspected { .. } | Why::NotRead { .. } => {}
+            // Told above, from the team's own state; a satisfied pair blocks nothing, an orphan is no team's.
+            Why::Satisfied { .. }
+            | Why::Conflict { .. }
+            | Why::Suspected { .. }
+            | Why::NotRead { .. }
+            | Why::Orphan { .. } => {}
         }
     }
     let failed = story.looks.as_ref().and_then(|looks| Some((looks, looks.last_error.as_ref()?)));

@@ -4,7 +4,7 @@
 //! A removal is *held* when the removals of its organisation (waiting for their second look, held and planned
 //! now, counted together) exceed a share or a number, when the window of removals of everybody is full, when
 //! they would leave the organisation with no connection, when no change in GitHub caused it, or when its team is
-//! protected. What is held stays held until it is approved or no longer wanted, so that a second look cannot slip
+//! protected, or when it is an orphan. What is held stays held until it is approved or no longer wanted, so that a second look cannot slip
 //! under the limits one by one. A replacement takes nothing away and is never held. An approval lifts the limits,
 //! never protection; proof is not the guard's business and cannot be lifted at all.
 
@@ -94,6 +94,14 @@ impl Guarded {
         self.held
             .iter()
             .filter_map(|(planned, reason)| Some((planned.action.held_key()?, planned.team, reason.as_str())))
+    }
+
+    /// Both of them. Neither counts towards the limits of the other.
+    pub fn and(mut self, other: Self) -> Self {
+        self.ready.actions.extend(other.ready.actions);
+        self.ready.left_alone.extend(other.ready.left_alone);
+        self.held.extend(other.held);
+        self
     }
 
     fn hold(&mut self, steps: Vec<Planned>, reason: &str) {
@@ -194,6 +202,9 @@ fn verdict(planned: &Planned, population: &Population, protected: impl Fn(&str) 
     }
     if let Action::Delete { cause: RemovalCause::Rules, .. } = &planned.action {
         return Verdict::Held("no change in GitHub caused it".to_owned());
+    }
+    if let Action::Delete { cause: RemovalCause::Orphan { .. }, .. } = &planned.action {
+        return Verdict::Held("it has our mark, but this ledger does not know it".to_owned());
     }
     Verdict::Counted
 }

@@ -8,16 +8,18 @@
 //! 2. A wanted pair that exists is satisfied, whoever made it. One that is ours on paper of another team is
 //!    passed on without a write.
 //! 3. Only owned connections are ever deleted, only with a cause that carries its proof, and never one that any
-//!    team in the mirror wants.
+//!    team in the mirror wants. An orphan goes in the same way, but only when a person approves it.
 
 mod desire;
 mod guard;
+mod orphans;
 mod planner;
 #[cfg(test)]
 mod tests;
 
 pub use desire::{DatadogTeams, Desired, MissingTeam, Wanted, desire};
 pub use guard::{Guarded, Limits, Population, guard};
+pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
 pub use planner::{
     Action, Actual, Interrupted, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan,
 };

@@ -66,6 +66,12 @@ pub enum RemovalCause {
     },
     /// The team is as it was; our rules or Datadog's teams are not. Never carried out without a person.
     Rules,
+    /// It has our mark, this ledger does not know it, and its slug answered 404 while its organisation and the list
+    /// of its teams answered. Never carried out without a person.
+    Orphan {
+        /// When the slug answered.
+        proven: Time,
+    },
 }
 
 impl RemovalCause {
@@ -77,6 +83,20 @@ impl RemovalCause {
             )),
             Self::Replaced { by } | Self::Renamed { to: by } => Some(format!("its id reads back as {by}")),
             Self::Rules => None,
+            Self::Orphan { proven } => {
+                Some(format!("404 by slug at {proven}, while its org and the org's list answered"))
+            }
+        }
+    }
+
+    /// The reason, in words.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::TeamGone { .. } => "the GitHub team is gone".to_owned(),
+            Self::Replaced { by } => format!("the GitHub team is {by} now"),
+            Self::Renamed { to } => format!("the GitHub team is {to} now, which no rule maps"),
+            Self::Rules => "no rule gives the GitHub team this Datadog team any more".to_owned(),
+            Self::Orphan { .. } => "an orphan whose GitHub team is gone".to_owned(),
         }
     }
 }
@@ -132,6 +152,18 @@ pub enum Action {
 }
 
 impl Action {
+    /// The connection; `None` for a Datadog team.
+    pub fn key(&self) -> Option<&ConnectionKey> {
+        match self {
+            Self::CreateTeam { .. } => None,
+            Self::Create { key, .. }
+            | Self::Delete { key, .. }
+            | Self::PassOn { key, .. }
+            | Self::Record { key, .. }
+            | Self::Forget { key } => Some(key),
+        }
+    }
+
     /// How a step is named when it is held; `None` for one that never is.
     pub fn held_key(&self) -> Option<HeldKey> {
         match self {
@@ -157,7 +189,7 @@ impl Action {
 /// A step with the team that it is for and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// The GitHub team.
+    /// The GitHub team; [`TeamId::NONE`] for an orphan's removal.
     pub team: TeamId,
     /// The step.
     #[serde(flatten)]
@@ -213,12 +245,19 @@ pub enum Why {
         /// The connection that would go.
         key: ConnectionKey,
     },
+    /// An orphan that no team wants and whose GitHub team is not proven gone.
+    Orphan {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// What is not proven.
+        because: String,
+    },
 }
 
 /// Something that was left alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftAlone {
-    /// The GitHub team.
+    /// The GitHub team; [`TeamId::NONE`] for orphans.
     pub team: TeamId,
     /// Why.
     #[serde(flatten)]
@@ -468,12 +507,7 @@ impl Planner<'_> {
             self.leave(row.team, Why::Policy { key: row.key.clone() });
             return;
         }
-        let reason = match &cause {
-            RemovalCause::TeamGone { .. } => "the GitHub team is gone".to_owned(),
-            RemovalCause::Replaced { by } => format!("the GitHub team is {by} now"),
-            RemovalCause::Renamed { to } => format!("the GitHub team is {to} now, which no rule maps"),
-            RemovalCause::Rules => "no rule gives the GitHub team this Datadog team any more".to_owned(),
-        };
+        let reason = cause.reason();
         self.act(row.team, Action::Delete { key: row.key.clone(), id: row.id.clone(), cause }, reason);
     }
 }

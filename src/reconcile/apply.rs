@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Options, directory::Directory, lease::Lease};
+use super::{Options, directory::Directory, lease::Lease, survey::Eyes};
 use crate::{
     datadog::{self, Filter, NewConnection},
     ledger::{AuditEntry, IntentKind, LeasedMark, Ledger, LedgerError, ParkedAction, Settlement},
@@ -29,6 +29,19 @@ pub(super) struct Hands<'a> {
     pub(super) options: &'a Options,
     /// Why each due team is looked at, and how often that failed before.
     pub(super) marks: &'a BTreeMap<TeamId, &'a LeasedMark>,
+}
+
+impl<'a> Hands<'a> {
+    pub(super) fn new(
+        eyes: &'a Eyes,
+        ledger: &'a Ledger,
+        writer: &'a datadog::Writer,
+        lease: &'a Lease,
+        marks: &'a BTreeMap<TeamId, &'a LeasedMark>,
+    ) -> Self {
+        let Eyes { datadog: reader, directory, options, .. } = eyes;
+        Self { ledger, lease, reader, writer, directory, options, marks }
+    }
 }
 
 /// How far it came.

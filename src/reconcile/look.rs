@@ -1,4 +1,4 @@
-//! One look at due teams of a leased organisation: the only place from which Datadog is written.
+//! One look at due teams of a leased organisation: the only place from which anything is written for a team.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,16 +65,7 @@ pub(super) async fn look(
         telemetry::work::observed(lease.org, &guarded);
         Applied::default()
     } else {
-        let hands = Hands {
-            ledger,
-            lease,
-            reader: &eyes.datadog,
-            writer,
-            directory: &eyes.directory,
-            options: &eyes.options,
-            marks: &marks,
-        };
-        apply::apply(hands, guarded.ready.clone()).await?
+        apply::apply(Hands::new(eyes, ledger, writer, lease, &marks), guarded.ready.clone()).await?
     };
     let settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
@@ -466,6 +457,7 @@ pub(super) fn in_doubt(plan: &Plan) -> bool {
         | Why::Ignored
         | Why::Unmapped
         | Why::NoSuchHandle { .. }
-        | Why::Policy { .. } => false,
+        | Why::Policy { .. }
+        | Why::Orphan { .. } => false,
     })
 }

@@ -1,9 +1,10 @@
 //! The worker: lease an organisation → observe → plan → guard → apply → read back → settle.
 //!
 //! There is one path. An event, the full pass and a person's command only mark teams; a look at due teams
-//! (`look.rs`) is the only place from which Datadog is written. The look at a whole organisation (`whole.rs`)
-//! writes nothing: it finds the teams that are out of step and marks them, so that the periodic path cannot do
-//! anything that the event path does not do.
+//! (`look.rs`) is the only place from which anything is written for a team. The look at a whole organisation
+//! (`whole.rs`) finds the teams that are out of step and marks them, so that the periodic path cannot do anything
+//! that the event path does not do; it removes nothing but the orphans that a person approved (`orphans.rs`), which
+//! belong to no team.
 //!
 //! What could race, and what is decided:
 //! - *An event comes during a look.* It raises the mark's generation; settling clears only the generation that
@@ -27,6 +28,7 @@ mod foresee;
 mod lease;
 mod look;
 mod observe;
+mod orphans;
 mod pace;
 mod survey;
 mod whole;

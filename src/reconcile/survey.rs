@@ -65,6 +65,11 @@ impl Known {
             },
         }
     }
+
+    /// What is, once Datadog has shown these connections.
+    pub(super) fn showing(&self, connections: HashMap<ConnectionKey, Connection>) -> Actual {
+        Actual { connections, ..self.actual.clone() }
+    }
 }
 
 impl Eyes {
@@ -144,15 +149,8 @@ impl Eyes {
         troubled: &BTreeMap<TeamId, String>,
     ) -> Guarded {
         let mirror = &known.mirror;
-        let org_policy = self.options.policy(&mirror.org.login, &mirror.bound_login);
-        let policy = Policy {
-            mode: org_policy.mode,
-            missing_team: org_policy.missing_team,
-            managed_by: &self.options.managed_by,
-            paused: &known.paused,
-        };
-        let actual = Actual { connections, ..known.actual.clone() };
-        let plan = plan::plan(mirror, teams, desired, &actual, troubled, &policy);
+        let actual = known.showing(connections);
+        let plan = plan::plan(mirror, teams, desired, &actual, troubled, &self.policy(known));
         let suspected = |owned: &&Owned| {
             mirror
                 .teams
@@ -160,8 +158,25 @@ impl Eyes {
                 .is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }))
         };
         let waiting = actual.owned.values().filter(suspected).count();
+        self.guard(known, plan, waiting)
+    }
+
+    /// What the settings and a person allow in the organisation.
+    pub(super) fn policy<'a>(&'a self, known: &'a Known) -> Policy<'a> {
+        let policy = self.options.policy(&known.mirror.org.login, &known.mirror.bound_login);
+        Policy {
+            mode: policy.mode,
+            missing_team: policy.missing_team,
+            managed_by: &self.options.managed_by,
+            paused: &known.paused,
+        }
+    }
+
+    /// Parts a plan. `waiting` are the removals that wait for the second look at their teams.
+    pub(super) fn guard(&self, known: &Known, plan: plan::Plan, waiting: usize) -> Guarded {
+        let policy = self.options.policy(&known.mirror.org.login, &known.mirror.bound_login);
         let population = Population { waiting, ..known.population.clone() };
-        guard(plan, &population, &self.options.limits, |team| org_policy.protected.is_match(team))
+        guard(plan, &population, &self.options.limits, |team| policy.protected.is_match(team))
     }
 
     /// Reads an organisation as a whole and plans all of it. Writes nothing, stores nothing.
@@ -210,6 +225,7 @@ impl Eyes {
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
+        let orphans = self.plan_orphans(&known, state, &desired, connections.clone()).await?;
         let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
         let guarded = self.decide(&known, &teams, &desired, connections, &troubled);
         let needed = guarded.slots_needed(&known.population.approved);
@@ -222,7 +238,7 @@ impl Eyes {
         out_of_step.extend(steps.map(|planned| planned.team));
         out_of_step.extend(desired.conflicts.iter().copied());
         let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
-        Ok(Surveyed { mirror: known.mirror, guarded, out_of_step, missing, others, handles })
+        Ok(Surveyed { mirror: known.mirror, guarded, orphans, out_of_step, missing, others, handles })
     }
 
     /// How many connections of this organisation are orphans of ours, and how many are others'.
@@ -296,6 +312,8 @@ impl Standing {
 pub(super) struct Surveyed {
     pub(super) mirror: Mirror,
     pub(super) guarded: Guarded,
+    /// The steps for orphans, which belong to no team and count towards none of the limits.
+    pub(super) orphans: Guarded,
     /// Teams that a look of their own has to deal with.
     pub(super) out_of_step: BTreeSet<TeamId>,
     /// Teams of the mirror that the list lacks.
@@ -396,7 +414,7 @@ impl Survey {
                 handles: surveyed.handles,
                 org: surveyed.mirror.org,
                 paused: state.paused.all().cloned().collect(),
-                plan: Ok(surveyed.guarded),
+                plan: Ok(surveyed.guarded.and(surveyed.orphans)),
             },
             Err(trouble) => OrgPlan {
                 paused: state.paused.all().cloned().collect(),

@@ -1,16 +1,21 @@
-//! The look at an organisation as a whole: what a full pass, a new or renamed organisation, and a change of
-//! the app's installation ask for. It writes nothing to Datadog; it marks the teams that are out of step.
+//! The look at an organisation as a whole: what a full pass, a new or renamed organisation, a change of the app's
+//! installation and approved orphans ask for. It marks the teams that are out of step and writes nothing for them;
+//! all that it removes are orphans that a person approved.
+
+use std::collections::BTreeMap;
 
 use super::{
+    apply::Hands,
     drift::drift,
     lease::Lease,
     look::held,
-    pace,
+    orphans, pace,
     survey::{Eyes, Standing},
 };
 use crate::{
+    datadog,
     ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settlement},
-    model::{Cause, HeldKind},
+    model::{Cause, HeldKind, TeamId, Trouble},
     telemetry,
 };
 
@@ -18,23 +23,33 @@ use crate::{
 pub(super) async fn look_at_whole(
     eyes: &Eyes,
     ledger: &Ledger,
+    writer: &datadog::Writer,
     lease: &Lease,
     state: &OrgState,
     mark: &LeasedMark,
 ) -> Result<(), LedgerError> {
     let clock = &eyes.options.clock;
     let mut settlement = Settlement::default();
+    let retry = |trouble: Trouble| {
+        let pace::Retry { at, floor, burns } =
+            pace::retry(&trouble, mark.failures, false, eyes.options.backoff, clock.jitter(), clock.now());
+        Next::Retry { at, floor, error: trouble, burns }
+    };
     let person = mark.cause == Cause::Person;
     let standing = Standing::read(ledger, lease.org, &eyes.options, person).await?;
     let next = match eyes.survey(state, standing).await {
         Ok(surveyed) => {
+            let marks = BTreeMap::from([(TeamId::NONE, mark)]);
+            let hands = Hands::new(eyes, ledger, writer, lease, &marks);
+            let (stored, unfinished) = orphans::remove(hands, state, &surveyed, None).await?;
+            settlement = stored;
             // The first pass is the one whose creates are bounded: one that plans nothing does not count.
             let counts = state.org.passed || state.paused.whole.is_none();
             settlement.passed = counts.then_some(surveyed.others);
             settlement.lifts_creates = person;
             // Creates that wait are held from here on; whoever looks at their teams finds the rows.
-            settlement.held =
-                held(&surveyed.guarded).filter(|held| held.key.kind == HeldKind::Create).collect();
+            let creates = held(&surveyed.guarded).filter(|held| held.key.kind == HeldKind::Create);
+            settlement.held.extend(creates);
             settlement.found = surveyed.out_of_step.iter().chain(&surveyed.missing).copied().collect();
             if state.org.passed {
                 let waiting = ledger.unanswered_teams(lease.org).await?;
@@ -47,21 +62,19 @@ pub(super) async fn look_at_whole(
                 settlement.found.len(),
             );
             settlement.org = Some(surveyed.mirror.org);
-            Next::Nothing
+            unfinished.map_or(Next::Nothing, retry)
         }
         Err(trouble) => {
             telemetry::work::not_surveyed(lease.org, &trouble);
-            let pace::Retry { at, floor, burns } = pace::retry(
-                &trouble,
-                mark.failures,
-                false,
-                eyes.options.backoff,
-                clock.jitter(),
-                clock.now(),
-            );
-            Next::Retry { at, floor, error: trouble, burns }
+            retry(trouble)
         }
     };
     settlement.marks.push(MarkResult { team: None, generation: mark.generation, next });
-    ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await
+    ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
+    if settlement.held.iter().any(|held| held.team == TeamId::NONE)
+        && let Some(set) = ledger.held_set(lease.org, clock.now()).await?
+    {
+        telemetry::work::held_set(&set);
+    }
+    Ok(())
 }

@@ -13,10 +13,10 @@ use anyhow::{Context as _, bail};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, lease::Lease, look, observe, survey::Eyes, whole};
+use super::{Options, lease::Lease, look, observe, orphans, survey::Eyes, whole};
 use crate::{
     datadog, github,
-    ledger::{DueOrg, Ledger, LedgerError, OrgProgress},
+    ledger::{DueOrg, Ledger, LedgerError, OrgProgress, OrgState},
     model::{Answer, Cause, OrgFacts, OrgId, Target, TeamId, Time},
     telemetry,
 };
@@ -155,30 +155,42 @@ impl Worker {
         steps: &BTreeSet<String>,
     ) -> anyhow::Result<()> {
         self.ledger.bind_org(org, self.now()).await?;
-        let deadline = Instant::now() + PATIENCE;
+        let (orphans, teams): (Vec<TeamId>, Vec<TeamId>) =
+            teams.iter().partition(|team| **team == TeamId::NONE);
         for chunk in teams.chunks(CHUNK) {
-            let lease = loop {
-                if let Some(lease) =
-                    Lease::take(&self.ledger, org.id, &self.holder, &self.eyes.options.clock).await?
-                {
-                    break lease;
-                }
-                if Instant::now() > deadline {
-                    bail!(
-                        "{} is being worked on by another process for more than 30 s; try again",
-                        org.login
-                    );
-                }
-                tokio::time::sleep(LEASE_POLL).await;
-            };
-            let state = self.ledger.org_state(org.id).await?.context("the organisation left the ledger")?;
+            let (lease, state) = self.lease(org).await?;
             let marks = self.ledger.marks_of(org.id, chunk).await?;
             let done =
                 look::look(&self.eyes, &self.ledger, &self.writer, &lease, state, &marks, Some(steps)).await;
             lease.release().await?;
             done?;
         }
+        if !orphans.is_empty() {
+            let (lease, state) = self.lease(org).await?;
+            let (eyes, ledger, writer) = (&self.eyes, &self.ledger, &self.writer);
+            let done = orphans::apply_exactly(eyes, ledger, writer, &lease, &state, steps).await;
+            lease.release().await?;
+            done?;
+        }
         Ok(())
+    }
+
+    /// Takes the lease on an organisation, for which it waits up to 30 s, and reads what the ledger has of it then.
+    async fn lease(&self, org: &OrgFacts) -> anyhow::Result<(Lease, OrgState)> {
+        let deadline = Instant::now() + PATIENCE;
+        let lease = loop {
+            if let Some(lease) =
+                Lease::take(&self.ledger, org.id, &self.holder, &self.eyes.options.clock).await?
+            {
+                break lease;
+            }
+            if Instant::now() > deadline {
+                bail!("{} is being worked on by another process for more than 30 s; try again", org.login);
+            }
+            tokio::time::sleep(LEASE_POLL).await;
+        };
+        let state = self.ledger.org_state(org.id).await?.context("the organisation left the ledger")?;
+        Ok((lease, state))
     }
 
     /// Reads Datadog's teams again when the list has grown old and some team waits for a handle; when handles
@@ -254,7 +266,7 @@ impl Worker {
         let teams = self.ledger.due_teams(lease.org, self.now(), CHUNK).await?;
         let whole = self.ledger.due_org(lease.org, self.now()).await?;
         if let Some(mark) = &whole {
-            whole::look_at_whole(&self.eyes, &self.ledger, lease, &state, mark).await?;
+            whole::look_at_whole(&self.eyes, &self.ledger, &self.writer, lease, &state, mark).await?;
         }
         if !teams.is_empty() {
             let state = match whole {

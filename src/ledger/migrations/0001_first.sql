@@ -115,7 +115,7 @@ CREATE TABLE held (
     kind            TEXT   NOT NULL,     -- create | delete
     datadog_team_id TEXT   NOT NULL,
     github          TEXT   NOT NULL,
-    team_id         BIGINT NOT NULL,
+    team_id         BIGINT NOT NULL,     -- 0 for an orphan
     reason          TEXT   NOT NULL,
     since           BIGINT NOT NULL,
     PRIMARY KEY (org_id, kind, datadog_team_id, github)
