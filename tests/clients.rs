@@ -57,7 +57,7 @@ impl World {
     fn github_options(&self) -> github::Options {
         github::Options {
             base_url: self.url(""),
-            token: SecretString::from("token"),
+            auth: github::Auth::Token(SecretString::from("token")),
             http: transport::client(&self.url(""), None).unwrap(),
             clock: Default::default(),
             concurrency: 8,
@@ -439,13 +439,14 @@ async fn repositories_are_read_by_organisation_by_team_and_by_id() {
     let named = |name: &str| all.iter().find(|repository| repository.name == name).unwrap();
     assert!(named("repo-7").archived && !named("repo-8").archived);
     assert_eq!((named("repo-8").visibility.as_str(), named("repo-7").owner.as_str()), ("private", "acme"));
+    let org = present(github.org_by_login("acme").await).id;
     let Answer::Present(of_team) = github.team_repositories("acme", "core").await else { panic!("not read") };
     assert_eq!(of_team, [named("repo-7").clone()]);
-    assert_eq!(github.repository(of_team[0].id).await, Answer::Present(of_team[0].clone()));
+    assert_eq!(github.repository(org, of_team[0].id).await, Answer::Present(of_team[0].clone()));
 
     let delete = world.http.delete(world.url("/repos/acme/repo-7")).bearer_auth("token");
     assert!(delete.send().await.unwrap().status().is_success());
-    assert_eq!(github.repository(of_team[0].id).await, Answer::Absent);
+    assert_eq!(github.repository(org, of_team[0].id).await, Answer::Absent);
     let hidden = github.team_repositories("acme", "nobody").await;
     assert!(matches!(hidden, Answer::Forbidden(_)), "a list that is not granted says nothing: {hidden:?}");
 }

@@ -7,7 +7,7 @@ use url::Url;
 use crate::{
     clock::Clock,
     datadog, github,
-    settings::{DatadogCredential, GithubCredential, Problem, Settings},
+    settings::{DatadogCredential, GithubCredential, Settings},
     transport,
 };
 
@@ -17,22 +17,17 @@ const GITHUB_TIMEOUT: Duration = Duration::from_secs(10);
 /// What [`github::Reader`] needs.
 ///
 /// # Errors
-/// A [`Problem`] when no usable credential is set; when `network.ca_file` holds no certificate.
+/// A [`Problem`](crate::settings::Problem) when no usable credential is set; when `network.ca_file` holds no certificate.
 pub fn github(settings: &Settings) -> anyhow::Result<github::Options> {
-    let token = match settings.github.require()? {
-        GithubCredential::Token(token) => token.clone(),
-        GithubCredential::App { .. } => {
-            return Err(Problem::new(
-                "github.app_id",
-                "signing in as a GitHub App is not supported by this version",
-                "set GITHUB_TOKEN to an organisation owner's token with `read:org`",
-            )
-            .into());
+    let auth = match settings.github.require()? {
+        GithubCredential::Token(token) => github::Auth::Token(token.clone()),
+        GithubCredential::App { id, private_key } => {
+            github::Auth::App { id: *id, private_key: private_key.clone() }
         }
     };
     Ok(github::Options {
         base_url: settings.github.base_url.clone(),
-        token,
+        auth,
         http: http(settings, &settings.github.base_url)?,
         concurrency: settings.github.concurrency,
         timeout: GITHUB_TIMEOUT,
@@ -43,7 +38,7 @@ pub fn github(settings: &Settings) -> anyhow::Result<github::Options> {
 /// What [`datadog::Reader`], [`datadog::Writer`] and [`datadog::Probe`] need.
 ///
 /// # Errors
-/// A [`Problem`] when no credential is set; when `network.ca_file` holds no certificate.
+/// A [`Problem`](crate::settings::Problem) when no credential is set; when `network.ca_file` holds no certificate.
 pub fn datadog(settings: &Settings) -> anyhow::Result<datadog::Options> {
     let auth = match settings.datadog.require()? {
         DatadogCredential::Keys { api, app } => datadog::Auth::Keys { api: api.clone(), app: app.clone() },

@@ -8,6 +8,7 @@
 //!
 //! This room never writes to GitHub, and never decides what an answer means for a connection.
 
+mod app;
 mod cache;
 mod client;
 mod reader;
@@ -20,15 +21,16 @@ use secrecy::SecretString;
 
 use crate::{clock::Clock, transport};
 
-pub use reader::{Reader, Whoami};
+pub use app::Installation;
+pub use reader::{AppFacts, Reader, Whoami};
 
 /// What a [`Reader`] needs to know.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `https://api.github.com`, or `https://HOST/api/v3` of GitHub Enterprise Server.
     pub base_url: Url,
-    /// A personal access token.
-    pub token: SecretString,
+    /// How to sign in.
+    pub auth: Auth,
     /// The client of [`transport::client`](crate::transport::client).
     pub http: transport::Client,
     /// How many requests may be under way at once. GitHub allows 100 over everything that uses the credential.
@@ -37,4 +39,18 @@ pub struct Options {
     pub timeout: Duration,
     /// What time it is: a limit that GitHub gives as a moment is turned into a wait.
     pub clock: Clock,
+}
+
+/// How to sign in to GitHub.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// A personal access token.
+    Token(SecretString),
+    /// A GitHub App; each organisation is read with the token of its installation there.
+    App {
+        /// Its id.
+        id: u64,
+        /// Its RSA key, PEM.
+        private_key: SecretString,
+    },
 }

@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 
-use super::{Options, client::Client, wire};
+use super::{Installation, Options, app::Of, client::Client, wire};
 use crate::{
     model::{Answer, OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, Trouble},
     transport::{self, Page},
@@ -28,11 +28,22 @@ pub struct Whoami {
     pub scopes: Option<Vec<String>>,
 }
 
+/// Which GitHub App signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppFacts {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Its page, where owners install it.
+    pub page: Option<String>,
+}
+
 impl Reader {
     /// A reader with these options. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When the token cannot be sent in a header.
+    /// When the token cannot be sent in a header, or the App's key cannot sign.
     pub fn new(options: Options) -> anyhow::Result<Self> {
         Ok(Self { client: Client::new(options)? })
     }
@@ -41,27 +52,28 @@ impl Reader {
     pub async fn team(&self, org: OrgId, team: TeamId) -> Answer<TeamFacts> {
         let attempt = format!("read team {team} of organisation {org}");
         let uri = path(&["organizations", &org.to_string(), "team", &team.to_string()]);
-        one(self.get::<wire::Team, _>("get_team", &attempt, &uri).await)
+        one(self.get::<wire::Team, _>(Of::Id(org), "get_team", &attempt, &uri).await)
     }
 
     /// The team that has this slug now.
     pub async fn team_by_slug(&self, login: &str, slug: &str) -> Answer<TeamFacts> {
         let attempt = format!("read team {login}/{slug}");
-        one(self
-            .get::<wire::Team, _>("get_team_by_slug", &attempt, &path(&["orgs", login, "teams", slug]))
-            .await)
+        let uri = path(&["orgs", login, "teams", slug]);
+        one(self.get::<wire::Team, _>(Of::Login(login), "get_team_by_slug", &attempt, &uri).await)
     }
 
     /// An organisation by id.
     pub async fn org(&self, org: OrgId) -> Answer<OrgFacts> {
         let attempt = format!("read organisation {org}");
-        one(self.get::<wire::Org, _>("get_org", &attempt, &path(&["organizations", &org.to_string()])).await)
+        let uri = path(&["organizations", &org.to_string()]);
+        one(self.get::<wire::Org, _>(Of::Id(org), "get_org", &attempt, &uri).await)
     }
 
     /// The organisation that has this login now. After a rename the old login is absent, until another takes it.
     pub async fn org_by_login(&self, login: &str) -> Answer<OrgFacts> {
         let attempt = format!("read organisation {login}");
-        one(self.get::<wire::Org, _>("get_org_by_login", &attempt, &path(&["orgs", login])).await)
+        let uri = path(&["orgs", login]);
+        one(self.get::<wire::Org, _>(Of::Login(login), "get_org_by_login", &attempt, &uri).await)
     }
 
     /// All teams of an organisation that the credential may see: all pages or none. GitHub gives no total and
@@ -69,7 +81,8 @@ impl Reader {
     pub async fn teams(&self, login: &str) -> Answer<Vec<TeamFacts>> {
         let attempt = format!("list the teams of {login}");
         let uri = path(&["orgs", login, "teams"]);
-        many(self.list::<wire::Team, _>("list_teams", &attempt, &uri, |team: &TeamFacts| team.id.0).await)
+        let id = |team: &TeamFacts| team.id.0;
+        many(self.list::<wire::Team, _>(Of::Login(login), "list_teams", &attempt, &uri, id).await)
     }
 
     /// Whether the list of an organisation's teams can be read at all, for proof of absence.
@@ -77,40 +90,51 @@ impl Reader {
         let attempt = format!("look at the teams of {login}");
         let uri = format!("{}?per_page=1", path(&["orgs", login, "teams"]));
         let decode = |reply: &Reply| serde_json::from_slice::<Vec<wire::Team>>(&reply.body).map(drop);
-        many(self.client.get("probe_teams", &attempt, &uri, decode).await)
+        many(self.client.get(Of::Login(login), "probe_teams", &attempt, &uri, decode).await)
     }
 
     /// All repositories that a team has access to.
     pub async fn team_repositories(&self, login: &str, slug: &str) -> Answer<Vec<RepositoryFacts>> {
         let attempt = format!("list the repositories of team {login}/{slug}");
         let uri = path(&["orgs", login, "teams", slug, "repos"]);
-        many(self.list::<wire::Repository, _>("list_team_repositories", &attempt, &uri, repository_id).await)
+        let of = Of::Login(login);
+        many(
+            self.list::<wire::Repository, _>(of, "list_team_repositories", &attempt, &uri, repository_id)
+                .await,
+        )
     }
 
     /// All repositories of an organisation.
     pub async fn org_repositories(&self, login: &str) -> Answer<Vec<RepositoryFacts>> {
         let attempt = format!("list the repositories of {login}");
         let uri = path(&["orgs", login, "repos"]);
-        many(self.list::<wire::Repository, _>("list_org_repositories", &attempt, &uri, repository_id).await)
+        let of = Of::Login(login);
+        many(
+            self.list::<wire::Repository, _>(of, "list_org_repositories", &attempt, &uri, repository_id)
+                .await,
+        )
     }
 
-    /// A repository by id; the answer survives renames and transfers.
-    pub async fn repository(&self, id: RepositoryId) -> Answer<RepositoryFacts> {
+    /// A repository by id, as the credential for `org` sees it; the answer survives renames and transfers.
+    pub async fn repository(&self, org: OrgId, id: RepositoryId) -> Answer<RepositoryFacts> {
         let attempt = format!("read repository {id}");
-        one(self
-            .get::<wire::Repository, _>("get_repository", &attempt, &path(&["repositories", &id.to_string()]))
-            .await)
+        let uri = path(&["repositories", &id.to_string()]);
+        one(self.get::<wire::Repository, _>(Of::Id(org), "get_repository", &attempt, &uri).await)
     }
 
-    /// Whether the token belongs to an owner of the organisation. Only an owner's token sees secret teams.
+    /// Whether the credential sees secret teams of the organisation: a token of one of its owners does, and an App
+    /// whose installation there may read members.
     pub async fn owner(&self, login: &str) -> Answer<bool> {
-        let attempt = format!("read this token's membership in {login}");
+        let attempt = format!("read this credential's standing in {login}");
+        if let Some(app) = self.client.app() {
+            return one(app.reads_members(Of::Login(login), &attempt).await);
+        }
         let uri = path(&["user", "memberships", "orgs", login]);
         let decode = |reply: &Reply| {
             let membership: wire::Membership = serde_json::from_slice(&reply.body)?;
             Ok(membership.role.as_deref() == Some("admin") && membership.state.as_deref() == Some("active"))
         };
-        match one(self.client.get("get_membership", &attempt, &uri, decode).await) {
+        match one(self.client.get(Of::Login(login), "get_membership", &attempt, &uri, decode).await) {
             // GitHub: 404 when the user is no member.
             Answer::Absent => Answer::Present(false),
             answer => answer,
@@ -126,20 +150,47 @@ impl Reader {
                 scopes.map(|s| s.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect());
             Ok(Whoami { login: user.login, scopes })
         };
-        many(self.client.get("get_user", "read whose token this is", "/user", decode).await)
+        many(self.client.get(Of::App, "get_user", "read whose token this is", "/user", decode).await)
     }
 
-    async fn get<W, T>(&self, operation: &'static str, attempt: &str, uri: &str) -> Result<T, Trouble>
+    /// Which App signs; absent when a token does.
+    pub async fn app(&self) -> Answer<AppFacts> {
+        if self.client.app().is_none() {
+            return Answer::Absent;
+        }
+        let decode = |reply: &Reply| {
+            let wire::App { id, slug, name, html_url } = serde_json::from_slice(&reply.body)?;
+            Ok(AppFacts { id, name: name.or(slug).unwrap_or_default(), page: html_url })
+        };
+        many(self.client.get(Of::App, "get_app", "read which GitHub App this is", "/app", decode).await)
+    }
+
+    /// The organisations on which the App that signs is installed; absent when a token signs.
+    pub async fn installations(&self) -> Answer<Vec<Installation>> {
+        match self.client.app() {
+            Some(app) => many(app.installations().await),
+            None => Answer::Absent,
+        }
+    }
+
+    async fn get<W, T>(
+        &self,
+        of: Of<'_>,
+        operation: &'static str,
+        attempt: &str,
+        uri: &str,
+    ) -> Result<T, Trouble>
     where
         W: DeserializeOwned + Into<T>,
         T: Clone + Send + Sync + 'static,
     {
         let decode = |reply: &Reply| serde_json::from_slice::<W>(&reply.body).map(Into::into);
-        self.client.get(operation, attempt, uri, decode).await
+        self.client.get(of, operation, attempt, uri, decode).await
     }
 
     async fn list<W, T>(
         &self,
+        of: Of<'_>,
         operation: &'static str,
         attempt: &str,
         uri: &str,
@@ -157,7 +208,7 @@ impl Reader {
         };
         let fetch = |number: usize| async move {
             let uri = format!("{uri}?per_page={PAGE}&page={}", number + 1);
-            self.client.get(operation, attempt, &uri, decode).await
+            self.client.get(of, operation, attempt, &uri, decode).await
         };
         transport::pages(attempt, fetch, id).await
     }

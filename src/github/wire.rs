@@ -4,6 +4,7 @@
 use http::HeaderMap;
 use serde::Deserialize;
 
+use super::app;
 use crate::model::{OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId};
 
 #[derive(Deserialize)]
@@ -81,6 +82,63 @@ pub(super) struct Membership {
 #[derive(Deserialize)]
 pub(super) struct User {
     pub(super) login: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct App {
+    pub(super) id: u64,
+    pub(super) slug: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) html_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Installation {
+    pub(super) id: u64,
+    /// GitHub: may be null, and may be an enterprise, which has no login.
+    account: Option<Account>,
+    target_type: Option<String>,
+    suspended_at: Option<String>,
+    #[serde(default)]
+    permissions: Permissions,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    id: i64,
+    login: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+pub(super) struct Permissions {
+    members: Option<String>,
+}
+
+impl Permissions {
+    pub(super) fn read_members(&self) -> bool {
+        self.members.is_some()
+    }
+}
+
+impl Installation {
+    /// What it is, when it is on an organisation.
+    pub(super) fn on_org(self) -> Option<app::Installation> {
+        let Account { id, login } =
+            self.account.filter(|_| self.target_type.as_deref() == Some("Organization"))?;
+        Some(app::Installation {
+            org: OrgFacts { id: OrgId(id), login: login? },
+            suspended: self.suspended_at.is_some(),
+            members: self.permissions.read_members(),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Token {
+    pub(super) token: String,
+    pub(super) expires_at: String,
+    #[serde(default)]
+    pub(super) permissions: Permissions,
 }
 
 /// What the `Link` header says: whether there is a next page, and the number of the last one.

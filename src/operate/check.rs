@@ -141,14 +141,29 @@ pub async fn datadog(options: &datadog::Options) -> anyhow::Result<Vec<Finding>>
     Ok(vec![teams, connections, write, integrations, sync])
 }
 
-/// Asks GitHub whose the token is and what it sees of these organisations.
+/// Asks GitHub whose the credential is and what it sees of these organisations.
 ///
 /// # Errors
 /// When the options cannot make a client; what GitHub says is in the findings.
 pub async fn github(options: github::Options, orgs: &[String]) -> anyhow::Result<Vec<Finding>> {
     let at = format!("at {}", options.base_url);
     let reader = github::Reader::new(options)?;
+    let what = "the GitHub App can sign in";
+    match retry_answer(|| reader.app()).await {
+        Answer::Absent => Ok(with_token(&reader, &at, orgs).await),
+        Answer::Present(app) => {
+            let signs_in = Finding::ok(what, format!("{} (id {}) {at}", app.name, app.id));
+            Ok([vec![signs_in], with_app(&reader, app, orgs).await].concat())
+        }
+        refused => {
+            let remedy =
+                "check github.app_id, that github.private_key is a key of that app, and this machine's clock";
+            Ok(vec![Finding::refused(what, refused, remedy)])
+        }
+    }
+}
 
+async fn with_token(reader: &github::Reader, at: &str, orgs: &[String]) -> Vec<Finding> {
     let what = "the GitHub token is valid";
     let token = match retry_answer(|| reader.whoami()).await {
         Answer::Present(user) => {
@@ -159,7 +174,7 @@ pub async fn github(options: github::Options, orgs: &[String]) -> anyhow::Result
         refused => Finding::refused(what, refused, "make a new token and set GITHUB_TOKEN"),
     };
     if token.verdict != Verdict::Ok {
-        return Ok(vec![token]);
+        return vec![token];
     }
     let mut findings = vec![token];
     if orgs.is_empty() {
@@ -170,11 +185,72 @@ pub async fn github(options: github::Options, orgs: &[String]) -> anyhow::Result
         ));
     }
     for login in orgs {
-        findings.extend(org(&reader, login).await);
+        let seen = org(reader, login).await;
+        let visible = seen.iter().all(|finding| finding.verdict == Verdict::Ok);
+        findings.extend(seen);
+        if !visible {
+            continue;
+        }
+        let what = format!("secret teams of {login} are seen");
+        findings.push(match retry_answer(|| reader.owner(login)).await {
+            Answer::Present(true) => Finding::ok(&what, "the token is an owner's"),
+            Answer::Present(false) => Finding::warning(
+                &what,
+                "the token is not an owner's, so a team that is not seen is taken for gone only after its team.deleted event",
+                format!("use the token of an owner of {login}, unless it has no secret teams"),
+            ),
+            refused => Finding::refused(&what, refused, "give the token `read:org`").softened(),
+        });
     }
-    Ok(findings)
+    findings
 }
 
+/// The installations on `orgs`, or, when there are none, all of them.
+async fn with_app(reader: &github::Reader, app: github::AppFacts, orgs: &[String]) -> Vec<Finding> {
+    let what = "installations of the GitHub App";
+    let installations = match retry_answer(|| reader.installations()).await {
+        Answer::Present(installations) => installations,
+        refused => return vec![Finding::refused(what, refused, "try again")],
+    };
+    let names: Vec<&str> = installations.iter().map(|it| it.org.login.as_str()).collect();
+    let install =
+        format!("an owner installs it: {}", app.page.as_deref().unwrap_or("the app's page at GitHub"));
+    if names.is_empty() {
+        return vec![Finding::failed(what, "it is installed on no organisation", install)];
+    }
+    let mut findings = vec![Finding::ok(what, names.join(", "))];
+    let logins = if orgs.is_empty() { names } else { orgs.iter().map(String::as_str).collect() };
+    for login in logins {
+        let what = format!("the GitHub App may read {login}");
+        let installed = installations.iter().find(|it| it.org.login.eq_ignore_ascii_case(login));
+        let finding = match installed {
+            None => Finding::failed(
+                what,
+                "it is not installed there; a renamed organisation's old login is gone",
+                format!("check the spelling in github.orgs, or {install}"),
+            ),
+            Some(it) if it.suspended => Finding::failed(
+                what,
+                "its installation is suspended: nothing is read and nothing is removed there",
+                format!("an owner of {login} unsuspends it: organisation settings, GitHub Apps"),
+            ),
+            Some(it) if !it.members => Finding::failed(
+                what,
+                "its installation lacks the permission Members: read",
+                format!("add the permission in the app's settings, then an owner of {login} accepts it"),
+            ),
+            Some(_) => Finding::ok(what, "permission Members: read, secret teams too"),
+        };
+        let reads = finding.verdict == Verdict::Ok;
+        findings.push(finding);
+        if reads {
+            findings.extend(org(reader, login).await);
+        }
+    }
+    findings
+}
+
+/// Whether the organisation and its teams are seen.
 async fn org(reader: &github::Reader, login: &str) -> Vec<Finding> {
     let what = format!("organisation {login} is visible");
     let visible = match retry_answer(|| reader.org_by_login(login)).await {
@@ -182,7 +258,7 @@ async fn org(reader: &github::Reader, login: &str) -> Vec<Finding> {
         refused => Finding::refused(
             &what,
             refused,
-            "check the spelling in github.orgs (a renamed organisation's old login is gone), and that the token may see it",
+            "check the spelling in github.orgs (a renamed organisation's old login is gone), and that the credential may see it",
         ),
     };
     if visible.verdict != Verdict::Ok {
@@ -190,22 +266,12 @@ async fn org(reader: &github::Reader, login: &str) -> Vec<Finding> {
     }
     let what = format!("teams of {login} can be listed");
     let teams = match retry_answer(|| reader.teams_answer(login)).await {
-        Answer::Present(()) => Finding::ok(&what, "scope `read:org`"),
+        Answer::Present(()) => Finding::ok(&what, "all that this credential sees"),
         refused => Finding::refused(
             &what,
             refused,
-            "give the token `read:org` (fine-grained: Members, read), and authorise it for the organisation's SSO",
+            "give the token `read:org` (fine-grained token or app: Members, read), and authorise it for the organisation's SSO",
         ),
     };
-    let what = format!("secret teams of {login} are seen");
-    let owner = match retry_answer(|| reader.owner(login)).await {
-        Answer::Present(true) => Finding::ok(&what, "the token is an owner's"),
-        Answer::Present(false) => Finding::warning(
-            &what,
-            "the token is not an owner's, so a team that is not seen is taken for gone only after its team.deleted event",
-            format!("use the token of an owner of {login}, unless it has no secret teams"),
-        ),
-        refused => Finding::refused(&what, refused, "give the token `read:org`").softened(),
-    };
-    vec![visible, teams, owner]
+    vec![visible, teams]
 }

@@ -95,7 +95,7 @@ impl Worker {
     }
 
     /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
-    /// are known. Answers which they are.
+    /// are known and all that have the App installed. Answers which they are.
     pub async fn begin_pass(&self, logins: &[String], cause: Cause) -> anyhow::Result<Vec<OrgId>> {
         if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
             telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
@@ -104,6 +104,12 @@ impl Worker {
         let mut orgs = Vec::new();
         if logins.is_empty() {
             orgs.extend(known.iter().map(|org| org.facts.id));
+            for facts in self.installed().await? {
+                if !orgs.contains(&facts.id) {
+                    self.ledger.bind_org(&facts, self.now()).await?;
+                    orgs.push(facts.id);
+                }
+            }
         }
         for login in logins {
             let bound = known.iter().find(|org| org.bound_login.eq_ignore_ascii_case(login));
@@ -122,6 +128,15 @@ impl Worker {
         self.ledger.mark(&targets, cause, self.now()).await?;
         self.wake.notify_one();
         Ok(orgs)
+    }
+
+    /// The organisations that can be read because the App is installed there; none when a token signs.
+    async fn installed(&self) -> anyhow::Result<Vec<OrgFacts>> {
+        match self.eyes.github.installations().await {
+            Answer::Present(all) => Ok(all.into_iter().filter(|it| !it.suspended).map(|it| it.org).collect()),
+            Answer::Absent => Ok(Vec::new()),
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble.into()),
+        }
     }
 
     /// Works on these organisations until nothing of them is due, and goes on for up to 30 s with what fails.

@@ -42,7 +42,8 @@ pub(crate) struct Hook {
 
 impl Hook {
     fn hears(&self, event: &Event) -> bool {
-        self.org_id.is_none_or(|id| id == event.org_id)
+        // A hook of everybody is an App's, and nobody else hears of installations.
+        self.org_id.is_none_or(|id| id == event.org_id && event.name != "installation")
             && (event.name == "ping" || self.events.iter().any(|name| name == "*" || name == event.name))
     }
 }

@@ -101,8 +101,13 @@ pub(crate) async fn around(
     let route = format!("{method} {route}");
     let headers = parts.headers.clone();
 
-    let unauthorised =
-        || if of_datadog { datadog::unauthorised(&path, &headers) } else { github::unauthorised(&headers) };
+    let unauthorised = || {
+        if of_datadog {
+            datadog::unauthorised(&path, &headers)
+        } else {
+            github::unauthorised(&shared, &path, &headers)
+        }
+    };
     let mut response = match rule.as_ref().and_then(|rule| made_up(rule, of_datadog)).or_else(unauthorised) {
         Some(response) => response,
         None => next.run(Request::from_parts(parts, Body::empty())).await,

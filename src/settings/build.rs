@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use config::{Value, ValueKind};
-use secrecy::ExposeSecret;
+use octocrab::models::AppId;
+use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -88,7 +89,9 @@ fn github(r: &mut Reader) -> Github {
     });
     let credential = match (token, app_id, r.secret("github.private_key")) {
         (Some(token), None, None) => Some(GithubCredential::Token(token)),
-        (None, Some(id), Some(private_key)) => Some(GithubCredential::App { id, private_key }),
+        (None, Some(id), Some(private_key)) => {
+            signing_key(r, id, &private_key).map(|private_key| GithubCredential::App { id, private_key })
+        }
         (None, None, None) => None,
         (Some(_), ..) => {
             r.problem("github.token", "both a token and a GitHub App are set", "unset one of the two");
@@ -101,6 +104,20 @@ fn github(r: &mut Reader) -> Github {
         }
     };
     Github { base_url, orgs, credential, concurrency: r.number("github.concurrency", 1) }
+}
+
+/// The App's key, once it has signed something. A variable that cannot hold line breaks may write them as `\n`.
+fn signing_key(r: &mut Reader, id: u64, given: &SecretString) -> Option<SecretString> {
+    let pem = given.expose_secret().replace("\\n", "\n");
+    let key = octocrab::auth::EncodingKey::from_rsa_pem(pem.as_bytes());
+    let signed = key.and_then(|key| octocrab::auth::create_jwt(AppId(id), &key));
+    if signed.is_err() {
+        // Neither the key nor what the parser says of it is printed.
+        let remedy = "set it to the whole of the .pem file that GitHub made, or name that file: GITHUB_APP_PRIVATE_KEY_FILE";
+        r.problem("github.private_key", "it is no RSA private key in PEM", remedy);
+        return None;
+    }
+    Some(pem.into())
 }
 
 fn datadog(r: &mut Reader) -> Datadog {

@@ -275,6 +275,44 @@ fn secrets_come_from_variables_or_from_files_that_variables_name() {
 }
 
 #[test]
+fn a_github_app_needs_its_id_and_a_key_that_can_sign_and_no_token_beside_them() {
+    let key = include_str!("../../tests/support/app-key.pem");
+    let in_one_line = key.replace('\n', "\\n");
+    for key in [key, &in_one_line] {
+        let loaded = load(&[("GITHUB_APP_ID", "7"), ("GITHUB_APP_PRIVATE_KEY", key)]).unwrap();
+        let Ok(GithubCredential::App { id: 7, private_key }) = loaded.settings.github.require() else {
+            panic!("no app")
+        };
+        assert!(private_key.expose_secret().lines().count() > 20);
+    }
+    let told = |env: &[(&str, &str)]| told(load(env));
+    insta::assert_snapshot!(told(&[("GITHUB_APP_ID", "7"), ("GITHUB_APP_PRIVATE_KEY", "s3cret")]), @r"
+    one mistake in the settings
+      github.private_key: it is no RSA private key in PEM
+        set it to the whole of the .pem file that GitHub made, or name that file: GITHUB_APP_PRIVATE_KEY_FILE
+    ");
+    // It looks like one and is cut.
+    let cut = format!("{}\n-----END RSA PRIVATE KEY-----\n", &key[..key.len() / 2]);
+    let cut = told(&[("GITHUB_APP_ID", "7"), ("GITHUB_APP_PRIVATE_KEY", &cut)]);
+    assert!(cut.contains("github.private_key: it is no RSA") && !cut.contains(&key[100..120]), "{cut}");
+    insta::assert_snapshot!(told(&[("GITHUB_APP_ID", "7")]), @r"
+    one mistake in the settings
+      github.app_id: a GitHub App needs its id and its private key
+        set both `github.app_id` and `github.private_key`
+    ");
+    insta::assert_snapshot!(told(&[("GITHUB_APP_PRIVATE_KEY", key)]), @r"
+    one mistake in the settings
+      github.app_id: a GitHub App needs its id and its private key
+        set both `github.app_id` and `github.private_key`
+    ");
+    insta::assert_snapshot!(told(&[("GITHUB_APP_ID", "7"), ("GITHUB_TOKEN", "t")]), @r"
+    one mistake in the settings
+      github.token: both a token and a GitHub App are set
+        unset one of the two
+    ");
+}
+
+#[test]
 fn nothing_secret_is_ever_printed() {
     let loaded = load(&[
         ("GITHUB_TOKEN", "s3cret"),

@@ -62,14 +62,16 @@ pub fn datadog(attempt: &str, reply: &Reply, write: bool) -> Trouble {
 /// What a GitHub answer other than the hoped for one amounts to. A 403 is a rate limit as often as it is a
 /// missing permission; only headers and body tell. `now` turns `x-ratelimit-reset`, a point in time, into a wait.
 pub fn github(attempt: &str, reply: &Reply, now: Time) -> Trouble {
+    let advice =
+        "; check the token or the app's installation, and its read access to the organisation's members";
+    github_advising(attempt, reply, now, advice)
+}
+
+/// The same with other advice for a refused credential.
+pub fn github_advising(attempt: &str, reply: &Reply, now: Time, advice: &str) -> Trouble {
     let limit = limited(reply, now);
     let class = if limit.is_some() { Class::Throttled } else { class(reply.status) };
-    let advice = match class {
-        Class::Auth => {
-            "; check the token, its read access to the organisation's members, and the installation"
-        }
-        _ => "",
-    };
+    let advice = if class == Class::Auth { advice } else { "" };
     Trouble {
         class,
         status: Some(reply.status.as_u16()),

@@ -8,5 +8,5 @@ mod text;
 
 pub use answer::{many, one, ungranted};
 pub use backoff::Backoff;
-pub use classify::{Reply, datadog, github, invalid};
+pub use classify::{Reply, datadog, github, github_advising, invalid};
 pub use text::sanitise;

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::app;
 use super::wire;
-use super::world::{Org, Repo, Team, World};
+use super::world::{Installation, Org, Repo, Team, World};
 use crate::sandbox::hooks::Event;
 use crate::sandbox::table::NOW;
 
@@ -99,6 +100,17 @@ impl<'a> Teller<'a> {
             fields["changes"] = json!({"login": {"from": from}});
         }
         self.tell("organization", org, fields);
+    }
+
+    /// `installation.suspend`, `.unsuspend`, `.deleted`: told to Apps only, and without the organisation.
+    pub(crate) fn installation(&mut self, org: &Org, action: &str, installation: Installation) {
+        let installation = app::installation_json(self.base, org, installation);
+        let body = json!({
+            "action": action,
+            "installation": installation,
+            "sender": wire::user(self.base, wire::ADMIN),
+        });
+        self.events.push(Event { name: "installation", org_id: org.id, body });
     }
 
     /// `repository.*`.

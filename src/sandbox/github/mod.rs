@@ -1,6 +1,7 @@
 //! The GitHub of the sandbox: the routes that teamlink reads and a person changes, and the webhooks GitHub would
 //! send. State and rules are in [`World`]; the rest is HTTP.
 
+mod app;
 mod events;
 mod orgs;
 mod people;
@@ -20,7 +21,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use events::Teller;
 pub(crate) use reply::{finish, unauthorised};
 pub(crate) use slug::slug;
-pub(crate) use world::{Org, Refusal, Repo, Team, World};
+pub(crate) use world::{Installation, Org, Refusal, Repo, Team, World};
 
 use super::Shared;
 use super::pipeline::Call;
@@ -32,11 +33,12 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/organizations/{org_id}", get(orgs::show_by_id))
         .route("/orgs/{org}/hooks", get(orgs::hooks).post(orgs::add_hook))
         .route("/orgs/{org}/hooks/{hook_id}", axum::routing::delete(orgs::delete_hook))
-        .route("/orgs/{org}/installation", get(people::installation_of))
-        .route("/app", get(people::app))
-        .route("/app/installations", get(people::installations))
-        .route("/app/installations/{installation_id}", get(people::installation))
-        .route("/app/installations/{installation_id}/access_tokens", post(people::token))
+        .route("/orgs/{org}/installation", get(app::of_org))
+        .route("/app", get(app::app))
+        .route("/app/installations", get(app::installations))
+        .route("/app/installations/{installation_id}", get(app::installation).delete(app::uninstall))
+        .route("/app/installations/{installation_id}/access_tokens", post(app::token))
+        .route("/app/installations/{installation_id}/suspended", put(app::suspend).delete(app::unsuspend))
         .route("/user", get(people::user))
         .route("/user/memberships/orgs/{org}", get(people::own_membership))
         .route("/orgs/{org}/teams", get(teams::list).post(teams::create))

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::app;
 use super::world::Refusal;
 use crate::sandbox::Shared;
 use crate::sandbox::pipeline::Call;
@@ -15,10 +16,15 @@ use crate::sandbox::pipeline::Call;
 /// Requests an hour that the headers promise. Nothing is enforced: a fault rule can answer 403 or 429.
 const RATE_LIMIT: u64 = 1_000_000;
 
-/// The refusal of a request without credentials; any `Authorization` will do.
-pub(crate) fn unauthorised(headers: &HeaderMap) -> Option<Response> {
-    let given = headers.get(header::AUTHORIZATION).is_some_and(|value| !value.is_empty());
-    (!given).then(|| error(StatusCode::UNAUTHORIZED, "Requires authentication", None))
+/// The refusal of a request without credentials, or with those of an App that may not ask this; any other
+/// `Authorization` will do.
+pub(crate) fn unauthorised(shared: &Shared, path: &str, headers: &HeaderMap) -> Option<Response> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let refused = match given.split_whitespace().next_back() {
+        None => Err(Refusal::Unauthorised("Requires authentication")),
+        Some(credential) => app::check(shared, path, credential),
+    };
+    refused.err().map(Refusal::into_response)
 }
 
 /// A JSON answer.
@@ -43,6 +49,7 @@ impl IntoResponse for Refusal {
         match self {
             Self::NotFound => error(StatusCode::NOT_FOUND, "Not Found", None),
             Self::Forbidden(message) => error(StatusCode::FORBIDDEN, message, None),
+            Self::Unauthorised(message) => error(StatusCode::UNAUTHORIZED, message, None),
             Self::Broken => error(StatusCode::BAD_REQUEST, "Problems parsing JSON", None),
             Self::Invalid { resource, code, field } => {
                 let errors = json!([{"resource": resource, "code": code, "field": field}]);

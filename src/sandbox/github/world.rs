@@ -16,10 +16,17 @@ pub(crate) struct Org {
     pub(crate) login: String,
     pub(crate) name: Option<String>,
     pub(crate) description: Option<String>,
-    /// The id under which the one GitHub App of this world is installed here.
-    pub(crate) installation_id: u64,
+    /// How the one GitHub App of this world is installed here, if it is.
+    pub(crate) installation: Option<Installation>,
     pub(crate) created_at: u64,
     pub(crate) updated_at: u64,
+}
+
+/// The App on an organisation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Installation {
+    pub(crate) id: u64,
+    pub(crate) suspended_at: Option<u64>,
 }
 
 /// A team.
@@ -99,6 +106,8 @@ pub(crate) enum Refusal {
     NotFound,
     /// The caller may not.
     Forbidden(&'static str),
+    /// The credential is none, or no longer one.
+    Unauthorised(&'static str),
     /// The body is no JSON, or not of the right kind.
     Broken,
     /// 422 with one error.
@@ -179,13 +188,20 @@ impl World {
             login: login.to_owned(),
             name: None,
             description: None,
-            installation_id,
+            installation: Some(Installation { id: installation_id, suspended_at: None }),
             created_at: now,
             updated_at: now,
         };
         self.logins.put(login.to_lowercase(), id, now);
         self.orgs.put(id, org, now);
         self.org_by_id(id, NOW).cloned()
+    }
+
+    /// The organisation on which the App is installed under this id.
+    pub(crate) fn installed(&self, id: u64, at: u64) -> Result<(&Arc<Org>, Installation), Refusal> {
+        let on =
+            self.orgs.iter(at).find_map(|(_, org)| Some((org, org.installation.filter(|it| it.id == id)?)));
+        on.ok_or(Refusal::NotFound)
     }
 
     fn free_login(&self, login: &str) -> Result<(), Refusal> {

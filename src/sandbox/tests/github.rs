@@ -1,5 +1,8 @@
 //! GitHub as it answers: teams, pages, ETags, credentials.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
 use super::*;
 
 #[tokio::test]
@@ -100,4 +103,44 @@ async fn an_installation_token_is_nobodys() {
     assert_eq!(ask("/orgs/acme/teams").await.status, 200);
     assert_eq!(ask("/user/memberships/orgs/acme").await.status, 403);
     assert_eq!(world.ask("POST", "/app/installations/5/access_tokens", Value::Null).await.status, 404);
+}
+
+#[tokio::test]
+async fn an_app_signs_with_its_own_id_and_reads_only_where_it_is_installed() {
+    let world = acme(1).await;
+    let other = json!({"orgs": [{"login": "other", "teams": [{"name": "Theirs"}]}]});
+    answer(world.request("POST", "/_sandbox/seed").json(&other)).await;
+    let with = |method: &str, path: &str, credential: &str| {
+        answer(world.request(method, path).header("authorization", format!("Bearer {credential}")))
+    };
+    // Header, claims (issuer and end), and a signature that nobody looks at.
+    let jwt = |claims: &str| format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims));
+    let app = jwt(r#"{"iss":1,"exp":9999999999}"#);
+    assert_eq!(with("GET", "/app", &app).await.status, 200);
+    for wrong in [r#"{"iss":2,"exp":9999999999}"#, r#"{"iss":1,"exp":1}"#, "{}", "no claims"] {
+        assert_eq!(with("GET", "/app", &jwt(wrong)).await.status, 401, "{wrong}");
+    }
+
+    let installation = with("GET", "/orgs/acme/installation", &app).await.body["id"].to_string();
+    let path = format!("/app/installations/{installation}");
+    let given = with("POST", &format!("{path}/access_tokens"), &app).await;
+    let token = given.body["token"].as_str().unwrap().to_owned();
+    assert_eq!(with("GET", "/orgs/acme/teams", &token).await.status, 200);
+    assert_eq!(with("GET", "/orgs/other/teams", &token).await.status, 403);
+
+    assert_eq!(with("PUT", &format!("{path}/suspended"), &app).await.status, 204);
+    assert!(with("GET", &path, &app).await.body["suspended_at"].is_string());
+    assert_eq!(with("GET", "/orgs/acme/teams", &token).await.status, 403);
+    let refused = with("POST", &format!("{path}/access_tokens"), &app).await;
+    assert_eq!(
+        (refused.status, &refused.body["message"]),
+        (403, &json!("This installation has been suspended"))
+    );
+    assert_eq!(with("DELETE", &format!("{path}/suspended"), &app).await.status, 204);
+    assert_eq!(with("GET", "/orgs/acme/teams", &token).await.status, 200);
+
+    assert_eq!(with("DELETE", &path, &app).await.status, 204);
+    assert_eq!(with("GET", "/orgs/acme/teams", &token).await.status, 401);
+    assert_eq!(with("GET", "/orgs/acme/installation", &app).await.status, 404);
+    assert_eq!(fields(&with("GET", "/app/installations", &app).await.body, "app_slug").len(), 1);
 }

@@ -212,3 +212,32 @@ fn lacks_nothing(example: &Value, body: &Value, at: &str) {
         }
     }
 }
+
+#[tokio::test]
+async fn only_an_app_hears_that_it_was_suspended_or_removed() {
+    let (everybodys, mut app) = receiver(&[]).await;
+    let (of_org, mut org) = receiver(&[]).await;
+    let options = Options { webhook_url: Some(everybodys), org: Some("acme".into()), ..Options::default() };
+    let world = world_of(options).await;
+    let hook = json!({"config": {"url": of_org, "content_type": "json"}});
+    world.write("POST", "/orgs/acme/hooks", hook).await;
+    let installation = world.get("/orgs/acme/installation").await.body;
+    let path = format!("/app/installations/{}", installation["id"]);
+    world.write("PUT", &format!("{path}/suspended"), Value::Null).await;
+    world.write("DELETE", &format!("{path}/suspended"), Value::Null).await;
+    world.write("DELETE", &path, Value::Null).await;
+    world.write("POST", "/orgs/acme/teams", json!({"name": "Last"})).await;
+    let mut heard = Vec::new();
+    loop {
+        let (event, body) = next(&mut app).await;
+        if event == "team" {
+            break;
+        }
+        if event == "installation" {
+            assert_eq!(body["installation"]["account"]["id"], installation["account"]["id"]);
+            heard.push(body["action"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(heard, ["suspend", "unsuspend", "deleted"]);
+    assert_eq!([next(&mut org).await.0, next(&mut org).await.0], ["ping", "team"]);
+}

@@ -1,0 +1,280 @@
+//! Signing in as a GitHub App. The App's own key signs only what is asked about the App; everything of an
+//! organisation is read with the token of the App's installation there, which GitHub gives for an hour.
+//!
+//! An organisation without an installation, with a suspended one, or whose token GitHub refuses is *forbidden*: no
+//! trouble from here ever carries the status 404, which would read as absence.
+//!
+//! Which installation belongs to which organisation is known by numeric id and login from the App's list. It is read
+//! again when an organisation is missing from it, or when GitHub no longer knows the installation that it names, since
+//! an App that is removed and installed anew has another.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use http::{Request, StatusCode};
+use octocrab::{AuthState, Octocrab, auth::AppAuth, models::AppId};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Mutex;
+
+use super::{
+    client::{Line, Purpose},
+    wire,
+};
+use crate::{
+    model::{Class, OrgFacts, OrgId, Time, Trouble},
+    transport::{self, Page},
+    upstream::{self, Reply},
+};
+
+/// A token is not used for its last minute: a request may take ten seconds, and clocks differ.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// GitHub's page size limit.
+const PAGE: usize = 100;
+
+const CHECK_APP: &str = "; check github.app_id, github.private_key and this machine's clock";
+
+/// Whose token a request needs; a personal access token serves for all.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Of<'a> {
+    /// The App's own key.
+    App,
+    /// The installation on the organisation with this id.
+    Id(OrgId),
+    /// The installation on the organisation with this login.
+    Login(&'a str),
+}
+
+/// One installation of the App on an organisation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// The organisation.
+    pub org: OrgFacts,
+    /// An owner, or GitHub, has suspended it: nothing can be read.
+    pub suspended: bool,
+    /// It may read members and teams, secret ones too.
+    pub members: bool,
+}
+
+/// The App, with a token for each installation that was needed.
+pub(super) struct App {
+    id: u64,
+    signer: Octocrab,
+    line: Line,
+    listed: Mutex<Listed>,
+}
+
+#[derive(Default)]
+struct Listed {
+    at: Option<Instant>,
+    installed: Vec<Installed>,
+}
+
+#[derive(Clone)]
+struct Installed {
+    id: u64,
+    seen: Installation,
+    /// Locked while a token is asked for, so that it is asked for once.
+    token: Arc<Mutex<Option<Token>>>,
+}
+
+#[derive(Clone)]
+struct Token {
+    signer: Arc<Octocrab>,
+    good_until: Time,
+    members: bool,
+}
+
+/// Why there is no token.
+enum Refused {
+    /// GitHub does not know the installation.
+    Unknown,
+    Trouble(Trouble),
+}
+
+impl Listed {
+    fn find(&self, of: Of<'_>) -> Option<Installed> {
+        let wanted = |it: &&Installed| match of {
+            Of::App => false,
+            Of::Id(id) => it.seen.org.id == id,
+            Of::Login(login) => it.seen.org.login.eq_ignore_ascii_case(login),
+        };
+        self.installed.iter().find(wanted).cloned()
+    }
+}
+
+impl App {
+    /// # Errors
+    /// When the key is no RSA key in PEM.
+    pub(super) fn new(id: u64, private_key: &SecretString, line: Line) -> anyhow::Result<Self> {
+        let key = octocrab::auth::EncodingKey::from_rsa_pem(private_key.expose_secret().as_bytes())
+            .context("the private key of the GitHub App is no RSA key in PEM")?;
+        let auth = AppAuth { app_id: AppId(id), key };
+        auth.generate_bearer_token().context("failed to sign with the private key of the GitHub App")?;
+        Ok(Self { id, signer: line.signed_by(AuthState::App(auth)), line, listed: Mutex::default() })
+    }
+
+    /// What signs requests of this kind. `refused` is the signer that GitHub has just refused.
+    pub(super) async fn signer(
+        &self,
+        of: Of<'_>,
+        attempt: &str,
+        refused: Option<&Arc<Octocrab>>,
+    ) -> Result<Arc<Octocrab>, Trouble> {
+        match of {
+            Of::App => Ok(Arc::new(self.signer.clone())),
+            Of::Id(_) | Of::Login(_) => Ok(self.token(of, attempt, refused).await?.signer),
+        }
+    }
+
+    /// Whether the token for this organisation may read its members and all of its teams.
+    pub(super) async fn reads_members(&self, of: Of<'_>, attempt: &str) -> Result<bool, Trouble> {
+        Ok(self.token(of, attempt, None).await?.members)
+    }
+
+    async fn token(
+        &self,
+        of: Of<'_>,
+        attempt: &str,
+        refused: Option<&Arc<Octocrab>>,
+    ) -> Result<Token, Trouble> {
+        let asked = Instant::now();
+        let not_installed = || {
+            let whose = match of {
+                Of::Id(id) => format!("organisation {id}"),
+                Of::Login(login) => format!("organisation {login}"),
+                Of::App => "itself".to_owned(),
+            };
+            let app = self.id;
+            let why = format!("GitHub App {app} is not installed on {whose}");
+            let remedy = "install it there (an owner can), or take the organisation off github.orgs";
+            Trouble::new(Class::Auth, format!("failed to {attempt}: {why}; {remedy}"))
+        };
+        let mut newer_than = None;
+        loop {
+            let installed = self.find(of, attempt, newer_than).await?.ok_or_else(not_installed)?;
+            match self.token_of(&installed, attempt, refused).await {
+                Ok(token) => return Ok(token),
+                Err(Refused::Trouble(trouble)) => return Err(trouble),
+                Err(Refused::Unknown) if newer_than.is_none() => newer_than = Some(asked),
+                Err(Refused::Unknown) => return Err(not_installed()),
+            }
+        }
+    }
+
+    /// The installation, from a list read after `newer_than` if that is given, and from a new one if the known list
+    /// lacks it.
+    async fn find(
+        &self,
+        of: Of<'_>,
+        attempt: &str,
+        newer_than: Option<Instant>,
+    ) -> Result<Option<Installed>, Trouble> {
+        let asked = newer_than.unwrap_or_else(Instant::now);
+        let mut listed = self.listed.lock().await;
+        let read_since = listed.at.is_some_and(|at| at > asked);
+        let known = listed.find(of);
+        if read_since || (newer_than.is_none() && known.is_some()) {
+            return Ok(known);
+        }
+        self.list(&mut listed, attempt).await?;
+        Ok(listed.find(of))
+    }
+
+    /// The App's installations on organisations, now.
+    pub(super) async fn installations(&self) -> Result<Vec<Installation>, Trouble> {
+        let mut listed = self.listed.lock().await;
+        self.list(&mut listed, "list the installations of the GitHub App").await?;
+        Ok(listed.installed.iter().map(|it| it.seen.clone()).collect())
+    }
+
+    async fn list(&self, listed: &mut Listed, attempt: &str) -> Result<(), Trouble> {
+        let at = Instant::now();
+        let fetch = async |number: usize| {
+            let uri = format!("/app/installations?per_page={PAGE}&page={}", number + 1);
+            let reply = self.exchange("list_installations", attempt, Request::get(uri)).await?;
+            if reply.status != StatusCode::OK {
+                return Err(self.refusal(attempt, &reply, CHECK_APP));
+            }
+            let items: Vec<wire::Installation> =
+                serde_json::from_slice(&reply.body).map_err(|e| upstream::invalid(attempt, &reply, &e))?;
+            let (next, pages) = wire::links(&reply.headers);
+            Ok(Page { more: next || items.len() >= PAGE, items, pages, total: None })
+        };
+        let all = transport::pages(attempt, fetch, |installation| installation.id).await?;
+        let before = std::mem::take(&mut listed.installed);
+        for installation in all {
+            let id = installation.id;
+            let Some(seen) = installation.on_org() else { continue };
+            let token = before.iter().find(|it| it.id == id).map(|it| it.token.clone()).unwrap_or_default();
+            listed.installed.push(Installed { id, seen, token });
+        }
+        listed.at = Some(at);
+        Ok(())
+    }
+
+    /// The token of an installation: the known one, unless it is about to end or is the one `refused`.
+    async fn token_of(
+        &self,
+        installed: &Installed,
+        attempt: &str,
+        refused: Option<&Arc<Octocrab>>,
+    ) -> Result<Token, Refused> {
+        let mut known = installed.token.lock().await;
+        if let Some(token) = &*known
+            && self.line.clock.now() < token.good_until
+            && refused.is_none_or(|refused| !Arc::ptr_eq(refused, &token.signer))
+        {
+            return Ok(token.clone());
+        }
+        *known = None;
+        let Installed { id, seen, token: _ } = installed;
+        let login = &seen.org.login;
+        let attempt = format!("{attempt}: no token of GitHub App {} for organisation {login}", self.id);
+        let uri = format!("/app/installations/{id}/access_tokens");
+        let reply =
+            self.exchange("create_token", &attempt, Request::post(uri)).await.map_err(Refused::Trouble)?;
+        match reply.status {
+            StatusCode::CREATED => {}
+            StatusCode::NOT_FOUND => return Err(Refused::Unknown),
+            StatusCode::FORBIDDEN => {
+                let advice = format!(
+                    "; an owner of {login} has to lift the suspension of the app (organisation settings, GitHub Apps)"
+                );
+                return Err(Refused::Trouble(self.refusal(&attempt, &reply, &advice)));
+            }
+            _ => return Err(Refused::Trouble(self.refusal(&attempt, &reply, CHECK_APP))),
+        }
+        let invalid = |why: &dyn std::fmt::Display| {
+            // Without the body, which may hold the token.
+            let message = format!("failed to {attempt}: the answer makes no sense ({why})");
+            Refused::Trouble(Trouble::new(Class::Invalid, message))
+        };
+        let given: wire::Token = serde_json::from_slice(&reply.body).map_err(|error| invalid(&error))?;
+        let expires = humantime::parse_rfc3339(&given.expires_at).map_err(|error| invalid(&error))?;
+        let members = given.permissions.read_members();
+        let signer = self.line.signed_by(AuthState::AccessToken { token: given.token.into() });
+        let token = Token { signer: Arc::new(signer), good_until: Time::from(expires) - MARGIN, members };
+        *known = Some(token.clone());
+        Ok(token)
+    }
+
+    async fn exchange(
+        &self,
+        operation: &'static str,
+        attempt: &str,
+        request: http::request::Builder,
+    ) -> Result<Reply, Trouble> {
+        self.line.exchange(&self.signer, Purpose { operation, attempt: attempt.into() }, request).await
+    }
+
+    /// What a refusal of the App amounts to: never that what was asked for does not exist.
+    fn refusal(&self, attempt: &str, reply: &Reply, advice: &str) -> Trouble {
+        let trouble = upstream::github_advising(attempt, reply, self.line.clock.now(), advice);
+        let trouble = upstream::ungranted(trouble);
+        Trouble { status: trouble.status.filter(|status| *status != 404), ..trouble }
+    }
+}
