@@ -53,11 +53,20 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         })
         .collect();
     show(&rows, args.format)?;
+    let taken = worker.taken_logins(&logins).await?;
+    for taken in taken.iter().filter(|_| args.format == Format::Text) {
+        anstream::println!("\n{taken}; write {} in github.orgs", taken.bound_to.login);
+    }
     for (org, progress) in &rows {
         if let Some(error) = &progress.unread
             && args.format == Format::Text
         {
             anstream::println!("\n{}: nothing was removed, because {error}", org.facts.login);
+        }
+        if progress.suspected > 0 && args.format == Format::Text {
+            for (slug, why) in worker.stuck(org.facts.id).await? {
+                anstream::println!("held: {}/{slug}: {why}", org.facts.login);
+            }
         }
         if progress.paused > 0 && args.format == Format::Text {
             for pause in ledger.paused(org.facts.id).await?.all() {
@@ -77,7 +86,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     }
     // What may pass by itself and did not is a failure; what waits for somebody is not.
     let failed = rows.iter().any(|(_, org)| org.passing > 0);
-    let open = rows.iter().any(|(_, org)| !settled(org));
+    let open = !taken.is_empty() || rows.iter().any(|(_, org)| !settled(org));
     Ok(ExitCode::from(if failed || rows.is_empty() { 1 } else { u8::from(open) * 2 }))
 }
 

@@ -59,18 +59,22 @@ impl Watch {
 
     /// What the organisation of an event is to us; a new one is remembered.
     pub fn standing(&mut self, id: OrgId, login: Option<&str>) -> Standing {
-        if let Some(bound) = self.bound.get(&id) {
-            let ours = self.wanted.is_empty() || self.wanted.contains(bound);
-            return if ours { Standing::Known } else { Standing::NotOurs };
+        let bound = self.bound.get(&id);
+        if bound.is_some_and(|bound| self.wanted.is_empty() || self.wanted.contains(bound)) {
+            return Standing::Known;
         }
-        self.met_stranger = true;
+        self.met_stranger |= bound.is_none();
         let Some(login) = login else { return Standing::NotOurs };
         let lower = login.to_lowercase();
         if !self.wanted.is_empty() && !self.wanted.contains(&lower) {
             return Standing::NotOurs;
         }
-        if let Some((&by, _)) = self.bound.iter().find(|(_, bound)| **bound == lower) {
+        if let Some((&by, _)) = self.bound.iter().find(|(of, bound)| **bound == lower && **of != id) {
             return Standing::LoginTaken { by };
+        }
+        if bound.is_some() {
+            // Renamed, and the list names it by its new login.
+            return Standing::Known;
         }
         self.bound.insert(id, lower);
         Standing::New(OrgFacts { id, login: login.to_owned() })
@@ -114,5 +118,15 @@ mod tests {
         watch.standing(OrgId(1), Some("acme"));
         assert_eq!(watch.standing(OrgId(1), Some("acme-corp")), Standing::Known);
         assert_eq!(watch.standing(OrgId(9), Some("acme")), Standing::LoginTaken { by: OrgId(1) });
+    }
+
+    #[test]
+    fn a_renamed_org_may_be_listed_by_either_login() {
+        let bound = [(OrgId(1), "acme".to_owned()), (OrgId(2), "taken".to_owned())];
+        let mut watch = Watch::new(&["globex".to_owned(), "taken".to_owned()], bound);
+        assert_eq!(watch.standing(OrgId(1), Some("Globex")), Standing::Known);
+        assert_eq!(watch.standing(OrgId(1), Some("acme")), Standing::NotOurs);
+        assert_eq!(watch.standing(OrgId(1), None), Standing::NotOurs);
+        assert_eq!(watch.standing(OrgId(1), Some("taken")), Standing::LoginTaken { by: OrgId(2) });
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     ledger::TeamStory,
     model::{Class, Pause, TeamState, Trouble},
     plan::{Mode, Why},
-    reconcile::Foresight,
+    reconcile::{Foresight, unproven},
 };
 
 /// One thing that blocks.
@@ -63,6 +63,11 @@ pub(super) fn of(
         }
     }
     match foresight.team.as_ref().map(|team| team.state) {
+        Some(TeamState::Suspected { since }) if foresight.needs_event => {
+            let remedy =
+                "use a token of an owner of the organisation, or a GitHub App; `teamlink check` tells";
+            block("suspected", unproven(since), Some(remedy.to_owned()));
+        }
         Some(TeamState::Suspected { since }) => {
             let what = format!(
                 "its id answers 404 since {since}; only a second look, a while later, proves it gone"

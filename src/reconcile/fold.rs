@@ -32,6 +32,13 @@ pub(super) struct Folded {
     pub(super) trouble: Option<String>,
 }
 
+/// Why a team whose id answers 404 since then is not taken for gone, however often that is seen.
+pub fn unproven(since: Time) -> String {
+    format!(
+        "its id answers 404 since {since}, but the credential may not see secret teams: only the team's own team.deleted event, or an owner's token, proves it gone"
+    )
+}
+
 /// Folds what was seen into what is known. `sees_all` says whether the credential sees secret teams too; the times
 /// are when the look began and when its answers were there: the grace runs from the end of one look to the
 /// beginning of the other.

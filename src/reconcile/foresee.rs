@@ -42,6 +42,10 @@ pub(super) async fn foresee(
         known,
         owned,
         pause,
+        needs_event: look
+            .folded
+            .get(&team)
+            .is_some_and(|folded| folded.trouble.is_none() && folded.second_look.is_none()),
         team: look.folded.remove(&team).and_then(|folded| folded.team),
         read_at: look.answered,
         unplanned: look.troubles.remove(&team).filter(|_| unread.is_none()),
@@ -67,6 +71,8 @@ pub struct Foresight {
     pub pause: Option<Pause>,
     /// The team as it would be remembered; `None` when it was never seen and is not there.
     pub team: Option<MirrorTeam>,
+    /// No further look will prove it gone, if it is suspected: only an event or another credential.
+    pub needs_event: bool,
     /// When GitHub answered.
     pub read_at: Time,
     /// Why GitHub said nothing about it.

@@ -30,13 +30,16 @@ mod look;
 mod observe;
 mod orphans;
 mod pace;
+mod pass;
 mod survey;
 mod whole;
 mod worker;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use fold::unproven;
 pub use foresee::Foresight;
+pub use pass::Taken;
 pub use survey::{OrgPlan, Survey};
 pub use worker::Worker;
 

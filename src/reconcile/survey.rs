@@ -204,10 +204,7 @@ impl Eyes {
             .map(|(id, _)| *id)
             .collect();
         self.check_list(state, &missing).await?;
-        let troubled = missing
-            .iter()
-            .map(|id| (*id, "the list of the org's teams lacks it; it is looked at by its id".to_owned()))
-            .collect();
+        let troubled = self.why_missing(&known.mirror, &missing).await?;
         let directory = self.directory.whole(false).await?;
         let sources = vec!["github".to_owned()];
         let connections = by_key(self.datadog.connections(&Filter { sources, ..Filter::default() }).await?);
@@ -239,6 +236,26 @@ impl Eyes {
         out_of_step.extend(desired.conflicts.iter().copied());
         let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
         Ok(Surveyed { mirror: known.mirror, guarded, orphans, out_of_step, missing, others, handles })
+    }
+
+    /// What is to be said of teams that the list lacks.
+    async fn why_missing(
+        &self,
+        mirror: &Mirror,
+        missing: &[TeamId],
+    ) -> Result<BTreeMap<TeamId, String>, Trouble> {
+        let mut why = BTreeMap::new();
+        for id in missing {
+            let suspected = mirror.teams.get(id).filter(|team| team.deleted_event_at.is_none());
+            let reason = match suspected.map(|team| team.state) {
+                Some(TeamState::Suspected { since }) if !self.sees_all_teams(&mirror.org.login).await? => {
+                    super::unproven(since)
+                }
+                _ => "the list of the org's teams lacks it; it is looked at by its id".to_owned(),
+            };
+            why.insert(*id, reason);
+        }
+        Ok(why)
     }
 
     /// How many connections of this organisation are orphans of ours, and how many are others'.

@@ -13,11 +13,11 @@ use anyhow::{Context as _, bail};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, lease::Lease, look, observe, orphans, survey::Eyes, whole};
+use super::{Options, lease::Lease, look, orphans, survey::Eyes, whole};
 use crate::{
     datadog, github,
     ledger::{DueOrg, Ledger, LedgerError, OrgProgress, OrgState},
-    model::{Answer, Cause, OrgFacts, OrgId, Target, TeamId, Time},
+    model::{OrgFacts, OrgId, TeamId, Time},
     telemetry,
 };
 
@@ -42,11 +42,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Does the work. Cheap to clone; clones share the clients.
 #[derive(Clone)]
 pub struct Worker {
-    eyes: Eyes,
+    pub(super) eyes: Eyes,
     writer: datadog::Writer,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     holder: String,
-    wake: Arc<Notify>,
+    pub(super) wake: Arc<Notify>,
     /// When the loop last went round.
     turned: Arc<Mutex<Instant>>,
 }
@@ -91,51 +91,6 @@ impl Worker {
         }
         while !crew.tasks.is_empty() {
             crew.one_done(Duration::ZERO).await;
-        }
-    }
-
-    /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
-    /// are known and all that have the App installed. Answers which they are.
-    pub async fn begin_pass(&self, logins: &[String], cause: Cause) -> anyhow::Result<Vec<OrgId>> {
-        if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
-            telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
-        }
-        let known = self.ledger.orgs().await?;
-        let mut orgs = Vec::new();
-        if logins.is_empty() {
-            orgs.extend(known.iter().map(|org| org.facts.id));
-            for facts in self.installed().await? {
-                if !orgs.contains(&facts.id) {
-                    self.ledger.bind_org(&facts, self.now()).await?;
-                    orgs.push(facts.id);
-                }
-            }
-        }
-        for login in logins {
-            let bound = known.iter().find(|org| org.bound_login.eq_ignore_ascii_case(login));
-            let bound = bound.or(known.iter().find(|org| org.facts.login.eq_ignore_ascii_case(login)));
-            if let Some(org) = bound {
-                orgs.push(org.facts.id);
-                continue;
-            }
-            let absent = || format!("GitHub has no organisation {login} that this credential may see");
-            let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)
-                .with_context(|| format!("failed to look up the organisation {login} of `github.orgs`"))?;
-            self.ledger.bind_org(&facts, self.now()).await?;
-            orgs.push(facts.id);
-        }
-        let targets: Vec<Target> = orgs.iter().map(|org| Target::Org(*org)).collect();
-        self.ledger.mark(&targets, cause, self.now()).await?;
-        self.wake.notify_one();
-        Ok(orgs)
-    }
-
-    /// The organisations that can be read because the App is installed there; none when a token signs.
-    async fn installed(&self) -> anyhow::Result<Vec<OrgFacts>> {
-        match self.eyes.github.installations().await {
-            Answer::Present(all) => Ok(all.into_iter().filter(|it| !it.suspended).map(|it| it.org).collect()),
-            Answer::Absent => Ok(Vec::new()),
-            Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble.into()),
         }
     }
 
@@ -219,7 +174,7 @@ impl Worker {
         Ok(())
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.eyes.options.clock.now()
     }
 

@@ -43,13 +43,13 @@ pub fn not_stored(error: &sqlx::Error) {
     error!(%error, "the ledger did not store deliveries; their senders must send them again");
 }
 
-/// An event of an organisation whose login is bound to another id.
+/// An organisation has a login that is bound to another id.
 pub fn login_taken(id: OrgId, login: &str, bound_to: OrgId) {
     error!(
         org.id = id.0,
         org.login = login,
         bound.id = bound_to.0,
-        "org {id} calls itself {login}, which is bound to org {bound_to}: its events are ignored"
+        "org {id} calls itself {login}, which is bound to org {bound_to}: nothing is done for it"
     );
 }
 

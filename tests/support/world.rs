@@ -159,6 +159,20 @@ impl World {
         assert!(response.status().is_success(), "{}", response.text().await.unwrap());
     }
 
+    /// Waits until this many webhooks have been taken.
+    pub async fn heard(&self, webhooks: u64) {
+        let stats = format!("{}/_sandbox/stats", self.sandbox.url());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let stats: Value = self.http.get(&stats).send().await.unwrap().json().await.unwrap();
+            if stats["webhooks"]["sent"].as_u64() >= Some(webhooks) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{stats}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Every request since a sequence number.
     pub async fn requests(&self, since: u64) -> Vec<Value> {
         let url = format!("{}/_sandbox/requests?since={since}", self.sandbox.url());

@@ -1,0 +1,126 @@
+//! The beginning of a full pass: which organisations it is over. What it finds in them is `whole.rs`; this only marks.
+//!
+//! A login of `github.orgs` is bound to the id that has it at first sight. From then on the id decides: the
+//! organisation stays ours when it is renamed, and whoever takes its old login gets nothing done, which is said in
+//! each pass for as long as the list names that login.
+
+use std::fmt;
+
+use anyhow::Context as _;
+
+use super::{observe, unproven, worker::Worker};
+use crate::{
+    ledger::OrgRow,
+    model::{Answer, Cause, OrgFacts, OrgId, Target, TeamState},
+    telemetry,
+};
+
+/// A login of `github.orgs` that another organisation has now.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Taken {
+    /// The login.
+    pub login: String,
+    /// Who has it.
+    pub by: OrgId,
+    /// The organisation that it is bound to, as it was last seen.
+    pub bound_to: OrgFacts,
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { login, by, bound_to: OrgFacts { id, login: now } } = self;
+        write!(
+            f,
+            "{login}: nothing is done for org {by}, which has this login now, because it is bound to org {id} ({now})"
+        )
+    }
+}
+
+impl Worker {
+    /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
+    /// are known and all that have the App installed. Answers which they are.
+    pub async fn begin_pass(&self, logins: &[String], cause: Cause) -> anyhow::Result<Vec<OrgId>> {
+        if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
+            telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
+        }
+        for taken in self.taken_logins(logins).await? {
+            telemetry::work::login_taken(taken.by, &taken.login, taken.bound_to.id);
+        }
+        let known = self.ledger.orgs().await?;
+        let mut orgs = Vec::new();
+        if logins.is_empty() {
+            orgs.extend(known.iter().map(|org| org.facts.id));
+            let is_known = |facts: &OrgFacts| known.iter().any(|org| org.facts.id == facts.id);
+            for facts in self.installed().await?.into_iter().filter(|facts| !is_known(facts)) {
+                match bound(&known, &facts.login) {
+                    Some(to) => telemetry::work::login_taken(facts.id, &facts.login, to.facts.id),
+                    None => {
+                        self.ledger.bind_org(&facts, self.now()).await?;
+                        orgs.push(facts.id);
+                    }
+                }
+            }
+        }
+        for login in logins {
+            let named = known.iter().find(|org| org.facts.login.eq_ignore_ascii_case(login));
+            if let Some(org) = bound(&known, login).or(named) {
+                orgs.push(org.facts.id);
+                continue;
+            }
+            let absent = || format!("GitHub has no organisation {login} that this credential may see");
+            let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)
+                .with_context(|| format!("failed to look up the organisation {login} of `github.orgs`"))?;
+            self.ledger.bind_org(&facts, self.now()).await?;
+            orgs.push(facts.id);
+        }
+        let targets: Vec<Target> = orgs.iter().map(|org| Target::Org(*org)).collect();
+        self.ledger.mark(&targets, cause, self.now()).await?;
+        self.wake.notify_one();
+        Ok(orgs)
+    }
+
+    /// Those of these logins that another organisation has than the one that they are bound to. GitHub's trouble
+    /// with the question is no answer: the pass itself will meet it.
+    pub async fn taken_logins(&self, logins: &[String]) -> sqlx::Result<Vec<Taken>> {
+        let known = self.ledger.orgs().await?;
+        let mut taken = Vec::new();
+        for login in logins {
+            let Some(OrgRow { facts, .. }) = bound(&known, login) else { continue };
+            if let Answer::Present(OrgFacts { id: by, .. }) = self.eyes.github.org_by_login(login).await
+                && by != facts.id
+            {
+                taken.push(Taken { login: login.clone(), by, bound_to: facts.clone() });
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Teams of an organisation that are not there, and never will be taken for gone without more than further
+    /// looks: each by its slug, with the reason.
+    pub async fn stuck(&self, org: OrgId) -> sqlx::Result<Vec<(String, String)>> {
+        let Some(state) = self.ledger.org_state(org).await? else { return Ok(Vec::new()) };
+        let suspected = state.teams.values().filter(|team| team.deleted_event_at.is_none());
+        let suspected = suspected.filter_map(|team| match team.state {
+            TeamState::Suspected { since } => Some((team.facts.slug.clone(), unproven(since))),
+            TeamState::Present | TeamState::Gone { .. } => None,
+        });
+        let suspected: Vec<_> = suspected.collect();
+        if suspected.is_empty() || self.eyes.sees_all_teams(&state.org.facts.login).await != Ok(false) {
+            return Ok(Vec::new());
+        }
+        Ok(suspected)
+    }
+
+    /// The organisations that can be read because the App is installed there; none when a token signs.
+    async fn installed(&self) -> anyhow::Result<Vec<OrgFacts>> {
+        match self.eyes.github.installations().await {
+            Answer::Present(all) => Ok(all.into_iter().filter(|it| !it.suspended).map(|it| it.org).collect()),
+            Answer::Absent => Ok(Vec::new()),
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble.into()),
+        }
+    }
+}
+
+fn bound<'k>(known: &'k [OrgRow], login: &str) -> Option<&'k OrgRow> {
+    known.iter().find(|org| org.bound_login.eq_ignore_ascii_case(login))
+}
