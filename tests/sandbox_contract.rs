@@ -274,6 +274,26 @@ async fn sync_and_integrations(judged: &Judged) {
     assert_eq!(judged.get(path).await["data"]["attributes"]["config"], json!({"enabled_repos": []}));
     judged.expect(400, "PUT", path, json!({"data": {"attributes": {}}})).await;
     judged.expect(204, "DELETE", path, Value::Null).await;
+    let at = |id: &str| format!("/api/v2/idp/entity_integrations/{id}");
+    let odd = json!({"hostname": "github.com", "github_org_name": "acme", "repo_name": "app", "new": [1]});
+    let odd = json!({"enabled_repos": [odd], "since": 1.5});
+    assert_eq!(
+        judged.expect(200, "PUT", path, config(odd.clone())).await.json()["data"]["attributes"],
+        json!({"integration_id": "github", "org_id": 321_813, "config": odd})
+    );
+    let projects = json!([{"hostname": "acme.atlassian.net", "account_id": "1", "project_key": "ENG"}]);
+    judged.expect(200, "PUT", &at("jira"), config(json!({"enabled_projects": projects}))).await;
+    judged.expect(200, "PUT", &at("pagerduty"), config(json!({"accounts": [{"enabled": true}]}))).await;
+    for (id, shape) in [
+        ("github", json!({})),
+        ("github", json!({"enabled_repos": ["acme/app"]})),
+        ("github", json!({"enabled_repos": [{"hostname": "github.com", "github_org_name": "acme"}]})),
+        ("jira", json!({"enabled_projects": [{"hostname": "h", "account_id": 1, "project_key": "ENG"}]})),
+        ("pagerduty", json!({"accounts": [{"subdomain": "acme"}]})),
+        ("pagerduty", json!({"accounts": {}})),
+    ] {
+        judged.expect(400, "PUT", &at(id), config(shape)).await;
+    }
     for method in ["GET", "DELETE"] {
         judged.expect(400, method, "/api/v2/idp/entity_integrations/gitlab", Value::Null).await;
     }

@@ -1,8 +1,8 @@
 //! The sandbox's own routes, `/_sandbox/…`: look at what was asked, set faults, fill the worlds. They need no
 //! credentials and are neither noted nor spoilt.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -27,8 +27,10 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
 async fn stats(State(shared): State<Arc<Shared>>) -> Response {
     let counts = &shared.hooks.counts;
     let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+    let integrations = shared.datadog.read().unwrap_or_else(PoisonError::into_inner).gaps.stats();
     axum::Json(json!({
         "requests": shared.journal().counts(),
+        "integrations": integrations,
         "webhooks": {
             "sent": load(&counts.sent), "failed": load(&counts.failed), "pending": load(&counts.pending),
         },

@@ -36,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// As sent.
     pub(crate) query: String,
+    /// Who asks: the `User-Agent` header.
+    pub(crate) agent: String,
     pub(crate) body: Bytes,
 }
 
@@ -87,13 +89,14 @@ pub(crate) async fn around(
     let of_datadog = path.starts_with("/api/");
     let rule = shared.faults().hit(method.as_str(), &path);
     let stale_us = rule.as_ref().map_or(0, |rule| rule.stale_ms.saturating_mul(1000));
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = header_text(&parts.headers, header::HOST.as_str());
     let call = Arc::new(Call {
         at: if stale_us > 0 && method == "GET" { shared.clock.now().saturating_sub(stale_us) } else { NOW },
         drop_webhooks: rule.as_ref().is_some_and(|rule| rule.drop_webhooks),
         base: host.map_or_else(|| shared.url.clone(), |host| format!("http://{host}")),
         path: path.clone(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
+        agent: header_text(&parts.headers, header::USER_AGENT.as_str()).unwrap_or("(none)").to_owned(),
         body: body.clone(),
     });
     parts.extensions.insert(call.clone());
@@ -128,7 +131,7 @@ pub(crate) async fn around(
         path,
         query: call.query.clone(),
         status: response.status().as_u16(),
-        fence: headers.get("x-teamlink-fence").and_then(|fence| fence.to_str().ok()).map(str::to_owned),
+        fence: header_text(&headers, "x-teamlink-fence").map(str::to_owned),
         body,
         cut,
     };
@@ -141,6 +144,10 @@ pub(crate) async fn around(
         scissors.cut();
     }
     response
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// The answer that a rule gives in place of the world's, if it does.

@@ -1,5 +1,8 @@
 //! Routes of entity integration configs. There are no recordings of them: statuses and shapes are the contract's,
-//! wordings are assumed. They take keys only, no bearer.
+//! wordings are assumed. They take keys only, no bearer. A preview that is not granted answers 403, which a fault
+//! rule on `/api/v2/idp/*` does.
+//!
+//! Who the writers are is told by their `User-Agent`; [`Gaps`](super::gaps::Gaps) judges what they do to each other.
 
 use std::sync::Arc;
 
@@ -11,20 +14,48 @@ use uuid::Uuid;
 
 use super::reply::json_reply;
 use super::world::ORG_ID;
-use super::{Refusal, data, read, write};
+use super::{Refusal, data, write};
 use crate::sandbox::Shared;
 use crate::sandbox::pipeline::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;
 
-const INTEGRATIONS: [&str; 3] = ["github", "jira", "pagerduty"];
+/// An integration's list, and the fields of its entries that must be texts (documented; `enabled` is a flag).
+type Shape = (&'static str, &'static [&'static str]);
 
-fn known(integration: &str) -> Result<(), Refusal> {
-    if INTEGRATIONS.contains(&integration) {
-        return Ok(());
+fn known(integration: &str) -> Result<Shape, Refusal> {
+    match integration {
+        "github" => Ok(("enabled_repos", &["hostname", "github_org_name", "repo_name"])),
+        "jira" => Ok(("enabled_projects", &["hostname", "account_id", "project_key"])),
+        "pagerduty" => Ok(("accounts", &[])),
+        _ => {
+            Err(Refusal::bad(format!("integration \"{integration}\" is not one of [github jira pagerduty]")))
+        }
     }
-    Err(Refusal::bad(format!("integration \"{integration}\" is not one of [{}]", INTEGRATIONS.join(" "))))
+}
+
+/// Documented: each integration's list must be there. What is said of wrong entries is assumed, and that fields
+/// which are not documented are kept.
+fn shaped(config: &Value, (list, texts): Shape) -> Result<(), Refusal> {
+    let bad = |what: String| Err(Refusal::bad(what));
+    let Some(entries) = config[list].as_array() else {
+        return bad(format!("attribute \"config.{list}\" must be an array"));
+    };
+    for (number, entry) in entries.iter().enumerate() {
+        let text = |name: &&&str| entry[**name].as_str().is_none_or(str::is_empty);
+        if let Some(name) = texts.iter().find(text) {
+            return bad(format!("attribute \"config.{list}[{number}].{name}\" must be a text"));
+        }
+        if list == "accounts" && !(entry["enabled"].is_boolean() && is_text_or_absent(&entry["subdomain"])) {
+            return bad(format!("attribute \"config.{list}[{number}]\" needs \"enabled\", true or false"));
+        }
+    }
+    Ok(())
+}
+
+fn is_text_or_absent(value: &Value) -> bool {
+    value.is_null() || value.is_string()
 }
 
 fn unset(integration: &str) -> Refusal {
@@ -46,9 +77,11 @@ pub(super) async fn show(
     call: Context,
 ) -> Result<Response, Refusal> {
     known(&integration)?;
-    let world = read(&shared);
-    let found = world.integrations.get(&integration, call.at).ok_or_else(|| unset(&integration))?;
-    Ok(answer(&integration, found.0, &found.1))
+    write(&shared, |world, now| {
+        world.gaps.looked(&call.agent, &integration, now);
+        let found = world.integrations.get(&integration, call.at).ok_or_else(|| unset(&integration))?;
+        Ok(answer(&integration, found.0, &found.1))
+    })
 }
 
 /// Creates or replaces the whole document.
@@ -57,28 +90,34 @@ pub(super) async fn replace(
     Path(integration): Path<String>,
     call: Context,
 ) -> Result<Response, Refusal> {
-    known(&integration)?;
+    let shape = known(&integration)?;
     let data = data(&call)?;
     if data["type"] != "entity_integration_config_requests" {
         return Err(Refusal::bad("attribute \"type\" must be \"entity_integration_config_requests\""));
     }
     let config = data.pointer("/attributes/config").filter(|config| config.is_object());
-    let config = config.ok_or_else(|| Refusal::bad("attribute \"config\" must be an object"))?.clone();
+    let config = config.ok_or_else(|| Refusal::bad("attribute \"config\" must be an object"))?;
+    shaped(config, shape)?;
     write(&shared, |world, now| {
-        let id = world.integrations.get(&integration, NOW).map(|found| found.0);
-        let id = id.unwrap_or_else(|| world.new_id());
+        let before = world.integrations.get(&integration, NOW).cloned();
+        let id = before.as_deref().map(|found| found.0).unwrap_or_else(|| world.new_id());
+        let before = before.as_deref().map(|found| &found.1);
+        world.gaps.replaced(&call.agent, &integration, before, Some(config), now);
         world.integrations.put(integration.clone(), (id, config.clone()), now);
-        Ok(answer(&integration, id, &config))
+        Ok(answer(&integration, id, config))
     })
 }
 
 pub(super) async fn delete(
     State(shared): Sandbox,
     Path(integration): Path<String>,
+    call: Context,
 ) -> Result<Response, Refusal> {
     known(&integration)?;
     write(&shared, |world, now| {
-        world.integrations.get(&integration, NOW).ok_or_else(|| unset(&integration))?;
+        let before = world.integrations.get(&integration, NOW).cloned();
+        let before = before.ok_or_else(|| unset(&integration))?;
+        world.gaps.replaced(&call.agent, &integration, Some(&before.1), None, now);
         world.integrations.remove(&integration, now);
         Ok(StatusCode::NO_CONTENT.into_response())
     })

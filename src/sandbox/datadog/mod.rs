@@ -2,6 +2,7 @@
 //! the rest is HTTP.
 
 mod connections;
+mod gaps;
 mod integrations;
 mod links;
 mod memberships;

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::gaps::Gaps;
 use super::reply::Refusal;
 use crate::sandbox::table::{NOW, Table};
 
@@ -119,6 +120,8 @@ pub(crate) struct World {
     pub(crate) syncs: Table<String, (Uuid, Value)>,
     /// Integration → config document.
     pub(crate) integrations: Table<String, (Uuid, Value)>,
+    /// What the writers of those documents do to each other.
+    pub(crate) gaps: Gaps,
 }
 
 impl World {
@@ -143,6 +146,7 @@ impl World {
             permissions: Table::default(),
             syncs: Table::default(),
             integrations: Table::default(),
+            gaps: Gaps::default(),
         }
     }
 

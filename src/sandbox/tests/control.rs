@@ -163,3 +163,28 @@ async fn the_same_seed_gives_the_same_world() {
     assert_ne!(first.2, by_id);
     assert_ne!(first.2, first.1);
 }
+
+#[tokio::test]
+async fn what_a_writer_overwrites_unseen_is_counted_with_the_length_of_its_gap() {
+    let world = acme(0).await;
+    let path = "/api/v2/idp/entity_integrations/github";
+    let put = async |agent: &str, names: &[&str]| {
+        let repos: Vec<_> = names
+            .iter()
+            .map(|name| json!({"hostname": "github.com", "github_org_name": "acme", "repo_name": name}))
+            .collect();
+        let body = json!({"data": {
+            "type": "entity_integration_config_requests", "attributes": {"config": {"enabled_repos": repos}},
+        }});
+        let answer = world.request("PUT", path).header("user-agent", agent).json(&body).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+    };
+    put("person", &["one"]).await;
+    let seen = world.request("GET", path).header("user-agent", "worker").send().await.unwrap();
+    assert_eq!(seen.status().as_u16(), 200);
+    put("person", &["one", "two"]).await;
+    put("worker", &["one", "three"]).await;
+    let stats = world.get("/_sandbox/stats").await.body["integrations"]["github"].clone();
+    assert_eq!((&stats["worker"]["overwritten"], &stats["person"]["overwritten"]), (&json!(1), &json!(0)));
+    assert!(stats["worker"]["gap_us"]["max"].as_u64().unwrap() > 0, "{stats}");
+}
