@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use teamlink::{
     datadog::{self, Filter, NewConnection},
     github,
-    model::{Answer, Class, Connection, ConnectionId, DatadogTeamId, GithubHandle, OrgId, TeamId, Trouble},
+    model::{
+        Answer, Class, Connection, ConnectionId, DatadogTeamId, Entry, GithubHandle, OrgId, TeamId, Trouble,
+    },
     operate::check::{self, Verdict},
     sandbox, transport,
 };
@@ -449,4 +451,59 @@ async fn repositories_are_read_by_organisation_by_team_and_by_id() {
     assert_eq!(github.repository(org, of_team[0].id).await, Answer::Absent);
     let hidden = github.team_repositories("acme", "nobody").await;
     assert!(matches!(hidden, Answer::Forbidden(_)), "a list that is not granted says nothing: {hidden:?}");
+}
+
+#[tokio::test]
+async fn a_document_is_absent_until_its_first_put_and_keeps_what_nobody_knows() {
+    let world = World::start().await;
+    let (reader, writer) = world.datadog();
+    for (id, list, entry) in [
+        (
+            "github",
+            "enabled_repos",
+            Entry::Repository {
+                hostname: "github.com".into(),
+                github_org_name: "Acme".into(),
+                repo_name: "App".into(),
+            },
+        ),
+        (
+            "jira",
+            "enabled_projects",
+            Entry::Project {
+                hostname: "acme.atlassian.net".into(),
+                account_id: "1".into(),
+                project_key: "ENG".into(),
+            },
+        ),
+        ("pagerduty", "accounts", Entry::Account { enabled: true, subdomain: None }),
+    ] {
+        assert_eq!(reader.integration(id).await, Answer::Absent, "{id}");
+        let mut fields = entry.fields();
+        fields.insert("since".into(), json!({"version": [1.5, null]}));
+        let config = json!({list: [fields], "beside": {"any": "thing"}}).as_object().unwrap().clone();
+        let put = writer.put_integration(id, &config, Some(3)).await.unwrap();
+        assert_eq!((&put.config, put.org_id), (&config, Some(321_813)), "{id}");
+        assert_eq!(present(reader.integration(id).await), put, "{id}");
+    }
+    let wrong = writer.put_integration("jira", &serde_json::Map::new(), None).await.unwrap_err();
+    assert_eq!((wrong.class, wrong.status), (Class::Permanent, Some(400)));
+    assert!(wrong.message.contains("config.enabled_projects"), "{wrong}");
+    let unknown = failed(reader.integration("gitlab").await);
+    assert_eq!(unknown.class, Class::Permanent, "{unknown}");
+}
+
+#[tokio::test]
+async fn a_preview_that_is_not_granted_is_said_as_such() {
+    let world = World::start().await;
+    let (reader, writer) = world.datadog();
+    world.faults(json!([{"path": "/api/v2/idp/*", "status": 403}])).await;
+    let refused = forbidden(reader.integration("github").await);
+    assert!(refused.message.contains("are a preview"), "{refused}");
+    let config = json!({"enabled_repos": []}).as_object().unwrap().clone();
+    assert_eq!(writer.put_integration("github", &config, None).await.unwrap_err().class, Class::Auth);
+    // A PUT creates what is not there, so its 404 is that of the door.
+    world.faults(json!([{"path": "/api/v2/idp/*", "status": 404}])).await;
+    assert_eq!(writer.put_integration("github", &config, None).await.unwrap_err().class, Class::Auth);
+    assert_eq!(reader.integration("github").await, Answer::Absent);
 }

@@ -52,6 +52,17 @@ impl Call<'_> {
     fn write(&self) -> bool {
         self.method != Method::GET
     }
+
+    /// What to check when Datadog does not allow it.
+    fn needs(&self) -> &'static str {
+        match self.path.first() {
+            Some(&"idp") => {
+                "entity integrations are a preview that takes no access token: ask Datadog for it, check both \
+                 keys, and that their owner has `integrations_read` and `manage_integrations`"
+            }
+            _ => "check the keys or the token, and that their owner has `teams_read` and `teams_manage`",
+        }
+    }
 }
 
 impl Client {
@@ -123,7 +134,7 @@ impl Client {
         if reply.status.is_success() {
             Ok(reply)
         } else {
-            Err(upstream::datadog(call.attempt, &reply, call.write()))
+            Err(upstream::datadog(call.attempt, &reply, call.write(), call.needs()))
         }
     }
 

@@ -3,15 +3,14 @@
 use std::collections::HashSet;
 
 use futures_util::future::try_join_all;
-use serde_json::Value;
 
 use super::{
     Filter, Options,
     client::Client,
-    wire::{List, One, TeamSync},
+    wire::{Integration, List, One, TeamSync},
 };
 use crate::{
-    model::{Answer, Class, Connection, DatadogTeam, DatadogTeamId, Trouble},
+    model::{Answer, Class, Connection, DatadogTeam, DatadogTeamId, Document, Trouble},
     transport::{self, Page},
     upstream::{many, one, ungranted},
 };
@@ -121,11 +120,12 @@ impl Reader {
             .map(|list| list.data.into_iter().next().map(TeamSync::from))
     }
 
-    /// The configuration of an entity integration (`github`, `jira`, `pagerduty`), as the whole document that
-    /// Datadog answers. Takes API and application keys only.
-    pub async fn integration(&self, id: &str) -> Answer<Value> {
+    /// The document of an entity integration (`github`, `jira`, `pagerduty`); *absent* before its first PUT.
+    /// Takes API and application keys only. The API is a preview: *forbidden* where it is not granted.
+    pub async fn integration(&self, id: &str) -> Answer<Document> {
         let attempt = format!("read the configuration of entity integration {id}");
-        one(self.client.get("get_integration", &attempt, &["idp", "entity_integrations", id], &[]).await)
+        let path = ["idp", "entity_integrations", id];
+        one(self.client.get::<Integration>("get_integration", &attempt, &path, &[]).await).map(Document::from)
     }
 
     async fn answers(&self, operation: &'static str, attempt: &str, path: &[&str]) -> Answer<()> {

@@ -2,9 +2,9 @@
 //! there. Whatever else is missing, null or of another type than expected is treated as absent.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, GithubHandle};
+use crate::model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, GithubHandle};
 
 /// A list. An answer without `data` is invalid, never empty.
 #[derive(Deserialize)]
@@ -97,6 +97,30 @@ impl From<Item> for TeamSync {
             frequency: item.attribute("frequency").unwrap_or_else(|| "once".to_owned()),
             sync_membership: item.attributes.get("sync_membership").and_then(Value::as_bool).unwrap_or(false),
         }
+    }
+}
+
+/// The document of an entity integration. An answer without its configuration is invalid, never empty.
+#[derive(Deserialize)]
+pub(super) struct Integration {
+    data: IntegrationData,
+}
+
+#[derive(Deserialize)]
+struct IntegrationData {
+    attributes: IntegrationAttributes,
+}
+
+#[derive(Deserialize)]
+struct IntegrationAttributes {
+    org_id: Option<i64>,
+    config: Map<String, Value>,
+}
+
+impl From<Integration> for Document {
+    fn from(Integration { data: IntegrationData { attributes } }: Integration) -> Self {
+        let IntegrationAttributes { org_id, config } = attributes;
+        Self { org_id, config }
     }
 }
 

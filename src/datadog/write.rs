@@ -2,14 +2,17 @@
 //! something, so look before anything else is decided.
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Options,
     client::{Call, Client},
-    wire::{List, One, new_connection},
+    wire::{Integration, List, One, new_connection},
 };
-use crate::model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, GithubHandle, Trouble};
+use crate::{
+    model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, GithubHandle, Trouble},
+    upstream::ungranted,
+};
 
 /// A connection to be made.
 #[derive(Clone, Debug)]
@@ -84,6 +87,26 @@ impl Writer {
         let call = call("create_team", &attempt, Method::POST, &["team"]);
         let made: One = self.client.ask(call, Some(&body), fence).await?;
         Ok(made.data.into())
+    }
+
+    /// Creates or replaces the whole document of an entity integration. Datadog knows no precondition: what others
+    /// wrote since it was read is lost.
+    ///
+    /// # Errors
+    /// Datadog: 400 for a wrong shape; 403 where the preview is not granted. A 404 can only mean that too, since
+    /// this creates what is not there.
+    pub async fn put_integration(
+        &self,
+        id: &str,
+        config: &Map<String, Value>,
+        fence: Option<i64>,
+    ) -> Result<Document, Trouble> {
+        let attempt = format!("replace the configuration of entity integration {id}");
+        let data = json!({"type": "entity_integration_config_requests", "attributes": {"config": config}});
+        let path = ["idp", "entity_integrations", id];
+        let call = call("put_integration", &attempt, Method::PUT, &path);
+        let put = self.client.ask(call, Some(&json!({"data": data})), fence).await;
+        put.map(|answer: Integration| answer.into()).map_err(ungranted)
     }
 }
 

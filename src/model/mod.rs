@@ -5,6 +5,7 @@
 mod answer;
 mod datadog;
 mod delivery;
+mod document;
 mod github;
 mod held;
 mod ids;
@@ -15,6 +16,7 @@ mod time;
 pub use answer::{Answer, Class, Trouble};
 pub use datadog::{Connection, ConnectionKey, DatadogTeam, GithubHandle, Owned, OwnedBy};
 pub use delivery::Delivery;
+pub use document::{Document, DocumentMode, Entry, EntryKey, Misshapen};
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState};
 pub use held::{HeldKey, HeldKind, held_hash};
 pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey};

@@ -34,18 +34,16 @@ impl Reply {
 }
 
 /// What a Datadog answer other than the hoped for one amounts to. `attempt` finishes the sentence "failed to …".
-/// A `write` answered with 5xx is ambiguous: it may have been done.
-pub fn datadog(attempt: &str, reply: &Reply, write: bool) -> Trouble {
+/// A `write` answered with 5xx is ambiguous: it may have been done. `needs` is what to check after a refusal.
+pub fn datadog(attempt: &str, reply: &Reply, write: bool, needs: &str) -> Trouble {
     let class = class(reply.status);
     // `X-RateLimit-Reset` is a number of seconds from now, not a point in time.
     let retry_after = (class == Class::Throttled)
         .then(|| reply.number("retry-after").or_else(|| reply.number("x-ratelimit-reset")))
         .flatten();
     let advice = match class {
-        Class::Auth => {
-            "; check the keys or the token, and that their owner has `teams_read` and `teams_manage`"
-        }
-        _ => "",
+        Class::Auth => format!("; {needs}"),
+        _ => String::new(),
     };
     Trouble {
         class,
@@ -172,7 +170,11 @@ mod tests {
             (500, Class::Transient),
             (503, Class::Transient),
         ] {
-            assert_eq!(datadog("look", &reply(status, &[], ""), false).class, class, "Datadog {status}");
+            assert_eq!(
+                datadog("look", &reply(status, &[], ""), false, "check").class,
+                class,
+                "Datadog {status}"
+            );
             assert_eq!(github("look", &reply(status, &[], ""), NOW).class, class, "GitHub {status}");
         }
     }
@@ -181,23 +183,23 @@ mod tests {
     fn datadog_waits_for_the_reset_which_is_a_number_of_seconds() {
         let limited =
             reply(429, &[("x-ratelimit-reset", "7"), ("x-ratelimit-remaining", "0")], r#"{"data":[]}"#);
-        let trouble = datadog("list teams", &limited, false);
+        let trouble = datadog("list teams", &limited, false, "check");
         assert_eq!(trouble.retry_after, Some(Duration::from_secs(7)));
         let first = reply(429, &[("x-ratelimit-reset", "7"), ("retry-after", "3")], "");
-        assert_eq!(datadog("list teams", &first, false).retry_after, Some(Duration::from_secs(3)));
+        assert_eq!(datadog("list teams", &first, false, "check").retry_after, Some(Duration::from_secs(3)));
         // These headers come with every answer; elsewhere they ask for nothing.
         let refused = reply(403, &[("x-ratelimit-reset", "7")], "");
-        assert_eq!(datadog("list teams", &refused, false).retry_after, None);
+        assert_eq!(datadog("list teams", &refused, false, "check").retry_after, None);
         let absurd = reply(429, &[("x-ratelimit-reset", "18446744073709551615")], "");
-        assert_eq!(datadog("list teams", &absurd, false).retry_after, Some(LONGEST_WAIT));
+        assert_eq!(datadog("list teams", &absurd, false, "check").retry_after, Some(LONGEST_WAIT));
     }
 
     #[test]
     fn only_a_write_answered_by_5xx_is_ambiguous() {
-        assert!(datadog("create", &reply(502, &[], ""), true).ambiguous);
-        assert!(!datadog("create", &reply(429, &[], ""), true).ambiguous);
-        assert!(!datadog("create", &reply(409, &[], ""), true).ambiguous);
-        assert!(!datadog("list", &reply(502, &[], ""), false).ambiguous);
+        assert!(datadog("create", &reply(502, &[], ""), true, "check").ambiguous);
+        assert!(!datadog("create", &reply(429, &[], ""), true, "check").ambiguous);
+        assert!(!datadog("create", &reply(409, &[], ""), true, "check").ambiguous);
+        assert!(!datadog("list", &reply(502, &[], ""), false, "check").ambiguous);
     }
 
     #[test]
@@ -244,8 +246,8 @@ mod tests {
     fn messages_say_what_was_attempted_what_came_back_and_what_to_do() {
         let refused = reply(403, &[], r#"{"errors":[{"title":"Forbidden"}]}"#);
         insta::assert_snapshot!(
-            datadog("list team connections", &refused, false),
-            @"failed to list team connections: Datadog answered 403 Forbidden: Forbidden; check the keys or the token, and that their owner has `teams_read` and `teams_manage`"
+            datadog("list team connections", &refused, false, "check the keys"),
+            @"failed to list team connections: Datadog answered 403 Forbidden: Forbidden; check the keys"
         );
         let moved = reply(301, &[("location", "https://ghe.example/api/v3")], "");
         insta::assert_snapshot!(
