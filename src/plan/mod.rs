@@ -9,20 +9,27 @@
 //!    passed on without a write.
 //! 3. Only owned connections are ever deleted, only with a cause that carries its proof, and never one that any
 //!    team in the mirror wants. An orphan goes in the same way, but only when a person approves it.
+//!
+//! Documents of integrations are merged entry by entry ([`merge`]): what teamlink added and no longer wants goes,
+//! what others added stays.
 
 mod desire;
 mod guard;
+mod merge;
 mod orphans;
 mod planner;
+mod repositories;
 #[cfg(test)]
 mod tests;
 
 pub use desire::{DatadogTeams, Desired, MissingTeam, Wanted, desire};
 pub use guard::{Guarded, Limits, Population, guard};
+pub use merge::{Merged, merge};
 pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
 pub use planner::{
     Action, Actual, Interrupted, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan,
 };
+pub use repositories::{RepositoryFilter, hostname};
 
 use std::collections::BTreeMap;
 

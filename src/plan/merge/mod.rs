@@ -1,0 +1,155 @@
+//! The merge of an integration's document: what we put there, what stands there now, what is wanted. Datadog's PUT
+//! replaces the whole document, so everything that is not ours to change is carried over as it was read.
+//!
+//! What is *ours* is an entry that we added and that has been in the document at every look since. Who added an entry
+//! that vanished and came back between two looks cannot be known; it counts as still ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use super::Limits;
+use crate::model::{DocumentMode, Entry, EntryKey, Integration};
+
+/// What a document is to become.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merged {
+    integration: Integration,
+    /// The document as it is, without its list.
+    rest: Map<String, Value>,
+    /// Its list as it is, each entry with its key.
+    entries: Vec<(EntryKey, Value)>,
+    ours: BTreeSet<EntryKey>,
+    mode: DocumentMode,
+    /// Entries to append, by key.
+    pub added: BTreeMap<EntryKey, Entry>,
+    /// Places in the list where `enabled` is not what is wanted, and what is.
+    pub corrected: BTreeMap<usize, bool>,
+    /// Entries to leave out, by their place in the list.
+    pub removed: BTreeMap<usize, EntryKey>,
+    /// Entries that would be left out, and why they wait for a person.
+    pub held: BTreeMap<EntryKey, String>,
+}
+
+/// Merges. `remote` is what Datadog holds (`None`: no document yet), `ours` what we added. An entry of which `spared`
+/// says so stays, wanted or not: something about it could not be read, or a policy allows no removal.
+///
+/// # Errors
+/// When the document's list is something else than a list: nothing is decided about such a document.
+pub fn merge(
+    integration: Integration,
+    remote: Option<&Map<String, Value>>,
+    ours: &BTreeSet<EntryKey>,
+    wanted: &[Entry],
+    mode: DocumentMode,
+    spared: impl Fn(&EntryKey) -> bool,
+) -> Result<Merged, String> {
+    let mut rest = remote.cloned().unwrap_or_default();
+    let list = integration.list();
+    let entries = match rest.remove(list) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(entries)) => entries,
+        Some(other) => {
+            return Err(format!(
+                "the document of integration {} holds {other} as `{list}`, which is no list",
+                integration.as_str()
+            ));
+        }
+    };
+    let entries: Vec<_> =
+        entries.into_iter().map(|entry| (EntryKey::of(integration, &entry), entry)).collect();
+    let mut missing: BTreeMap<EntryKey, &Entry> =
+        wanted.iter().rev().map(|entry| (entry.key(), entry)).collect();
+    let wanted: BTreeMap<EntryKey, &Entry> = missing.clone();
+    let (mut corrected, mut removed) = (BTreeMap::new(), BTreeMap::new());
+    // Of several entries with one key, at most one was added by us.
+    let mut seen = BTreeSet::new();
+    for (place, (key, entry)) in entries.iter().enumerate() {
+        let first = seen.insert(key);
+        missing.remove(key);
+        let goes = match mode {
+            DocumentMode::Additive => first && ours.contains(key) && !wanted.contains_key(key),
+            DocumentMode::Exclusive => !first || !wanted.contains_key(key),
+        };
+        if goes {
+            if !spared(key) {
+                removed.insert(place, key.clone());
+            }
+        } else if let Some(Entry::Account { enabled, .. }) = wanted.get(key)
+            && entry.get("enabled") != Some(&Value::Bool(*enabled))
+        {
+            corrected.insert(place, *enabled);
+        }
+    }
+    let added = missing.into_iter().map(|(key, entry)| (key, entry.clone())).collect();
+    let ours = ours.iter().filter(|key| seen.contains(key)).cloned().collect();
+    Ok(Merged { integration, rest, ours, mode, added, corrected, removed, held: BTreeMap::new(), entries })
+}
+
+impl Merged {
+    /// Whether a PUT is needed.
+    pub fn changed(&self) -> bool {
+        !(self.added.is_empty() && self.corrected.is_empty() && self.removed.is_empty())
+    }
+
+    /// The document to PUT: everything in its old order, new entries sorted at the end.
+    pub fn document(&self) -> Map<String, Value> {
+        let stays = self.entries.iter().enumerate().filter(|(place, _)| !self.removed.contains_key(place));
+        let stays = stays.map(|(place, (_, entry))| {
+            let mut entry = entry.clone();
+            if let Some(enabled) = self.corrected.get(&place) {
+                entry["enabled"] = Value::Bool(*enabled);
+            }
+            entry
+        });
+        let list = stays.chain(self.added.values().map(|entry| Value::Object(entry.fields()))).collect();
+        let mut document = self.rest.clone();
+        document.insert(self.integration.list().to_owned(), Value::Array(list));
+        document
+    }
+
+    /// The entries that are ours once this is in Datadog.
+    pub fn ours(&self) -> BTreeSet<EntryKey> {
+        let gone: BTreeSet<&EntryKey> = self.removed.values().collect();
+        let stay = self.ours.iter().filter(|key| !gone.contains(key));
+        stay.chain(self.added.keys()).cloned().collect()
+    }
+
+    /// Holds what is too much to be removed without a person: more entries than the limits allow, or all of them,
+    /// since an empty list may mean *all*. What is `held` already stays so until it is approved or wanted again.
+    pub fn guard(
+        mut self,
+        limits: &Limits,
+        held: &BTreeMap<EntryKey, String>,
+        approved: &BTreeSet<EntryKey>,
+    ) -> Self {
+        let population = match self.mode {
+            DocumentMode::Additive => self.ours.len(),
+            DocumentMode::Exclusive => self.entries.len(),
+        };
+        let waits: BTreeSet<EntryKey> =
+            self.removed.values().filter(|key| !approved.contains(key)).cloned().collect();
+        let (removals, left) = (waits.len(), self.entries.len() - self.removed.len() + self.added.len());
+        let reason = if removals > limits.max_removals {
+            Some(format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals))
+        } else if population > limits.above && removals as f64 > population as f64 * limits.max_share {
+            Some(format!(
+                "{removals} removals of {population} entries exceed `guard.max_share` ({})",
+                limits.max_share
+            ))
+        } else {
+            (left == 0).then(|| "it would leave the list empty, which may mean all".to_owned())
+        };
+        for key in waits {
+            if let Some(reason) = held.get(&key).or(reason.as_ref()) {
+                self.held.insert(key, reason.clone());
+            }
+        }
+        let held = &self.held;
+        self.removed.retain(|_, key| !held.contains_key(key));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;
