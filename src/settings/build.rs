@@ -31,9 +31,10 @@ pub(super) fn build(mut reader: Reader) -> Result<Loaded, Problems> {
         guard: guard(r),
         reconcile: reconcile(r),
         mapping: mapping(r),
-        integrations: integrations(r),
+        integrations: documents::integrations(r),
         telemetry: telemetry(r),
     };
+    documents::refuse_token(r, &settings);
     reader.refuse_the_rest();
     let Reader { problems, effective, .. } = reader;
     if problems.is_empty() { Ok(Loaded { settings, effective }) } else { Err(Problems(problems)) }
@@ -331,48 +332,6 @@ fn rule(r: &mut Reader, number: usize, table: Value) -> RuleSpec {
         }
     }
     spec
-}
-
-fn integrations(r: &mut Reader) -> Integrations {
-    let modes = [("additive", DocumentMode::Additive), ("exclusive", DocumentMode::Exclusive)];
-    Integrations {
-        github: GithubDocument {
-            mode: r.choice("integrations.github.mode", &modes),
-            repositories: r.choice(
-                "integrations.github.repositories",
-                &[("none", Repositories::None), ("teams", Repositories::Teams), ("org", Repositories::Org)],
-            ),
-            include: r.globs("integrations.github.include"),
-            exclude: r.globs("integrations.github.exclude"),
-            archived: r.flag("integrations.github.archived"),
-            visibility: visibility(r),
-            topics: r.list("integrations.github.topics"),
-        },
-        jira: JiraDocument {
-            mode: r.choice("integrations.jira.mode", &modes),
-            enabled_projects: r.tables(
-                "integrations.jira.enabled_projects",
-                "write tables with `hostname`, `account_id` and `project_key`",
-            ),
-        },
-        pagerduty: PagerdutyDocument {
-            mode: r.choice("integrations.pagerduty.mode", &modes),
-            accounts: r.tables(
-                "integrations.pagerduty.accounts",
-                "write tables with `enabled` and, where there are several accounts, `subdomain`",
-            ),
-        },
-    }
-}
-
-fn visibility(r: &mut Reader) -> Vec<String> {
-    let key = "integrations.github.visibility";
-    let words = r.list(key);
-    for word in words.iter().filter(|word| !["public", "private", "internal"].contains(&word.as_str())) {
-        let why = format!("{word:?} is no visibility");
-        r.problem(key, why, "write any of \"public\", \"private\", \"internal\"");
-    }
-    words
 }
 
 fn telemetry(r: &mut Reader) -> Telemetry {

@@ -1,9 +1,10 @@
 //! Raw settings → validated settings, every problem collected. The only reader of environment and files.
 //!
-//! `layers` finds one value a key, `reader` gives it a type, `build` makes the sections. A setting exists when
+//! `layers` finds one value a key, `reader` gives it a type, `build` and `documents` make the sections. A setting exists when
 //! `build` asks for it: whatever is left over is unknown, and told with what was likely meant.
 
 mod build;
+mod documents;
 mod layers;
 mod problem;
 mod reader;

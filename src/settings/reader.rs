@@ -6,7 +6,6 @@ use std::{fs, str::FromStr, time::Duration};
 use bytesize::ByteSize;
 use config::{Value, ValueKind};
 use secrecy::SecretString;
-use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::{
@@ -31,7 +30,7 @@ impl Reader {
     }
 
     /// Takes a key's value out, so that what is left in the end is unknown.
-    fn take(&mut self, key: &str, shown: impl FnOnce(&Value) -> String) -> Option<Value> {
+    pub(super) fn take(&mut self, key: &str, shown: impl FnOnce(&Value) -> String) -> Option<Value> {
         let value = self.values.remove(key);
         self.effective.push(Effective {
             key: key.to_owned(),
@@ -253,15 +252,6 @@ impl Reader {
         let from = self.effective.iter().find(|it| it.key == key).map(|it| it.source.clone());
         self.derived(key, &shown, &from.unwrap_or(origin));
         text.into()
-    }
-
-    /// A list of tables, each read by `serde`.
-    pub(super) fn tables<T: DeserializeOwned>(&mut self, key: &str, remedy: &str) -> Vec<T> {
-        let Some(value) = self.take(key, text_of) else { return Vec::new() };
-        value.try_deserialize().unwrap_or_else(|error| {
-            self.problem(key, error.to_string(), remedy);
-            Vec::new()
-        })
     }
 
     /// The raw value of a key, for a reader of its own; nothing is shown for it.

@@ -221,8 +221,8 @@ fn every_kind_of_mistake_is_told_with_its_remedy() {
         write `org/team`; `*` stands for any text and `?` for one character, `/` excepted
       mapping[1].datadog (teamlink.toml): a rule says exactly one of `datadog`, `team_id` and `ignore = true`
         keep one of them; write several rules for several answers
-      integrations.pagerduty.accounts: missing configuration field "[0]enabled"
-        write tables with `enabled` and, where there are several accounts, `subdomain`
+      integrations.pagerduty.accounts[1].enabled (teamlink.toml): it is missing
+        write true or false
       telemetry.log = "a=b=c" (teamlink.toml): it is no log filter: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
         write a level (`info`, `debug` …) or directives such as `info,teamlink::queue=debug`
       odd.thing (TEAMLINK_ODD__THING): there is no such setting
@@ -361,4 +361,86 @@ fn passes_can_be_off_and_rules_come_from_files() {
     assert_eq!(loaded.settings.mapping.specs().count(), 2);
     assert_eq!(shown(&loaded, "mapping[1]").0, "acme/* → {slug}, all");
     assert_eq!(shown(&loaded, "mapping[2]").0, "*/* → ignore");
+}
+
+#[test]
+fn documents_are_declared_entry_by_entry() {
+    let file = r#"
+        [integrations.github]
+        repositories = "linked-teams"
+        mode = "exclusive"
+        [[integrations.jira.enabled_projects]]
+        hostname = "acme.atlassian.net"
+        account_id = "1"
+        project_key = "ENG"
+        [integrations.pagerduty]
+        accounts = []
+    "#;
+    let integrations = load_file(file, &[]).unwrap().settings.integrations;
+    assert_eq!(integrations.on(), Integration::ALL);
+    assert_eq!(integrations.github.mode, DocumentMode::Exclusive);
+    let keys: Vec<_> = integrations.jira.entries.unwrap().iter().map(|entry| entry.key().0).collect();
+    assert_eq!(keys, ["acme.atlassian.net/1/eng"]);
+    assert_eq!(integrations.pagerduty.entries, Some(Vec::new()));
+    assert_eq!(load(&[]).unwrap().settings.integrations.on(), []);
+}
+
+#[test]
+fn a_wrong_shape_of_a_document_names_the_key() {
+    let file = r#"
+        [integrations.github]
+        repositories = "teams"
+        visibility = ["secret"]
+        [[integrations.jira.enabled_projects]]
+        hostname = "https://acme.atlassian.net"
+        account_id = 12
+        project_key = "ENG"
+        [[integrations.jira.enabled_projects]]
+        hostname = "acme.atlassian.net"
+        account_id = "12"
+        projekt_key = "ENG"
+        [[integrations.pagerduty.accounts]]
+        enabled = true
+        subdomain = "acme"
+        [[integrations.pagerduty.accounts]]
+        enabled = false
+        subdomain = "ACME"
+    "#;
+    let one = [("TEAMLINK_INTEGRATIONS__JIRA__ENABLED_PROJECTS", "ENG")];
+    insta::assert_snapshot!(told(load_file(file, &[])), @r#"
+    7 mistakes in the settings
+      integrations.github.repositories = "teams" (teamlink.toml): it is none of the choices
+        write one of "none", "linked-teams", "org"
+      integrations.github.visibility: "secret" is no visibility
+        write any of "public", "private", "internal"
+      integrations.jira.enabled_projects[1].hostname = "https://acme.atlassian.net" (teamlink.toml): no `/` and no blank can stand in it
+        write the host alone: "acme.atlassian.net"
+      integrations.jira.enabled_projects[1].account_id = "12" (teamlink.toml): it is no text
+        write the id of the Jira account as Datadog shows it, in quotes
+      integrations.jira.enabled_projects[2].project_key (teamlink.toml): it is missing
+        write the key that stands before the numbers of issues: "ENG"
+      integrations.jira.enabled_projects[2].projekt_key (teamlink.toml): there is no such setting
+        did you mean `project_key`?
+      integrations.pagerduty.accounts[2] (teamlink.toml): it names the same as [1]
+        keep one of the two
+    "#);
+    insta::assert_snapshot!(told(load(&one)), @r#"
+    one mistake in the settings
+      integrations.jira.enabled_projects (TEAMLINK_INTEGRATIONS__JIRA__ENABLED_PROJECTS): it is no list
+        write a list of entries
+    "#);
+}
+
+#[test]
+fn an_access_token_does_not_do_for_documents() {
+    let token = ("TEAMLINK_DATADOG__ACCESS_TOKEN", "secret");
+    assert!(load(&[token]).is_ok());
+    insta::assert_snapshot!(
+        told(load(&[token, ("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "org")])),
+        @r#"
+        one mistake in the settings
+          datadog.access_token: Datadog takes no access token for [integrations.github]
+            set DD_API_KEY and DD_APP_KEY in its place
+        "#
+    );
 }

@@ -4,10 +4,10 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use secrecy::SecretString;
-use serde::Deserialize;
 use url::Url;
 
 use super::Problem;
+pub use crate::model::{DocumentMode, Entry, Integration};
 use crate::{mapping::Rules, telemetry::LogFormat};
 
 /// Everything that can be set. `config/default.toml` documents each key.
@@ -283,18 +283,22 @@ pub struct Integrations {
     /// `[integrations.github]`
     pub github: GithubDocument,
     /// `[integrations.jira]`
-    pub jira: JiraDocument,
+    pub jira: DeclaredDocument,
     /// `[integrations.pagerduty]`
-    pub pagerduty: PagerdutyDocument,
+    pub pagerduty: DeclaredDocument,
 }
 
-/// Whether entries that others added to a document stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DocumentMode {
-    /// They stay.
-    Additive,
-    /// The document becomes exactly what is wanted.
-    Exclusive,
+impl Integrations {
+    /// Those whose documents are kept.
+    pub fn on(&self) -> Vec<Integration> {
+        let github = self.github.repositories != Repositories::None;
+        let on = [
+            (github, Integration::Github),
+            (self.jira.entries.is_some(), Integration::Jira),
+            (self.pagerduty.entries.is_some(), Integration::Pagerduty),
+        ];
+        on.into_iter().filter(|(on, _)| *on).map(|(_, integration)| integration).collect()
+    }
 }
 
 /// `[integrations.github]`: `enabled_repos`.
@@ -322,49 +326,18 @@ pub enum Repositories {
     /// The document is left alone.
     None,
     /// Those of the linked teams.
-    Teams,
+    LinkedTeams,
     /// All of the organisation.
     Org,
 }
 
-/// `[integrations.jira]`
+/// `[integrations.jira]`, `[integrations.pagerduty]`: a document whose entries are written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JiraDocument {
+pub struct DeclaredDocument {
     /// Whether others' entries stay.
     pub mode: DocumentMode,
-    /// The projects to enable.
-    pub enabled_projects: Vec<JiraProject>,
-}
-
-/// One Jira project.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct JiraProject {
-    /// The Jira site, such as `acme.atlassian.net`.
-    pub hostname: String,
-    /// Id of the Jira account that Datadog is connected to.
-    pub account_id: String,
-    /// The project's key.
-    pub project_key: String,
-}
-
-/// `[integrations.pagerduty]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PagerdutyDocument {
-    /// Whether others' entries stay.
-    pub mode: DocumentMode,
-    /// The accounts to enable or disable.
-    pub accounts: Vec<PagerdutyAccount>,
-}
-
-/// One PagerDuty account.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PagerdutyAccount {
-    /// Its subdomain; none = the organisation's only account.
-    pub subdomain: Option<String>,
-    /// Whether its services are taken.
-    pub enabled: bool,
+    /// Its entries; `None` = the document is left alone.
+    pub entries: Option<Vec<Entry>>,
 }
 
 /// `[telemetry]`
