@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     ledger::Pace,
     plan, reconcile,
-    settings::{MissingTeam, Mode, OrgPolicy, Settings},
+    settings::{GithubDocument, MissingTeam, Mode, OrgPolicy, Settings},
     upstream::Backoff,
 };
 
@@ -53,15 +53,30 @@ fn org_policy(policy: &OrgPolicy) -> anyhow::Result<reconcile::OrgPolicy> {
             MissingTeam::Report => plan::MissingTeam::Report,
             MissingTeam::Create => plan::MissingTeam::Create,
         },
-        protected: protected(&policy.protected)?,
+        protected: globs("policy.protected", &policy.protected)?,
     })
 }
 
-fn protected(globs: &[String]) -> anyhow::Result<GlobSet> {
+/// Which repositories GitHub's document takes.
+pub(super) fn repositories(settings: &Settings) -> anyhow::Result<plan::RepositoryFilter> {
+    let GithubDocument { mode: _, repositories: _, include, exclude, archived, visibility, topics } =
+        &settings.integrations.github;
+    Ok(plan::RepositoryFilter {
+        hostname: plan::hostname(settings.github.base_url.host_str().unwrap_or_default()).to_owned(),
+        include: globs("integrations.github.include", include)?,
+        exclude: globs("integrations.github.exclude", exclude)?,
+        archived: *archived,
+        visibility: visibility.clone(),
+        topics: topics.clone(),
+    })
+}
+
+/// Globs of lower-cased `owner/name`.
+fn globs(key: &str, globs: &[String]) -> anyhow::Result<GlobSet> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
         let built = GlobBuilder::new(&glob.to_lowercase()).literal_separator(true).build();
-        set.add(built.with_context(|| format!("policy.protected `{glob}` is not a glob of `org/slug`"))?);
+        set.add(built.with_context(|| format!("{key} `{glob}` is no glob of `owner/name`"))?);
     }
     Ok(set.build()?)
 }

@@ -1,10 +1,7 @@
 //! `teamlink connections`: the Datadog API of team connections by hand. It does not look at the ledger: what is
 //! made or deleted here is not owned by teamlink, and the worker makes again what a rule wants.
 
-use std::{
-    io::{self, BufRead, IsTerminal},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::ensure;
 use clap::Subcommand;
@@ -127,7 +124,7 @@ async fn create(args: Create, options: &Options) -> anyhow::Result<()> {
         Some(id) => DatadogTeamId(id),
         None => by_handle(&reader, &args.team_handle.unwrap_or_default()).await?,
     };
-    confirm(args.yes, &format!("connect Datadog team {team} to {github}"))?;
+    output::confirm(args.yes, &format!("connect Datadog team {team} to {github}"))?;
     let writer = Writer::new(options)?;
     let new = [NewConnection { datadog_team: team, github }];
     let made = retry(|| writer.create(&new, None)).await.map_err(|trouble| match trouble.status {
@@ -162,7 +159,7 @@ async fn delete(args: Delete, options: &Options, batch: usize) -> anyhow::Result
     if !args.yes {
         anstream::eprintln!("{}", table(&found));
     }
-    confirm(args.yes, &format!("delete {} of these", found.len()))?;
+    output::confirm(args.yes, &format!("delete {} of these", found.len()))?;
     let writer = Writer::new(options)?;
     let ids: Vec<ConnectionId> = found.into_iter().map(|connection| connection.id).collect();
     for batch in ids.chunks(batch.max(1)) {
@@ -181,22 +178,6 @@ fn written(trouble: Trouble) -> anyhow::Error {
 
 fn hinted(trouble: Trouble, hint: &str) -> anyhow::Error {
     Hinted { error: trouble.message, hint: hint.to_owned() }.into()
-}
-
-/// Asks on the terminal; elsewhere nobody can answer, and `--yes` must have been given.
-fn confirm(yes: bool, what: &str) -> anyhow::Result<()> {
-    if yes {
-        return Ok(());
-    }
-    if !io::stdin().is_terminal() {
-        let hint = format!("give --yes to {what}");
-        return Err(Hinted { error: "stdin is no terminal, so nobody can confirm".to_owned(), hint }.into());
-    }
-    anstream::eprint!("{what}? [y/N] ");
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "not confirmed; nothing was changed");
-    Ok(())
 }
 
 fn show(connections: &[Connection], format: Format) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ pub mod connections;
 pub mod demo;
 pub mod explain;
 pub mod healthcheck;
+pub mod integrations;
 pub mod map;
 mod names;
 pub mod output;
@@ -87,6 +88,8 @@ pub enum Command {
     Map(map::Args),
     /// List, create and delete Datadog team connections by hand
     Connections(connections::Args),
+    /// Show, compare and replace the documents of Datadog's entity integrations
+    Integrations(integrations::Args),
     /// Look at what was given up on
     Parked(parked::Args),
     /// Show what was done, why, and what led to it
@@ -131,6 +134,7 @@ impl Command {
             Self::Explain(args) => explain::run(args, loaded).await,
             Self::Map(args) => map::run(args, loaded).await,
             Self::Connections(args) => connections::run(args, loaded).await,
+            Self::Integrations(args) => integrations::run(args, loaded).await,
             Self::Parked(args) => parked::run(args, loaded).await,
             Self::Audit(args) => audit::run(args, loaded).await,
             Self::Pause(args) => pause::pause(args, loaded).await,

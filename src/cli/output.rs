@@ -1,9 +1,16 @@
 //! How results and errors are shown: tables that line up, JSON, and errors with a hint. Styles are written
 //! through `anstream`, which drops them where stdout or stderr is no terminal.
 
-use std::{borrow::Cow, error::Error, fmt, time::Duration};
+use std::{
+    borrow::Cow,
+    error::Error,
+    fmt,
+    io::{self, BufRead as _, IsTerminal as _},
+    time::Duration,
+};
 
 use anstyle::{AnsiColor, Style};
+use anyhow::ensure;
 use comfy_table::{Table, presets};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -69,6 +76,25 @@ pub fn print_error(error: &anyhow::Error) {
 pub fn styled(word: &str, color: AnsiColor) -> String {
     let style = Style::new().bold().fg_color(Some(color.into()));
     format!("{style}{word}{style:#}")
+}
+
+/// Asks on the terminal; elsewhere nobody can answer, and `--yes` must have been given.
+///
+/// # Errors
+/// When nobody can be asked, or the answer is no.
+pub fn confirm(yes: bool, what: &str) -> anyhow::Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !io::stdin().is_terminal() {
+        let hint = format!("give --yes to {what}");
+        return Err(Hinted { error: "stdin is no terminal, so nobody can confirm".to_owned(), hint }.into());
+    }
+    anstream::eprint!("{what}? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "not confirmed; nothing was changed");
+    Ok(())
 }
 
 /// Shows on stderr that a command waits for something; only on a terminal.

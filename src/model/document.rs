@@ -118,7 +118,7 @@ pub struct Misshapen {
     /// Behind the list's name: `[2].repo_name`, counted from 1.
     pub at: String,
     /// The value, when there is one.
-    pub value: Option<String>,
+    pub value: Option<Value>,
     /// What is wrong.
     pub why: String,
     /// What to write.
@@ -197,7 +197,7 @@ impl Integration {
     pub fn misshapen(self, list: &Value) -> Vec<Misshapen> {
         let problem = |at: String, value: Option<&Value>, why: String, remedy| Misshapen {
             at,
-            value: value.map(Value::to_string),
+            value: value.cloned(),
             why,
             remedy,
         };

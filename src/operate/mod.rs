@@ -4,4 +4,5 @@ pub mod apply;
 mod blocks;
 pub mod check;
 pub mod explain;
+pub mod integrations;
 pub mod plan;
