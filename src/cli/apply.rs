@@ -19,8 +19,9 @@ Examples:
   teamlink plan --out today.json
   teamlink apply today.json
 
-Carries out exactly the steps of the plan, and nothing at all when one of them is no longer planned. Steps that
-other teams need meanwhile do not matter. What the plan holds is approved by applying it; never without proof.
+Carries out exactly the steps of the plan, and nothing at all when one of them is neither planned any more nor done.
+Steps that other teams need meanwhile do not matter. What the plan holds is approved by applying it; never without
+proof.
 Exit codes: 0 done; 2 some steps are still to be done; 1 refused, or failed.")]
 pub struct Args {
     /// The plan, as `teamlink plan --out` saved it
@@ -50,12 +51,9 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         Err(error) => error,
     })?;
     for org in &applied {
-        anstream::println!(
-            "{}: {} of {} steps done",
-            org.org.login,
-            org.steps - org.left.len().min(org.steps),
-            org.steps
-        );
+        let done = org.steps - org.left.len().min(org.steps);
+        let before = if org.before > 0 { format!(", {} of them before", org.before) } else { String::new() };
+        anstream::println!("{}: {done} of {} steps done{before}", org.org.login, org.steps);
         org.left.iter().for_each(|step| anstream::println!("  still to be done: {step}"));
     }
     Ok(ExitCode::from(if applied.iter().all(|org| org.left.is_empty()) { 0 } else { 2 }))

@@ -1,4 +1,8 @@
-//! Applying a saved plan: exactly its steps, and only while each of them is still planned.
+//! Applying a saved plan: exactly its steps, and only while each of them is still planned or done already.
+//!
+//! In a busy organisation other hands work too: a daemon carries out what was approved, and what events ask for. So
+//! a step that is done is no reason to refuse the others, nor is one that an event had already asked for when the plan
+//! was made: that one is the daemon's, however it ends.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -7,8 +11,8 @@ use anyhow::{Context as _, bail};
 use super::plan::{FORMAT, OrgDocument, PlanDocument};
 use crate::{
     ledger::{Held, Ledger},
-    model::{OrgFacts, TeamId, Time},
-    plan::Planned,
+    model::{ConnectionKey, OrgFacts, TeamId, Time},
+    plan::{Action, Planned, Why},
     reconcile::{OrgPlan, Survey, Worker},
 };
 
@@ -22,6 +26,8 @@ pub struct Applied {
     pub org: OrgFacts,
     /// Steps that the plan holds.
     pub steps: usize,
+    /// Those of them that had been done before, or taken over by later events.
+    pub before: usize,
     /// Steps of it that are still to be done, each with the reason when one is known.
     pub left: Vec<String>,
 }
@@ -61,36 +67,95 @@ pub async fn apply(
     ledger: &Ledger,
     now: Time,
 ) -> anyhow::Result<Vec<Applied>> {
-    let mut stale = Vec::new();
+    let (mut stale, mut open) = (Vec::new(), Vec::new());
     for org in &saved.orgs {
         if let Some(error) = &org.error {
             bail!("the plan of {} could not be made: {error}", org.org.login);
         }
-        let planned: BTreeSet<String> = steps_now(survey, &org.org.login).await?.into_iter().collect();
-        let gone = org.writes().map(identity).filter(|step| !planned.contains(step));
-        stale.extend(gone.map(|step| format!("{}: {step}", org.org.login)));
+        let standing = standing(org, survey, ledger).await?;
+        stale.extend(standing.stale.into_iter().map(|step| format!("{}: {step}", org.org.login)));
+        open.push(standing.open);
     }
     if !stale.is_empty() {
         return Err(Stale(stale).into());
     }
     let mut applied = Vec::new();
-    for org in &saved.orgs {
-        approve(org, ledger, now).await?;
-        let steps: BTreeSet<String> = org.writes().map(identity).collect();
-        let teams: BTreeSet<TeamId> = org.writes().map(|planned| planned.team).collect();
-        worker.apply_exactly(&org.org, &teams.into_iter().collect::<Vec<_>>(), &steps).await?;
-        let after = survey.plan(&org.org.login).await?;
-        let left = left(&after, &steps);
-        applied.push(Applied { org: org.org.clone(), steps: steps.len(), left });
+    for (org, open) in saved.orgs.iter().zip(open) {
+        let steps = org.writes().count();
+        let before = steps - open.len();
+        let mut left = Vec::new();
+        if !open.is_empty() {
+            approve(org, &open, ledger, now).await?;
+            let teams = org.writes().filter(|planned| open.contains(&identity(planned)));
+            let teams: BTreeSet<TeamId> = teams.map(|planned| planned.team).collect();
+            worker.apply_exactly(&org.org, &teams.into_iter().collect::<Vec<_>>(), &open).await?;
+            left = still_planned(&survey.plan(&org.org.login).await?, &open);
+        }
+        applied.push(Applied { org: org.org.clone(), steps, before, left });
     }
     Ok(applied)
 }
 
+/// What has become of the steps of a saved plan.
+struct Standing {
+    /// Those that are still planned.
+    open: BTreeSet<String>,
+    /// Those that are neither planned nor done.
+    stale: Vec<String>,
+}
+
+async fn standing(saved: &OrgDocument, survey: &Survey, ledger: &Ledger) -> anyhow::Result<Standing> {
+    let OrgFacts { id, login } = &saved.org;
+    let now = survey.plan(login).await?;
+    let guarded = match &now.plan {
+        Ok(guarded) => guarded,
+        Err(trouble) => bail!("failed to plan {login} anew: {trouble}"),
+    };
+    let planned = || guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
+    let steps: BTreeSet<String> = planned().map(identity).collect();
+    // Read after the plan, so that what was done meanwhile is in it.
+    let state = ledger.org_state(*id).await?;
+    let mut there: BTreeSet<&ConnectionKey> =
+        state.iter().flat_map(|state| &state.owned).map(|owned| &owned.key).collect();
+    there.extend(guarded.ready.left_alone.iter().filter_map(|left| match &left.why {
+        Why::Satisfied { key, .. } | Why::Orphan { key, .. } => Some(key),
+        _ => None,
+    }));
+    let mut touched = BTreeSet::new();
+    for Planned { action, .. } in planned() {
+        match action {
+            Action::Record { key, .. } => drop(there.insert(key)),
+            Action::Forget { key } => drop(there.remove(key)),
+            Action::Create { key, .. } | Action::Delete { key, .. } => drop(touched.insert(key)),
+            Action::CreateTeam { .. } | Action::PassOn { .. } => {}
+        }
+    }
+    let done = |action: &Action| match action {
+        Action::CreateTeam { handle, .. } => now.handles.values().any(|known| known == handle),
+        Action::Create { key, .. } => there.contains(key) && !touched.contains(key),
+        Action::Delete { key, .. } => !there.contains(key) && !touched.contains(key),
+        Action::PassOn { .. } | Action::Record { .. } | Action::Forget { .. } => true,
+    };
+    let (open, gone): (Vec<&Planned>, Vec<&Planned>) =
+        saved.writes().partition(|planned| steps.contains(&identity(planned)));
+    let stale = gone
+        .into_iter()
+        .filter(|planned| !done(&planned.action) && !saved.in_flight.contains(&planned.team))
+        .map(identity);
+    Ok(Standing { stale: stale.collect(), open: open.into_iter().map(identity).collect() })
+}
+
 /// What the plan holds is approved by applying it.
-async fn approve(org: &OrgDocument, ledger: &Ledger, now: Time) -> anyhow::Result<()> {
+async fn approve(
+    org: &OrgDocument,
+    open: &BTreeSet<String>,
+    ledger: &Ledger,
+    now: Time,
+) -> anyhow::Result<()> {
     let held: Vec<Held> = org
         .held
         .iter()
+        .filter(|held| open.contains(&identity(&held.planned)))
         .filter_map(|held| {
             let key = held.planned.action.held_key()?;
             Some(Held { key, team: held.planned.team, reason: held.held_because.clone() })
@@ -105,19 +170,8 @@ async fn approve(org: &OrgDocument, ledger: &Ledger, now: Time) -> anyhow::Resul
     Ok(())
 }
 
-async fn steps_now(survey: &Survey, login: &str) -> anyhow::Result<Vec<String>> {
-    let now = survey.plan(login).await?;
-    match &now.plan {
-        Ok(guarded) => {
-            let held = guarded.held.iter().map(|(planned, _)| planned);
-            Ok(guarded.ready.actions.iter().chain(held).map(identity).collect())
-        }
-        Err(trouble) => bail!("failed to plan {login} anew: {trouble}"),
-    }
-}
-
-/// The steps that are still planned.
-fn left(after: &OrgPlan, steps: &BTreeSet<String>) -> Vec<String> {
+/// The steps that are planned even after they were to be carried out.
+fn still_planned(after: &OrgPlan, steps: &BTreeSet<String>) -> Vec<String> {
     match &after.plan {
         Err(trouble) => vec![format!("not known, because {trouble}")],
         Ok(guarded) => {

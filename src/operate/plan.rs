@@ -1,10 +1,12 @@
 //! A plan as a document that can be printed, saved, reviewed and applied. `config/plan.schema.json` describes it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::{Held, Ledger},
-    model::{OrgFacts, Time},
+    model::{OrgFacts, TeamId, Time},
     plan::{Action, LeftAlone, Planned},
     reconcile::OrgPlan,
 };
@@ -38,6 +40,10 @@ pub struct OrgDocument {
     /// What `teamlink approve` takes to let all of `held` go.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_hash: Option<String>,
+    /// Teams for which an event was waiting when the plan was made: their steps are the daemon's too, and may have
+    /// changed by the time that the plan is applied.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub in_flight: BTreeSet<TeamId>,
     /// What was left as it is, and why.
     pub left_alone: Vec<LeftAlone>,
 }
@@ -64,6 +70,7 @@ pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::
                 actions: Vec::new(),
                 held: Vec::new(),
                 held_hash: None,
+                in_flight: BTreeSet::new(),
                 left_alone: Vec::new(),
             },
             Ok(guarded) => {
@@ -82,6 +89,7 @@ pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::
                         })
                         .collect(),
                     held_hash: (!held.is_empty()).then_some(hash),
+                    in_flight: plan.in_flight.clone(),
                     left_alone: guarded.ready.left_alone.clone(),
                 }
             }

@@ -25,6 +25,10 @@ const OWNER_TTL: Duration = Duration::from_secs(3600);
 /// How many teams that a list lacks are read by id, to find out whether the list was cut.
 const SAMPLE: usize = 3;
 
+/// How often a person's plan is tried where one list lacks what another read shows: teams that come and go shift the
+/// pages of a list while it is read.
+const SURVEYS: usize = 3;
+
 /// What reads and plans. Holds nothing that writes to Datadog.
 #[derive(Clone)]
 pub(super) struct Eyes {
@@ -300,6 +304,7 @@ impl Eyes {
 }
 
 /// What the ledger says of held and approved actions before a survey.
+#[derive(Clone)]
 pub(super) struct Standing {
     pub(super) held: BTreeMap<HeldKey, String>,
     pub(super) approved: BTreeSet<HeldKey>,
@@ -356,6 +361,8 @@ pub struct OrgPlan {
     pub slugs: BTreeMap<TeamId, String>,
     /// Handles of Datadog's teams, for printing.
     pub handles: BTreeMap<DatadogTeamId, String>,
+    /// Teams that something has marked and no look has answered yet: a daemon is about to work on them.
+    pub in_flight: BTreeSet<TeamId>,
     /// What of it a person has paused.
     pub paused: Vec<Pause>,
     /// The plan, or why there is none.
@@ -419,9 +426,21 @@ impl Survey {
                 self.newcomer(org).await?
             }
         };
-        let standing = Standing::read(&self.ledger, state.org.facts.id, &self.eyes.options, false).await?;
-        Ok(match self.eyes.survey(&state, standing).await {
+        let id = state.org.facts.id;
+        let standing = Standing::read(&self.ledger, id, &self.eyes.options, false).await?;
+        // Before and after: what GitHub shows may be marked only in between, or answered by then.
+        let mut in_flight = self.ledger.unanswered_teams(id).await?;
+        let mut surveyed = self.eyes.survey(&state, standing.clone()).await;
+        for _ in 1..SURVEYS {
+            if !surveyed.as_ref().is_err_and(|trouble| trouble.class == Class::Invalid) {
+                break;
+            }
+            surveyed = self.eyes.survey(&state, standing.clone()).await;
+        }
+        in_flight.extend(self.ledger.unanswered_teams(id).await?);
+        Ok(match surveyed {
             Ok(surveyed) => OrgPlan {
+                in_flight,
                 slugs: surveyed
                     .mirror
                     .teams
@@ -434,6 +453,7 @@ impl Survey {
                 plan: Ok(surveyed.guarded.and(surveyed.orphans)),
             },
             Err(trouble) => OrgPlan {
+                in_flight,
                 paused: state.paused.all().cloned().collect(),
                 org: state.org.facts,
                 slugs: BTreeMap::new(),
