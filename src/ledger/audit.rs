@@ -32,7 +32,7 @@ pub struct AuditLine {
     pub reason: String,
     /// What proves that it may be done.
     pub proof: Option<String>,
-    /// `done`, `already`, `parked` or `failed`.
+    /// `done`, `already`, `parked` or `failed`; `unknown` for a write whose answer was lost.
     pub outcome: String,
     /// What Datadog answered, when that says more.
     pub detail: Option<String>,

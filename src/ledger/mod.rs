@@ -47,6 +47,11 @@ pub use work::{DueOrg, LeasedMark};
 /// How long a writer waits for another process's transaction before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A file does not hang up: its connections need no ping before each use.
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new().test_before_acquire(false)
+}
+
 /// The ledger. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -66,17 +71,15 @@ impl Ledger {
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true);
         let file = options.get_filename().display().to_string();
-        let write =
-            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.with_context(
-                || format!("failed to open the ledger {file}; its folder must exist and be writable"),
-            )?;
+        let write = pool().max_connections(1).connect_with(options.clone()).await.with_context(|| {
+            format!("failed to open the ledger {file}; its folder must exist and be writable")
+        })?;
         sqlx::migrate!("src/ledger/migrations")
             .run(&write)
             .await
             .with_context(|| format!("failed to bring the ledger {file} up to date"))?;
-        let read = SqlitePoolOptions::new()
-            .max_connections(2)
-            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        let read =
+            pool().max_connections(2).connect_lazy_with(options.read_only(true).create_if_missing(false));
         Ok(Self { write, read })
     }
 

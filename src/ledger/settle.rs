@@ -96,7 +96,7 @@ pub struct AuditEntry {
     pub reason: String,
     /// What proves that it may be done.
     pub proof: Option<String>,
-    /// `done`, `already`, `parked`, `failed`.
+    /// `done`, `already`, `parked`, `failed`; `unknown` for a write whose answer was lost.
     pub outcome: &'static str,
     /// What Datadog answered, when that says more.
     pub detail: Option<String>,

@@ -299,7 +299,14 @@ pub fn plan(
             of_team.entry(owned.team).or_default().push(owned);
         }
     }
-    let mut planner = Planner { desired, actual, policy, plan: Plan::default(), passed: BTreeSet::new() };
+    let mut planner = Planner {
+        desired,
+        actual,
+        policy,
+        plan: Plan::default(),
+        passed: BTreeSet::new(),
+        created: BTreeSet::new(),
+    };
     let mut interrupted: HashMap<TeamId, Vec<(&ConnectionKey, &Interrupted)>> = HashMap::new();
     for (key, create) in &actual.create_intents {
         interrupted.entry(create.team).or_default().push((key, create));
@@ -367,6 +374,8 @@ struct Planner<'a> {
     plan: Plan,
     /// Keys that are passed on already: the team that lost one and the team that gains it may both be in scope.
     passed: BTreeSet<ConnectionKey>,
+    /// Handles for which a Datadog team is created already.
+    created: BTreeSet<String>,
 }
 
 impl Planner<'_> {
@@ -414,7 +423,11 @@ impl Planner<'_> {
         if !wanted.unresolved.is_empty() {
             self.leave(team, Why::NoSuchHandle { handles: wanted.unresolved.clone() });
             if self.policy.missing_team == MissingTeam::Create && wanted.list_complete && owned.is_empty() {
-                for handle in &wanted.unresolved {
+                // Several teams may be mapped to one handle: it is created for the first of them.
+                let unresolved = wanted.unresolved.iter();
+                for handle in
+                    unresolved.filter(|handle| self.created.insert((*handle).clone())).collect::<Vec<_>>()
+                {
                     let action = Action::CreateTeam { handle: handle.clone(), name: name.to_owned() };
                     self.act(team, action, "its rule names a handle that Datadog does not have");
                 }

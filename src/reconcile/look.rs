@@ -288,7 +288,16 @@ impl<'a> Look<'a> {
                 None => self.eyes.github.team_by_slug(&login, slug).await,
             };
             match holder {
-                Answer::Absent => {}
+                // Nobody has it, if its organisation answers under this login: after a rename everything is 404.
+                Answer::Absent => {
+                    let counts = self.reading.absence_counts(&self.eyes.github, &self.state).await;
+                    let renamed = self.reading.org.as_ref().is_some_and(|org| org.login != login);
+                    self.login_changed |= renamed;
+                    let other = || Trouble::new(Class::Transient, format!("{login} has another login now"));
+                    if let Err(trouble) = counts.and_then(|()| if renamed { Err(other()) } else { Ok(()) }) {
+                        self.troubles.insert(planned.team, trouble);
+                    }
+                }
                 Answer::Present(facts) if facts.id == planned.team => {
                     let why = format!("{} still names it by its slug, though not by its id", key.github);
                     self.troubles.insert(planned.team, Trouble::new(Class::Transient, why));

@@ -28,6 +28,8 @@ pub(super) struct Reading {
     pub(super) listing: Option<HashMap<String, TeamFacts>>,
     /// The troubles behind what could not be read, by team.
     pub(super) troubles: BTreeMap<TeamId, Trouble>,
+    /// The organisation and the list of its teams answered: a 404 of one of its teams says something.
+    absence_counts: bool,
 }
 
 /// Reads these teams of an organisation.
@@ -98,7 +100,7 @@ pub(super) async fn read_by_id(
     if known.is_empty() {
         return;
     }
-    match absence_counts(github, state, reading).await {
+    match reading.absence_counts(github, state).await {
         Ok(()) => reading.seen.extend(known.into_iter().map(|team| (team, Seen::Absent))),
         Err(trouble) => known.into_iter().for_each(|team| note(reading, team, trouble.clone())),
     }
@@ -109,26 +111,32 @@ fn note(reading: &mut Reading, team: TeamId, trouble: Trouble) {
     reading.troubles.insert(team, trouble);
 }
 
-/// Whether a 404 by id says anything: the organisation itself and the list of its teams must answer.
-async fn absence_counts(
-    github: &github::Reader,
-    state: &OrgState,
-    reading: &mut Reading,
-) -> Result<(), Trouble> {
-    if reading.listing.is_some() {
-        return Ok(());
+impl Reading {
+    /// Whether a 404 of a team says anything: the organisation itself and the list of its teams must answer.
+    pub(super) async fn absence_counts(
+        &mut self,
+        github: &github::Reader,
+        state: &OrgState,
+    ) -> Result<(), Trouble> {
+        if self.absence_counts || self.listing.is_some() {
+            return Ok(());
+        }
+        let org = match self.org.clone() {
+            Some(org) => org,
+            None => answer(github.org(state.org.facts.id).await, || {
+                format!(
+                    "org {} answers 404 by its id, so nothing can be said of its teams",
+                    state.org.facts.id
+                )
+            })?,
+        };
+        answer(github.teams_answer(&org.login).await, || {
+            format!("the list of the teams of {} answers 404", org.login)
+        })?;
+        self.org = Some(org);
+        self.absence_counts = true;
+        Ok(())
     }
-    let org = match reading.org.clone() {
-        Some(org) => org,
-        None => answer(github.org(state.org.facts.id).await, || {
-            format!("org {} answers 404 by its id, so nothing can be said of its teams", state.org.facts.id)
-        })?,
-    };
-    answer(github.teams_answer(&org.login).await, || {
-        format!("the list of the teams of {} answers 404", org.login)
-    })?;
-    reading.org = Some(org);
-    Ok(())
 }
 
 /// The value of an answer, or why there is none. An organisation that is absent may be hidden from this

@@ -117,6 +117,20 @@ impl Worker {
         }
     }
 
+    /// Works on what is due at this moment, one turn after the other, and answers when something next falls due:
+    /// for those who move the clock themselves.
+    pub async fn work_due(&self) -> anyhow::Result<Option<Time>> {
+        loop {
+            let due = self.ledger.due_orgs(self.now()).await?;
+            if due.is_empty() {
+                return Ok(self.ledger.next_due().await?);
+            }
+            for org in due {
+                self.turn(org).await?;
+            }
+        }
+    }
+
     /// Carries out these steps of these teams and no others, as one lease holder. Waits up to 30 s for the lease.
     pub async fn apply_exactly(
         &self,

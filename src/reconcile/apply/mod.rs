@@ -5,14 +5,19 @@
 //! batch was carried out in part is not documented: so after a refusal the truth is listed, what is true already
 //! is dropped, and the rest is halved until the culprit stands alone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod missing_team;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::{Options, directory::Directory, lease::Lease, survey::Eyes};
 use crate::{
     datadog::{self, Filter, NewConnection},
     ledger::{AuditEntry, IntentKind, LeasedMark, Ledger, LedgerError, ParkedAction, Settlement},
     model::{Cause, Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble},
-    plan::{Action, Plan, Planned, RemovalCause},
+    plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
     telemetry,
 };
 
@@ -76,7 +81,14 @@ struct Delete {
 
 /// Carries out what the guard let through.
 pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, LedgerError> {
-    let mut run = Run { hands, out: Applied::default(), made: Vec::new(), deletes: Vec::new(), failures: 0 };
+    let mut run = Run {
+        hands,
+        out: Applied::default(),
+        made: Vec::new(),
+        deletes: Vec::new(),
+        failures: 0,
+        listed: None,
+    };
     let mut creates = Vec::new();
     for Planned { team, action, reason } in plan.actions {
         match action {
@@ -123,6 +135,8 @@ struct Run<'a> {
     deletes: Vec<Delete>,
     /// 5xx answers in a row.
     failures: u32,
+    /// Datadog's teams, read in this run to see which handles are free.
+    listed: Option<Arc<DatadogTeams>>,
 }
 
 /// What to do about a refused write.
@@ -167,6 +181,10 @@ impl Run<'_> {
             };
             let refusal = self.refused(&trouble, items.iter().map(|item| item.team));
             if let Refusal::Stop = refusal {
+                for item in items.iter().filter(|_| trouble.ambiguous) {
+                    let (why, said) = (&item.reason, Some(trouble.message.as_str()));
+                    self.audit(item.team, "create", &item.key, None, why, None, "unknown", said);
+                }
                 self.stop_at(&trouble, items.iter().map(|item| (&item.key, item.team)));
                 continue;
             }
@@ -269,6 +287,9 @@ impl Run<'_> {
             };
             let refusal = self.refused(&trouble, items.iter().map(|item| item.team));
             if let Refusal::Stop = refusal {
+                for item in items.iter().filter(|_| trouble.ambiguous) {
+                    self.unknown_delete(item, Some(&trouble.message));
+                }
                 self.stop_at(&trouble, items.iter().map(|item| (&item.key, item.team)));
                 continue;
             }
@@ -300,7 +321,11 @@ impl Run<'_> {
             return;
         }
         let Some(actual) = self.list_ids(&sent).await else {
-            sent.iter().for_each(|item| self.leave(item.team));
+            for item in &sent {
+                let said = Some("Datadog took it, but could not be read afterwards");
+                self.unknown_delete(item, said);
+                self.leave(item.team);
+            }
             return;
         };
         for item in sent {
@@ -308,31 +333,6 @@ impl Run<'_> {
                 self.differs(item.team, &item.key, "Datadog still shows it after its delete");
             } else {
                 self.unlinked(item, "done");
-            }
-        }
-    }
-
-    async fn create_team(&mut self, team: TeamId, handle: &str, name: &str, reason: &str) {
-        if !self.may_write() {
-            return self.leave(team);
-        }
-        let key = ConnectionKey { datadog_team: handle.into(), github: String::new() };
-        let result = self.hands.writer.create_team(handle, name, Some(self.hands.lease.fence)).await;
-        // Made or refused: the remembered list is out of date, and the team needs another look.
-        self.hands.directory.distrust().await;
-        match result {
-            Ok(created) => {
-                self.out.wrote = true;
-                let id = ConnectionId(created.id.0);
-                self.audit(team, "create_team", &key, Some(&id), reason, None, "done", None);
-                self.out.stored.found.push(team);
-            }
-            Err(trouble) => {
-                if !matches!(trouble.class, Class::Permanent) {
-                    self.stop(&trouble);
-                }
-                self.audit(team, "create_team", &key, None, reason, None, "failed", Some(&trouble.message));
-                self.out.unfinished.insert(team, trouble);
             }
         }
     }
@@ -425,6 +425,12 @@ impl Run<'_> {
         self.audit(team, "create", &key, Some(&id), reason, None, outcome, None);
         self.out.stored.closed_intents.push(key.clone());
         self.out.stored.owned.push(Owned { key, id, team });
+    }
+
+    /// A removal that was sent, and whose end is not known: its proof is told all the same.
+    fn unknown_delete(&mut self, item: &Delete, said: Option<&str>) {
+        let (proof, id) = (item.cause.proof(), Some(&item.id));
+        self.audit(item.team, "delete", &item.key, id, &item.reason, proof, "unknown", said);
     }
 
     /// A connection that is gone.

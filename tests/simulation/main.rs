@@ -1,0 +1,263 @@
+//! Random worlds under random faults: whatever is true, whatever the upstreams answer, nothing is removed that
+//! should not be. The real worker, ledger and clients run against the sandbox in one thread, without sockets, on
+//! a simulated clock.
+//!
+//! `TEAMLINK_SEEDS` says how many worlds are tried, `TEAMLINK_SEED` tries a single one.
+#![expect(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a panic is how a test fails; its files share what they need"
+)]
+
+mod judge;
+mod script;
+mod world;
+
+use std::{
+    env,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use judge::{Judge, Tally, Verdict};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use script::{Happening, NAMES};
+use serde_json::{Value, json};
+use teamlink::model::{Cause, TeamId};
+use world::{OURS, THEIRS, World};
+
+/// Worlds that are tried: few by an unoptimised build, all of them with `cargo test --profile simulation`.
+const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
+
+#[test]
+fn nothing_is_removed_that_should_not_be() {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let (first, count) = match number("TEAMLINK_SEED") {
+        Some(seed) => (seed, 1),
+        None => (0, number("TEAMLINK_SEEDS").unwrap_or(WORLDS)),
+    };
+    let started = Instant::now();
+    let next = AtomicU64::new(first);
+    let wrong: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let total: Mutex<Tally> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count || wrong.lock().unwrap().len() >= 3 {
+                        break;
+                    }
+                    let (verdict, tally) = runtime.block_on(live(seed));
+                    let mut total = total.lock().unwrap();
+                    total.created += tally.created;
+                    total.replaced += tally.replaced;
+                    total.removed += tally.removed;
+                    total.approved += tally.approved;
+                    total.held += tally.held;
+                    if let Err(why) = verdict {
+                        wrong.lock().unwrap().push((seed, why));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    let tried = next.into_inner().min(first + count) - first;
+    println!("{tried} worlds in {:.1} s: {:?}", started.elapsed().as_secs_f32(), total.into_inner().unwrap());
+    for (seed, why) in &wrong {
+        println!(
+            "seed {seed}: {why}\n  again: TEAMLINK_SEED={seed} cargo test --test simulation -- --nocapture"
+        );
+    }
+    assert!(wrong.is_empty(), "{} worlds went wrong", wrong.len());
+}
+
+/// One world's life.
+async fn live(seed: u64) -> (Verdict, Tally) {
+    let dice = &mut StdRng::seed_from_u64(seed);
+    let (stale, narrow) = (dice.random_bool(0.3), dice.random_bool(0.25));
+    let mut judge = Judge::new(narrow, stale);
+    let dir = scratch();
+    let setup = script::setup(dice, stale);
+    let teams = dice.random_range(1..12);
+    let mut world = World::new(seed, teams, setup, dir.path()).await;
+    let verdict = history(&mut world, &mut judge, dice, stale).await;
+    (verdict, judge.tally)
+}
+
+/// A folder for the ledger, in memory where the system has such a place.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale: bool) -> Verdict {
+    let told = env::var("TEAMLINK_SEED").is_ok();
+    let verbose = |what: &dyn std::fmt::Debug| {
+        if told {
+            println!("  {what:?}")
+        }
+    };
+    verbose(&(&world.setup, judge.narrow, stale));
+    // A credential that is no owner's stays one for the whole life.
+    let membership = json!({"state": "active", "role": "member"});
+    let standing: Vec<Value> = if judge.narrow {
+        vec![json!({"method": "GET", "path": "/user/memberships/orgs/*", "body": membership})]
+    } else {
+        Vec::new()
+    };
+    judge.witness(world).await;
+    let once_absent = dice.random_range(1..8);
+    for round in 0..dice.random_range(2..5) {
+        world.faults(&[]).await;
+        if round > 0 {
+            for _ in 0..dice.random_range(0..5) {
+                let happening = script::happening(dice);
+                verbose(&happening);
+                happen(world, judge, happening).await;
+                world.clock.advance(Duration::from_millis(dice.random_range(1..10_000)));
+            }
+        }
+        let mut webhooks = Vec::new();
+        while let Ok(webhook) = world.webhooks.try_recv() {
+            // GitHub loses some, and sends some twice.
+            webhooks.extend(std::iter::repeat_n(webhook, script::one_of(dice, &[0, 1, 1, 1, 2])));
+        }
+        webhooks.shuffle(dice);
+        for webhook in &webhooks {
+            let body: Value = serde_json::from_slice(&webhook.body).unwrap();
+            if webhook.event == "team" && body["action"] == "deleted" {
+                judge.told.insert(TeamId(body["team"]["id"].as_i64().unwrap()));
+            }
+        }
+        let before = judge.before(world).await;
+        world.requests().await;
+        // What of it the daemon hears is stored before anything is asked.
+        world.deliver(webhooks).await;
+        let mut faults = if round > 0 { script::faults(dice, stale, judge.narrow) } else { Vec::new() };
+        faults.extend(standing.clone());
+        if round == once_absent {
+            // One replica does not have one team yet.
+            faults
+                .push(json!({"method": "GET", "path": "/organizations/*/team/*", "status": 404, "times": 1}));
+        }
+        verbose(&faults);
+        world.faults(&faults).await;
+        if round == 0 || dice.random_bool(0.6) {
+            let cause = if dice.random_bool(0.2) { Cause::Person } else { Cause::Pass };
+            // Where the organisation cannot be looked up, there is no pass.
+            drop(world.worker.begin_pass(&["acme".to_owned()], cause).await);
+        }
+        if dice.random_bool(0.2)
+            && let Some(set) = world.ledger.held_set(world.org, world.clock.now()).await.unwrap()
+        {
+            verbose(&set);
+            let expires = Duration::from_secs(3600);
+            let approved = world.ledger.approve(&set.hash, "simulated", expires, world.clock.now()).await;
+            judge.approve(approved.unwrap().unwrap());
+        }
+        world.work(Duration::from_secs(script::one_of(dice, &[1, 30, 200, 4000]))).await;
+        world.faults(&[]).await;
+        judge.after(world, before).await.map_err(|why| format!("round {round}: {why}"))?;
+    }
+    quiet(world, judge, &standing).await
+}
+
+/// Once nothing goes wrong any more: a pass, and then nothing is left to do.
+async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verdict {
+    for pass in 0..2 {
+        world.faults(standing).await;
+        let before = judge.before(world).await;
+        world.requests().await;
+        world
+            .worker
+            .begin_pass(&["acme".to_owned()], Cause::Pass)
+            .await
+            .map_err(|error| error.to_string())?;
+        world.work(Duration::from_secs(1800)).await;
+        world.faults(&[]).await;
+        if pass == 1 {
+            let writes: Vec<Value> = world
+                .requests()
+                .await
+                .into_iter()
+                .filter(|request| request["method"] != "GET" && request["fence"].is_string())
+                .filter(|request| request["status"].as_u64().is_some_and(|status| status < 300))
+                .collect();
+            if !writes.is_empty() {
+                return Err(format!("a pass over a settled world still writes: {writes:?}"));
+            }
+        } else {
+            judge.after(world, before).await.map_err(|why| format!("quiet pass {pass}: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+async fn happen(world: &mut World, judge: &mut Judge, happening: Happening) {
+    let teams: Vec<(TeamId, String)> = world.teams().await.into_iter().collect();
+    let team = |which: usize| teams.get(which % teams.len().max(1)).map(|(_, slug)| slug.clone());
+    match happening {
+        Happening::Created { name, known } => {
+            if known {
+                world.datadog_team(name).await;
+            }
+            world.ask("POST", "/orgs/acme/teams", json!({"name": name})).await;
+        }
+        Happening::Renamed { which, name } => {
+            if let Some(slug) = team(which) {
+                world.rename(&slug, name).await;
+            }
+        }
+        Happening::Deleted { which } => {
+            if let Some(slug) = team(which) {
+                world.delete(&slug).await;
+            }
+        }
+        Happening::Remade { which } => {
+            if let Some(slug) = team(which) {
+                world.delete(&slug).await;
+                judge.witness(world).await;
+                world.ask("POST", "/orgs/acme/teams", json!({"name": slug})).await;
+            }
+        }
+        Happening::Swapped { one, other } => {
+            if let (Some(one), Some(other)) = (team(one), team(other))
+                && one != other
+            {
+                for (from, to) in [(&one, "between"), (&other, one.as_str()), (&"between".to_owned(), &other)]
+                {
+                    world.rename(from, to).await;
+                    judge.witness(world).await;
+                }
+            }
+        }
+        Happening::Connected { which, to, ours } => {
+            let handles: Vec<String> = world.datadog_teams().await.into_values().collect();
+            let slug = team(which).unwrap_or_else(|| NAMES[which % NAMES.len()].to_lowercase());
+            if let Some(to) = handles.get(to % handles.len().max(1))
+                && let Some(id) = world.connect(to, &slug, if ours { OURS } else { THEIRS }).await
+            {
+                judge.by_hand.insert(id);
+            }
+        }
+        Happening::Disconnected { which } => {
+            let connections: Vec<String> = world.connections().await.into_keys().collect();
+            if let Some(id) = connections.get(which % connections.len().max(1)) {
+                judge.disturbed |= world.owned().await.contains(id);
+                world.disconnect(id).await;
+            }
+        }
+        Happening::DatadogTeam { name } => world.datadog_team(name).await,
+        Happening::Rules(rules) => {
+            world.setup.rules = rules;
+            world.restart().await;
+        }
+    }
+    judge.witness(world).await;
+}

@@ -1,0 +1,328 @@
+//! GitHub, Datadog and a worker in one thread, without sockets, on a clock that only the simulation moves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use globset::{GlobBuilder, GlobSetBuilder};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use teamlink::{
+    clock::Clock,
+    datadog, github,
+    intake::{Intake, Watch},
+    ledger::{Ledger, OrgState, Pace},
+    mapping::{RuleSpec, Rules},
+    model::{Delivery, OrgId, TeamId, Time},
+    plan::{Limits, MissingTeam, Mode},
+    reconcile::{Options, OrgPolicy, Worker},
+    sandbox::{self, Webhook},
+    transport,
+    upstream::Backoff,
+};
+use tower::ServiceExt as _;
+
+/// Our mark, and somebody else's.
+pub const OURS: &str = "teamlink";
+pub const THEIRS: &str = "terraform";
+
+/// 2026-01-01.
+const START: Time = Time(1_767_225_600_000_000);
+
+/// What an operator has set.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub rules: Vec<RuleSpec>,
+    pub mode: Mode,
+    pub missing_team: MissingTeam,
+    pub limits: Limits,
+    pub max_per_window: usize,
+    pub window: Duration,
+    pub grace: Duration,
+    pub protected: Vec<String>,
+    pub first_creates: usize,
+}
+
+/// A connection as Datadog holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    pub datadog_team: String,
+    /// `@org/slug`, lower-cased.
+    pub github: String,
+    pub managed_by: String,
+}
+
+pub struct World {
+    pub clock: Clock,
+    pub ledger: Ledger,
+    pub worker: Worker,
+    pub setup: Setup,
+    pub org: OrgId,
+    service: transport::Direct,
+    http: transport::Client,
+    pub webhooks: tokio::sync::mpsc::UnboundedReceiver<Webhook>,
+    intake: Intake,
+    wake: Arc<tokio::sync::Notify>,
+    seq: u64,
+}
+
+/// What every world has in common: an empty ledger, ready to be copied.
+static EMPTY_LEDGER: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("empty.db");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let open = async { Ledger::open(&url(&path)).await.unwrap().close().await };
+            runtime.block_on(open);
+        });
+    });
+    std::fs::read(path).unwrap()
+});
+
+fn url(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
+
+impl World {
+    /// An organisation `acme` with this many teams, each with a Datadog team of the same name. `dir` is empty.
+    pub async fn new(seed: u64, teams: usize, setup: Setup, dir: &Path) -> Self {
+        let clock = Clock::simulated(START, seed);
+        let options = sandbox::Options { org: Some("acme".into()), teams, seed, ..Default::default() };
+        let told = clock.clone();
+        let now = move || u64::try_from(told.now().0).unwrap();
+        let sandbox::InProcess { service, webhooks } = sandbox::in_process(&options, now).unwrap();
+        let path = dir.join("ledger.db");
+        std::fs::write(&path, &*EMPTY_LEDGER).unwrap();
+        let ledger = Ledger::open(&url(&path)).await.unwrap();
+        let wake = Arc::new(tokio::sync::Notify::new());
+        let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
+        let watch = Watch::new(&["acme".to_owned()], []);
+        let intake = Intake::start(ledger.clone(), watch, pace, wake.clone(), clock.clone());
+        let http = transport::Client::direct(service.clone());
+        let worker = worker(&http, &ledger, &setup, &clock, &wake);
+        let mut world = Self {
+            clock,
+            ledger,
+            worker,
+            setup,
+            org: OrgId(0),
+            service,
+            http,
+            webhooks,
+            intake,
+            wake,
+            seq: 0,
+        };
+        let (_, org) = world.ask("GET", "/orgs/acme", Value::Null).await;
+        world.org = OrgId(org["id"].as_i64().unwrap());
+        world
+    }
+
+    /// The daemon is started anew, with what is set now.
+    pub async fn restart(&mut self) {
+        self.worker = worker(&self.http, &self.ledger, &self.setup, &self.clock, &self.wake);
+        self.ledger.mark_interrupted(self.clock.now()).await.unwrap();
+        let wanted = format!("{:?} {:?}", self.setup.rules, self.setup.mode);
+        self.ledger.note_fingerprint(&wanted).await.unwrap();
+    }
+
+    /// Asks both services; an answer that is no JSON is null.
+    pub async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://sandbox{path}"))
+            .header("authorization", "token t")
+            .header("dd-api-key", "k")
+            .header("dd-application-key", "a")
+            .body(if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) })
+            .unwrap();
+        let response = self.service.clone().oneshot(request).await.unwrap();
+        (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or_default())
+    }
+
+    pub async fn faults(&self, faults: &[Value]) {
+        let (status, _) = self.ask("PUT", "/_sandbox/faults", json!(faults)).await;
+        assert_eq!(status, 204, "{faults:?}");
+    }
+
+    /// The requests since the last time.
+    pub async fn requests(&mut self) -> Vec<Value> {
+        let (_, requests) =
+            self.ask("GET", &format!("/_sandbox/requests?since={}", self.seq), Value::Null).await;
+        let requests = requests.as_array().unwrap().clone();
+        self.seq = requests.last().map_or(self.seq, |last| last["seq"].as_u64().unwrap());
+        requests
+    }
+
+    /// GitHub's teams by id, as they are.
+    pub async fn teams(&self) -> BTreeMap<TeamId, String> {
+        let (_, teams) = self.ask("GET", "/orgs/acme/teams?per_page=100", Value::Null).await;
+        let team = |team: &Value| Some((TeamId(team["id"].as_i64()?), team["slug"].as_str()?.to_owned()));
+        teams.as_array().unwrap().iter().filter_map(team).collect()
+    }
+
+    /// Datadog's teams: id by handle.
+    pub async fn datadog_teams(&self) -> BTreeMap<String, String> {
+        let (_, teams) = self.ask("GET", "/api/v2/team?page[size]=100", Value::Null).await;
+        let team = |team: &Value| {
+            let handle = team["attributes"]["handle"].as_str()?;
+            Some((handle.to_owned(), team["id"].as_str()?.to_owned()))
+        };
+        teams["data"].as_array().unwrap().iter().filter_map(team).collect()
+    }
+
+    /// Datadog's connections by id.
+    pub async fn connections(&self) -> BTreeMap<String, Connection> {
+        let (_, list) = self.ask("GET", "/api/v2/team/connections?page[size]=100", Value::Null).await;
+        let connection = |it: &Value| {
+            let connection = Connection {
+                datadog_team: it["relationships"]["team"]["data"]["id"].as_str()?.to_owned(),
+                github: it["relationships"]["connected_team"]["data"]["id"].as_str()?.to_lowercase(),
+                managed_by: it["attributes"]["managed_by"].as_str()?.to_owned(),
+            };
+            Some((it["id"].as_str()?.to_owned(), connection))
+        };
+        list["data"].as_array().unwrap().iter().filter_map(connection).collect()
+    }
+
+    /// Renames a GitHub team; where the name is taken, nothing happens.
+    pub async fn rename(&self, slug: &str, name: &str) {
+        self.ask("PATCH", &format!("/orgs/acme/teams/{slug}"), json!({"name": name})).await;
+    }
+
+    /// Deletes a GitHub team.
+    pub async fn delete(&self, slug: &str) {
+        self.ask("DELETE", &format!("/orgs/acme/teams/{slug}"), Value::Null).await;
+    }
+
+    /// Makes a Datadog team; where the handle is taken, nothing happens.
+    pub async fn datadog_team(&self, name: &str) {
+        let attributes = json!({"handle": name.to_lowercase(), "name": name});
+        self.ask("POST", "/api/v2/team", json!({"data": {"type": "team", "attributes": attributes}})).await;
+    }
+
+    /// Connects by hand, and answers the connection's id.
+    pub async fn connect(&self, datadog_team: &str, slug: &str, managed_by: &str) -> Option<String> {
+        let connection = json!({"data": [{
+            "type": "team_connection",
+            "attributes": {"managed_by": managed_by, "source": "github"},
+            "relationships": {
+                "team": {"data": {"id": datadog_team, "type": "team"}},
+                "connected_team": {"data": {"id": format!("@acme/{slug}"), "type": "github_team"}},
+            },
+        }]});
+        let (_, made) = self.ask("POST", "/api/v2/team/connections", connection).await;
+        Some(made["data"][0]["id"].as_str()?.to_owned())
+    }
+
+    /// Disconnects by hand.
+    pub async fn disconnect(&self, id: &str) {
+        let body = json!({"data": [{"id": id, "type": "team_connection"}]});
+        self.ask("DELETE", "/api/v2/team/connections", body).await;
+    }
+
+    /// Delivers webhooks at the door.
+    pub async fn deliver(&self, webhooks: Vec<Webhook>) {
+        let received_at = self.clock.now();
+        let delivery = |webhook: Webhook| Delivery {
+            guid: webhook.guid.to_string(),
+            event: webhook.event.to_owned(),
+            host: None,
+            received_at,
+            body: webhook.body,
+        };
+        self.intake.accept_all(webhooks.into_iter().map(delivery).collect()).await.unwrap();
+    }
+
+    /// What the ledger remembers.
+    pub async fn state(&self) -> Option<OrgState> {
+        self.ledger.org_state(self.org).await.unwrap()
+    }
+
+    /// The connections of ours that the ledger knows and Datadog has.
+    pub async fn owned(&self) -> BTreeSet<String> {
+        let there = self.connections().await;
+        let owned = self.state().await.map(|state| state.owned).unwrap_or_default();
+        owned.into_iter().map(|owned| owned.id.to_string()).filter(|id| there.contains_key(id)).collect()
+    }
+
+    /// Lets the worker do what falls due within this time.
+    pub async fn work(&self, horizon: Duration) {
+        let end = self.clock.now() + horizon;
+        // The daemon does so every `teams_ttl`; it may fail.
+        drop(self.worker.refresh_directory().await);
+        while let Some(next) = self.worker.work_due().await.unwrap().filter(|next| *next <= end) {
+            self.clock.advance(next.since(self.clock.now()));
+        }
+        self.clock.advance(end.since(self.clock.now()));
+        drop(self.worker.refresh_directory().await);
+        self.worker.work_due().await.unwrap();
+    }
+}
+
+fn worker(
+    http: &transport::Client,
+    ledger: &Ledger,
+    setup: &Setup,
+    clock: &Clock,
+    wake: &Arc<tokio::sync::Notify>,
+) -> Worker {
+    let base_url: url::Url = "http://sandbox".parse().unwrap();
+    let timeout = Duration::from_secs(10);
+    let github = github::Options {
+        base_url: base_url.clone(),
+        token: SecretString::from("t"),
+        http: http.clone(),
+        concurrency: 8,
+        timeout,
+        clock: clock.clone(),
+    };
+    let datadog = datadog::Options {
+        base_url,
+        auth: datadog::Auth::Keys { api: SecretString::from("k"), app: SecretString::from("a") },
+        managed_by: OURS.into(),
+        timeout,
+        concurrency: 4,
+        http: http.clone(),
+    };
+    let mut protected = GlobSetBuilder::new();
+    for glob in &setup.protected {
+        protected.add(GlobBuilder::new(glob).literal_separator(true).build().unwrap());
+    }
+    let options = Options {
+        rules: Arc::new(Rules::compile(setup.rules.clone()).unwrap()),
+        policy: OrgPolicy {
+            mode: setup.mode,
+            missing_team: setup.missing_team,
+            protected: protected.build().unwrap(),
+        },
+        policies: BTreeMap::new(),
+        managed_by: OURS.into(),
+        batch: 50,
+        timeout,
+        teams_ttl: Duration::from_secs(300),
+        grace: setup.grace,
+        limits: setup.limits,
+        max_per_window: setup.max_per_window,
+        window: setup.window,
+        first_creates: setup.first_creates,
+        debounce: Duration::from_secs(1),
+        backoff: Backoff { min: Duration::from_secs(2), max: Duration::from_secs(600) },
+        max_attempts: 12,
+        clock: clock.clone(),
+    };
+    Worker::new(
+        github::Reader::new(github).unwrap(),
+        datadog::Reader::new(&datadog).unwrap(),
+        datadog::Writer::new(&datadog).unwrap(),
+        ledger.clone(),
+        options,
+        "simulated".into(),
+        wake.clone(),
+    )
+}
