@@ -266,7 +266,7 @@ impl Judge {
                 "this credential cannot know that team {team} is gone, and no event told: {what}"
             ));
         }
-        let elsewhere = |view: &&BTreeMap<TeamId, String>| {
+        let elsewhere = |view: &BTreeMap<TeamId, String>| {
             view.get(&team).is_some_and(|has| {
                 has != slug
                     && match rules.resolve(&["acme"], has).outcome {
@@ -276,7 +276,7 @@ impl Judge {
                     }
             })
         };
-        let replaced = views.iter().any(|view| elsewhere(&view));
+        let replaced = views.iter().any(|view| elsewhere(view));
         if !replaced && setup.protected.iter().any(|_| slug.starts_with('s')) {
             return Err(format!("{what} is protected"));
         }

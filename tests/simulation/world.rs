@@ -276,7 +276,7 @@ fn worker(
     let timeout = Duration::from_secs(10);
     let github = github::Options {
         base_url: base_url.clone(),
-        token: SecretString::from("t"),
+        auth: github::Auth::Token(SecretString::from("t")),
         http: http.clone(),
         concurrency: 8,
         timeout,
