@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{Ledger, LedgerError, rows};
-use crate::model::{Cause, OrgId, TeamId, Time};
+use crate::model::{Cause, ConnectionKey, DatadogTeamId, OrgId, TeamId, TeamKey, Time};
 
 /// An organisation that has something due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +185,46 @@ impl Ledger {
         .fetch_all(&self.read)
         .await?;
         Ok(teams.into_iter().map(TeamId).collect())
+    }
+
+    /// Teams of an organisation that a look has answered since then, or that wait for one; and the connections that are
+    /// ours now, are being written, or were written since then.
+    pub async fn moving(
+        &self,
+        org: OrgId,
+        since: Time,
+    ) -> sqlx::Result<(BTreeSet<TeamId>, BTreeSet<ConnectionKey>)> {
+        let teams: Vec<i64> = sqlx::query_scalar(
+            "SELECT team_id FROM marks
+             WHERE org_id = $1 AND kind = 'team' AND (first_at IS NOT NULL OR last_attempt_at >= $2)",
+        )
+        .bind(org.0)
+        .bind(since.0)
+        .fetch_all(&self.read)
+        .await?;
+        let keys: Vec<(String, String)> = sqlx::query_as(
+            "SELECT datadog_team_id, github FROM connections WHERE org_id = $1
+             UNION SELECT datadog_team_id, github FROM intents WHERE org_id = $1
+             UNION SELECT datadog_team_id, github FROM audit WHERE org_id = $1 AND at >= $2",
+        )
+        .bind(org.0)
+        .bind(since.0)
+        .fetch_all(&self.read)
+        .await?;
+        let key = |(team, github)| ConnectionKey { datadog_team: DatadogTeamId(team), github };
+        Ok((teams.into_iter().map(TeamId).collect(), keys.into_iter().map(key).collect()))
+    }
+
+    /// How many events of a team have been received since then.
+    pub async fn events_since(&self, key: TeamKey, since: Time) -> sqlx::Result<i64> {
+        sqlx::query_scalar(
+            "SELECT COUNT(*) FROM deliveries WHERE org_id = $1 AND team_id = $2 AND received_at >= $3",
+        )
+        .bind(key.org.0)
+        .bind(key.team.0)
+        .bind(since.0)
+        .fetch_one(&self.read)
+        .await
     }
 
     /// The mark on an organisation as a whole, when it is due.

@@ -2,7 +2,8 @@
 //!
 //! In a busy organisation other hands work too: a daemon carries out what was approved, and what events ask for. So
 //! a step that is done is no reason to refuse the others, nor is one that an event had already asked for when the plan
-//! was made: that one is the daemon's, however it ends.
+//! was made: that one is the daemon's, however it ends. GitHub shows a change before it tells of it, so the event may
+//! also have come later: then it is one of at least two, since what undid the step was told too.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
@@ -11,7 +12,7 @@ use anyhow::{Context as _, bail};
 use super::plan::{FORMAT, OrgDocument, PlanDocument};
 use crate::{
     ledger::{Held, Ledger},
-    model::{ConnectionKey, OrgFacts, TeamId, Time},
+    model::{ConnectionKey, OrgFacts, TeamId, TeamKey, Time},
     plan::{Action, Planned, Why},
     reconcile::{OrgPlan, Survey, Worker},
 };
@@ -67,12 +68,15 @@ pub async fn apply(
     ledger: &Ledger,
     now: Time,
 ) -> anyhow::Result<Vec<Applied>> {
+    let made_at = humantime::parse_rfc3339(&saved.made_at)
+        .with_context(|| format!("`made_at` of the plan is no time: {}", saved.made_at))?
+        .into();
     let (mut stale, mut open) = (Vec::new(), Vec::new());
     for org in &saved.orgs {
         if let Some(error) = &org.error {
             bail!("the plan of {} could not be made: {error}", org.org.login);
         }
-        let standing = standing(org, survey, ledger).await?;
+        let standing = standing(org, made_at, survey, ledger).await?;
         stale.extend(standing.stale.into_iter().map(|step| format!("{}: {step}", org.org.login)));
         open.push(standing.open);
     }
@@ -86,10 +90,12 @@ pub async fn apply(
         let mut left = Vec::new();
         if !open.is_empty() {
             approve(org, &open, ledger, now).await?;
-            let teams = org.writes().filter(|planned| open.contains(&identity(planned)));
-            let teams: BTreeSet<TeamId> = teams.map(|planned| planned.team).collect();
-            worker.apply_exactly(&org.org, &teams.into_iter().collect::<Vec<_>>(), &open).await?;
-            left = still_planned(&survey.plan(&org.org.login).await?, &open);
+            let teams: BTreeSet<TeamId> = open.iter().map(|(team, _)| *team).collect();
+            let steps = open.iter().map(|(_, step)| step.clone()).collect();
+            worker.apply_exactly(&org.org, &teams.into_iter().collect::<Vec<_>>(), &steps).await?;
+            // What an event has asked for goes on by itself.
+            let ours = open.into_iter().filter(|(team, _)| !org.in_flight.contains(team)).collect();
+            left = still_planned(&survey.plan(&org.org.login).await?, &ours);
         }
         applied.push(Applied { org: org.org.clone(), steps, before, left });
     }
@@ -99,12 +105,17 @@ pub async fn apply(
 /// What has become of the steps of a saved plan.
 struct Standing {
     /// Those that are still planned.
-    open: BTreeSet<String>,
+    open: BTreeSet<Step>,
     /// Those that are neither planned nor done.
     stale: Vec<String>,
 }
 
-async fn standing(saved: &OrgDocument, survey: &Survey, ledger: &Ledger) -> anyhow::Result<Standing> {
+async fn standing(
+    saved: &OrgDocument,
+    made_at: Time,
+    survey: &Survey,
+    ledger: &Ledger,
+) -> anyhow::Result<Standing> {
     let OrgFacts { id, login } = &saved.org;
     let now = survey.plan(login).await?;
     let guarded = match &now.plan {
@@ -112,7 +123,7 @@ async fn standing(saved: &OrgDocument, survey: &Survey, ledger: &Ledger) -> anyh
         Err(trouble) => bail!("failed to plan {login} anew: {trouble}"),
     };
     let planned = || guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
-    let steps: BTreeSet<String> = planned().map(identity).collect();
+    let steps: BTreeSet<Step> = planned().map(identity).collect();
     // Read after the plan, so that what was done meanwhile is in it.
     let state = ledger.org_state(*id).await?;
     let mut there: BTreeSet<&ConnectionKey> =
@@ -138,20 +149,20 @@ async fn standing(saved: &OrgDocument, survey: &Survey, ledger: &Ledger) -> anyh
     };
     let (open, gone): (Vec<&Planned>, Vec<&Planned>) =
         saved.writes().partition(|planned| steps.contains(&identity(planned)));
-    let stale = gone
-        .into_iter()
-        .filter(|planned| !done(&planned.action) && !saved.in_flight.contains(&planned.team))
-        .map(identity);
-    Ok(Standing { stale: stale.collect(), open: open.into_iter().map(identity).collect() })
+    let mut stale = Vec::new();
+    for planned in gone {
+        let key = TeamKey { org: *id, team: planned.team };
+        let taken_over = saved.in_flight.contains(&planned.team)
+            || (saved.untold.contains(&planned.team) && ledger.events_since(key, made_at).await? > 1);
+        if !done(&planned.action) && !taken_over {
+            stale.push(planned.action.identity());
+        }
+    }
+    Ok(Standing { stale, open: open.into_iter().map(identity).collect() })
 }
 
 /// What the plan holds is approved by applying it.
-async fn approve(
-    org: &OrgDocument,
-    open: &BTreeSet<String>,
-    ledger: &Ledger,
-    now: Time,
-) -> anyhow::Result<()> {
+async fn approve(org: &OrgDocument, open: &BTreeSet<Step>, ledger: &Ledger, now: Time) -> anyhow::Result<()> {
     let held: Vec<Held> = org
         .held
         .iter()
@@ -171,7 +182,7 @@ async fn approve(
 }
 
 /// The steps that are planned even after they were to be carried out.
-fn still_planned(after: &OrgPlan, steps: &BTreeSet<String>) -> Vec<String> {
+fn still_planned(after: &OrgPlan, steps: &BTreeSet<Step>) -> Vec<String> {
     match &after.plan {
         Err(trouble) => vec![format!("not known, because {trouble}")],
         Ok(guarded) => {
@@ -181,15 +192,17 @@ fn still_planned(after: &OrgPlan, steps: &BTreeSet<String>) -> Vec<String> {
                 .chain(held)
                 .filter(|(planned, _)| steps.contains(&identity(planned)))
                 .map(|(planned, why)| match why {
-                    Some(why) => format!("{} (held: {why})", identity(planned)),
-                    None => identity(planned),
+                    Some(why) => format!("{} (held: {why})", planned.action.identity()),
+                    None => planned.action.identity(),
                 })
                 .collect()
         }
     }
 }
 
-/// What makes a step the same step at another time.
-fn identity(planned: &Planned) -> String {
-    planned.action.identity()
+/// What makes a step the same step at another time: a team of the same name may be another by then.
+type Step = (TeamId, String);
+
+fn identity(planned: &Planned) -> Step {
+    (planned.team, planned.action.identity())
 }

@@ -44,6 +44,9 @@ pub struct OrgDocument {
     /// changed by the time that the plan is applied.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub in_flight: BTreeSet<TeamId>,
+    /// Teams that GitHub showed other than they were remembered, before any event had told of it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub untold: BTreeSet<TeamId>,
     /// What was left as it is, and why.
     pub left_alone: Vec<LeftAlone>,
 }
@@ -71,6 +74,7 @@ pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::
                 held: Vec::new(),
                 held_hash: None,
                 in_flight: BTreeSet::new(),
+                untold: BTreeSet::new(),
                 left_alone: Vec::new(),
             },
             Ok(guarded) => {
@@ -90,6 +94,7 @@ pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::
                         .collect(),
                     held_hash: (!held.is_empty()).then_some(hash),
                     in_flight: plan.in_flight.clone(),
+                    untold: plan.untold.clone(),
                     left_alone: guarded.ready.left_alone.clone(),
                 }
             }

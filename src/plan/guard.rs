@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Action, Plan, Planned, RemovalCause};
+use super::{Action, Plan, Planned, RemovalCause, Why};
 use crate::model::{ConnectionKey, HeldKey, HeldKind, TeamId};
 
 /// How much may be removed without a person.
@@ -101,6 +101,18 @@ impl Guarded {
         self.ready.actions.extend(other.ready.actions);
         self.ready.left_alone.extend(other.ready.left_alone);
         self.held.extend(other.held);
+        self
+    }
+
+    /// Without what concerns these connections.
+    pub fn without(mut self, keys: &BTreeSet<ConnectionKey>) -> Self {
+        let other = |planned: &Planned| planned.action.key().is_none_or(|key| !keys.contains(key));
+        self.ready.actions.retain(other);
+        self.held.retain(|(planned, _)| other(planned));
+        self.ready.left_alone.retain(|left| match &left.why {
+            Why::Orphan { key, .. } | Why::Satisfied { key, .. } | Why::Policy { key } => !keys.contains(key),
+            _ => true,
+        });
         self
     }
 

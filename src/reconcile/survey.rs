@@ -361,8 +361,10 @@ pub struct OrgPlan {
     pub slugs: BTreeMap<TeamId, String>,
     /// Handles of Datadog's teams, for printing.
     pub handles: BTreeMap<DatadogTeamId, String>,
-    /// Teams that something has marked and no look has answered yet: a daemon is about to work on them.
+    /// Teams that a daemon is about to work on, or worked on while this was planned.
     pub in_flight: BTreeSet<TeamId>,
+    /// Teams that GitHub shows other than they are remembered, and no event has told of it.
+    pub untold: BTreeSet<TeamId>,
     /// What of it a person has paused.
     pub paused: Vec<Pause>,
     /// The plan, or why there is none.
@@ -410,6 +412,7 @@ impl Survey {
 
     /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.
     pub async fn plan(&self, login: &str) -> anyhow::Result<OrgPlan> {
+        let began = self.eyes.options.clock.now();
         let known = self.ledger.orgs().await?.into_iter().find(|org| {
             org.facts.login.eq_ignore_ascii_case(login) || org.bound_login.eq_ignore_ascii_case(login)
         });
@@ -428,8 +431,6 @@ impl Survey {
         };
         let id = state.org.facts.id;
         let standing = Standing::read(&self.ledger, id, &self.eyes.options, false).await?;
-        // Before and after: what GitHub shows may be marked only in between, or answered by then.
-        let mut in_flight = self.ledger.unanswered_teams(id).await?;
         let mut surveyed = self.eyes.survey(&state, standing.clone()).await;
         for _ in 1..SURVEYS {
             if !surveyed.as_ref().is_err_and(|trouble| trouble.class == Class::Invalid) {
@@ -437,9 +438,18 @@ impl Survey {
             }
             surveyed = self.eyes.survey(&state, standing.clone()).await;
         }
-        in_flight.extend(self.ledger.unanswered_teams(id).await?);
+        // Nobody was kept from working meanwhile.
+        let (in_flight, known) = self.ledger.moving(id, began).await?;
         Ok(match surveyed {
             Ok(surveyed) => OrgPlan {
+                untold: surveyed
+                    .mirror
+                    .teams
+                    .iter()
+                    .filter(|(id, team)| state.teams.get(id).is_none_or(|known| known.facts != team.facts))
+                    .map(|(id, _)| *id)
+                    .filter(|id| !in_flight.contains(id))
+                    .collect(),
                 in_flight,
                 slugs: surveyed
                     .mirror
@@ -450,10 +460,11 @@ impl Survey {
                 handles: surveyed.handles,
                 org: surveyed.mirror.org,
                 paused: state.paused.all().cloned().collect(),
-                plan: Ok(surveyed.guarded.and(surveyed.orphans)),
+                plan: Ok(surveyed.guarded.and(surveyed.orphans.without(&known))),
             },
             Err(trouble) => OrgPlan {
                 in_flight,
+                untold: BTreeSet::new(),
                 paused: state.paused.all().cloned().collect(),
                 org: state.org.facts,
                 slugs: BTreeMap::new(),
