@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     hint::black_box,
+    time::Duration,
 };
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -54,8 +55,10 @@ fn bench(criterion: &mut Criterion) {
     let rules = Rules::default();
     let directory = DatadogTeams::new(datadog, true);
     let scope: BTreeSet<TeamId> = mirror.teams.keys().copied().collect();
-    let actual = Actual { connections, owned, create_intents: BTreeMap::new() };
+    let actual = Actual { connections, owned, ..Actual::default() };
     let policy = Policy {
+        grace: Duration::from_secs(60),
+        now: Time(0),
         mode: Mode::Sync,
         missing_team: MissingTeam::Report,
         managed_by: "teamlink",

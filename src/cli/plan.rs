@@ -278,6 +278,9 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                 Why::Paused { since, steps } => {
                     (String::new(), format!("paused since {since}; steps that wait: {steps}"))
                 }
+                Why::Grace { key, until, .. } => {
+                    (handle(plan, key), format!("goes at {until}, if a second look agrees"))
+                }
                 Why::Policy { key } => (handle(plan, key), "policy.mode is upsert: never deletes".to_owned()),
                 Why::Orphan { key, because } => (handle(plan, key), format!("an orphan; {because}")),
             };

@@ -115,6 +115,8 @@ pub struct Settlement {
     pub owned: Vec<Owned>,
     /// Connections that are ours no longer. Removed before `owned` is written.
     pub disowned: Vec<ConnectionKey>,
+    /// Connections of the teams that were looked at that wait for the end of their grace, since when.
+    pub unwanted: Vec<(ConnectionKey, Time)>,
     /// Writes whose end is known.
     pub closed_intents: Vec<ConnectionKey>,
     /// What is held of the teams that were looked at.
@@ -194,6 +196,7 @@ impl Ledger {
             teams,
             owned,
             disowned,
+            unwanted,
             closed_intents,
             held: holds,
             passed,
@@ -223,7 +226,8 @@ impl Ledger {
             db,
             "INSERT INTO connections (datadog_team_id, github, connection_id, org_id, team_id, created_at) ",
             " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
-                 connection_id = excluded.connection_id, org_id = excluded.org_id, team_id = excluded.team_id",
+                 connection_id = excluded.connection_id, org_id = excluded.org_id, team_id = excluded.team_id,
+                 unwanted_since = NULL",
             owned,
             |row, connection: &Owned| {
                 row.push_bind(connection.key.datadog_team.as_str())
@@ -235,6 +239,7 @@ impl Ledger {
             },
         )
         .await?;
+        note_unwanted(db, org, looked_at, unwanted).await?;
         for key in closed_intents {
             delete_by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2", key).await?;
         }
@@ -284,6 +289,34 @@ async fn delete_by_key(
     key: &ConnectionKey,
 ) -> sqlx::Result<()> {
     sqlx::query(sql).bind(key.datadog_team.as_str()).bind(key.github.as_str()).execute(db).await?;
+    Ok(())
+}
+
+/// Replaces what is known of the grace of these teams' connections.
+async fn note_unwanted(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    looked_at: &[TeamId],
+    unwanted: &[(ConnectionKey, Time)],
+) -> sqlx::Result<()> {
+    for team in looked_at {
+        sqlx::query(
+            "UPDATE connections SET unwanted_since = NULL
+             WHERE org_id = $1 AND team_id = $2 AND unwanted_since IS NOT NULL",
+        )
+        .bind(org.0)
+        .bind(team.0)
+        .execute(&mut *db)
+        .await?;
+    }
+    for (key, since) in unwanted {
+        sqlx::query("UPDATE connections SET unwanted_since = $3 WHERE datadog_team_id = $1 AND github = $2")
+            .bind(key.datadog_team.as_str())
+            .bind(&key.github)
+            .bind(since.0)
+            .execute(&mut *db)
+            .await?;
+    }
     Ok(())
 }
 

@@ -45,6 +45,8 @@ pub struct OrgState {
     pub waiting: BTreeSet<TeamId>,
     /// Our connections of this organisation.
     pub owned: Vec<Owned>,
+    /// Those of them that their team needs no more, since when: their grace has begun.
+    pub unwanted_since: BTreeMap<ConnectionKey, Time>,
     /// Interrupted writes.
     pub intents: Vec<Intent>,
     /// What a person has paused of it.
@@ -64,7 +66,7 @@ pub struct OrgProgress {
     pub passing: i64,
     /// Why the organisation as a whole could not be looked at, if it could not.
     pub unread: Option<String>,
-    /// Teams that one look found gone and that wait for the second.
+    /// Teams that one look found gone, and connections that one look found unwanted: they wait for the second.
     pub suspected: i64,
     /// Removals that wait for a person.
     pub held: i64,
@@ -93,7 +95,9 @@ impl Ledger {
                               OR kind = 'team' AND last_class = 'permanent')) AS passing,
                     (SELECT last_error FROM marks WHERE org_id = $1 AND kind = 'org') AS unread,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND suspected_at IS NOT NULL
-                         AND gone_at IS NULL) AS suspected,
+                         AND gone_at IS NULL)
+                        + (SELECT COUNT(*) FROM connections WHERE org_id = $1
+                               AND unwanted_since IS NOT NULL) AS suspected,
                     (SELECT COUNT(*) FROM held WHERE org_id = $1) AS held,
                     (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
                     (SELECT COUNT(*) FROM paused WHERE org_id IN (0, $1)) AS paused,
@@ -154,7 +158,7 @@ impl Ledger {
             }
         }
         let owned = sqlx::query(
-            "SELECT datadog_team_id, github, connection_id, team_id FROM connections WHERE org_id = $1
+            "SELECT datadog_team_id, github, connection_id, team_id, unwanted_since FROM connections WHERE org_id = $1
              ORDER BY github, datadog_team_id",
         )
         .bind(org.0)
@@ -165,7 +169,14 @@ impl Ledger {
                 .bind(org.0)
                 .fetch_all(&self.read)
                 .await?;
+        let mut unwanted_since = BTreeMap::new();
+        for row in &owned {
+            if let Some(since) = row.try_get::<Option<i64>, _>("unwanted_since")? {
+                unwanted_since.insert(key(row)?, Time(since));
+            }
+        }
         Ok(Some(OrgState {
+            unwanted_since,
             paused: self.paused(org).await?,
             org: org_row(&row)?,
             teams: teams.iter().map(team).collect::<sqlx::Result<_>>()?,

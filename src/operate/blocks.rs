@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Block {
     /// `paused`, `held`, `parked`, `unmapped`, `ignored`, `no_such_handle`, `conflict`, `suspected`, `gone`,
-    /// `credential`, `not_read`, `failing`, `policy`.
+    /// `grace`, `credential`, `not_read`, `failing`, `policy`.
     pub kind: &'static str,
     /// What it is.
     pub what: String,
@@ -111,6 +111,11 @@ pub(super) fn of(
                     "the pause of a team that has what they touch"
                 };
                 block("paused", format!("steps that wait for the end of {whose}: {steps}"), None);
+            }
+            Why::Grace { key, since, until } => {
+                let what =
+                    format!("{key} is not needed since {since}; it goes at {until}, if a second look agrees");
+                block("grace", what, None);
             }
             Why::Policy { key } => block(
                 "policy",

@@ -144,7 +144,14 @@ mod tests {
             slug: Some(slug.to_owned()),
         };
         let found = vec![(orphan("gone"), Ok(Time(5))), (orphan("unsure"), Err("503".to_owned()))];
-        let policy = Policy { mode, missing_team: MissingTeam::Report, managed_by: "teamlink", paused };
+        let policy = Policy {
+            mode,
+            missing_team: MissingTeam::Report,
+            managed_by: "teamlink",
+            paused,
+            grace: std::time::Duration::ZERO,
+            now: Time(0),
+        };
         let approved: BTreeSet<_> = approved
             .iter()
             .map(|slug| crate::model::HeldKey { kind: crate::model::HeldKind::Delete, key: key(slug) })

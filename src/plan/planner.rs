@@ -1,7 +1,10 @@
 //! The planner: what is, beside what should be, gives the steps between them. Total: every team of the scope ends
 //! in an action, in agreement, or among what was left alone with the reason why.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +21,8 @@ pub struct Actual {
     pub connections: HashMap<ConnectionKey, Connection>,
     /// Our rows, of the whole organisation.
     pub owned: HashMap<ConnectionKey, Owned>,
+    /// Those of them whose grace has begun, and when.
+    pub unwanted_since: BTreeMap<ConnectionKey, Time>,
     /// Creates of ours whose end is unknown: if such a pair exists with our mark, it is ours.
     pub create_intents: BTreeMap<ConnectionKey, Interrupted>,
 }
@@ -240,6 +245,15 @@ pub enum Why {
         /// How many steps wait.
         steps: usize,
     },
+    /// The connection is in its grace: it goes when a look after that still finds it unwanted.
+    Grace {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// When a look first found it unwanted.
+        since: Time,
+        /// When it may go.
+        until: Time,
+    },
     /// The policy does not allow removals.
     Policy {
         /// The connection that would go.
@@ -274,6 +288,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The connections that are in their grace: for which team, since when, and when they may go.
+    pub fn in_grace(&self) -> impl Iterator<Item = (TeamId, &ConnectionKey, Time, Time)> {
+        self.left_alone.iter().filter_map(|left| match &left.why {
+            Why::Grace { key, since, until } => Some((left.team, key, *since, *until)),
+            _ => None,
+        })
+    }
+
     /// Whether a step of it writes to Datadog.
     pub fn writes(&self) -> bool {
         self.actions.iter().any(|planned| match planned.action {
@@ -355,6 +377,10 @@ pub struct Policy<'a> {
     pub managed_by: &'a str,
     /// What a person has paused.
     pub paused: &'a Paused,
+    /// The two looks at a connection that its team needs no more are at least this far apart.
+    pub grace: Duration,
+    /// When this look began.
+    pub now: Time,
 }
 
 /// Creates go before deletes, so that a rename leaves no gap.
@@ -519,6 +545,15 @@ impl Planner<'_> {
         if self.policy.mode == Mode::Upsert {
             self.leave(row.team, Why::Policy { key: row.key.clone() });
             return;
+        }
+        // A gone team had its two looks; a replaced connection leaves no gap; about rules a person decides.
+        if let RemovalCause::Renamed { .. } = cause {
+            let since = self.actual.unwanted_since.get(&row.key).copied().unwrap_or(self.policy.now);
+            let until = since + self.policy.grace;
+            if until > self.policy.now {
+                self.leave(row.team, Why::Grace { key: row.key.clone(), since, until });
+                return;
+            }
         }
         let reason = cause.reason();
         self.act(row.team, Action::Delete { key: row.key.clone(), id: row.id.clone(), cause }, reason);

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -32,6 +33,9 @@ struct World {
     mode: Mode,
     missing_team: MissingTeam,
     paused: Paused,
+    grace: Duration,
+    now: Time,
+    unwanted_since: BTreeMap<ConnectionKey, Time>,
 }
 
 const GONE: TeamState = TeamState::Gone { since: Time(0), proven: Time(60_000_000) };
@@ -66,6 +70,9 @@ impl World {
             mode: Mode::Sync,
             missing_team: MissingTeam::Report,
             paused: Paused::default(),
+            grace: Duration::ZERO,
+            now: Time(100_000_000),
+            unwanted_since: BTreeMap::new(),
         };
         for (id, slug) in (1..).zip(slugs) {
             world.teams.insert(TeamId(id), team(id, slug));
@@ -118,9 +125,12 @@ impl World {
         let actual = Actual {
             connections: self.connections.clone(),
             owned: self.owned.clone(),
+            unwanted_since: self.unwanted_since.clone(),
             create_intents: self.create_intents.clone(),
         };
         let policy = Policy {
+            grace: self.grace,
+            now: self.now,
             mode: self.mode,
             missing_team: self.missing_team,
             managed_by: "teamlink",

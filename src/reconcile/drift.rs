@@ -61,6 +61,7 @@ mod tests {
             org: OrgRow { facts: org.clone(), bound_login: "acme".into(), passed: true },
             teams: [team(1, "a"), team(2, "b"), team(3, "c")].into(),
             waiting: BTreeSet::new(),
+            unwanted_since: BTreeMap::new(),
             owned: Vec::new(),
             intents: Vec::new(),
             paused: Default::default(),

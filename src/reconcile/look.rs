@@ -337,13 +337,17 @@ impl<'a> Look<'a> {
         let waiting_for_a_person: BTreeSet<TeamId> =
             guarded.held.iter().map(|(planned, _)| planned.team).collect();
         stored.held = self::held(guarded).collect();
+        stored.unwanted = guarded.ready.in_grace().map(|(_, key, since, _)| (key.clone(), since)).collect();
+        let in_grace: BTreeMap<TeamId, Time> =
+            guarded.ready.in_grace().map(|(team, .., until)| (team, until)).collect();
         // Whether the same was done for another team: what fails for all is an outage.
         let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
         let datadog_works = applied.wrote;
         for mark in due {
             let Some(team) = mark.team else { continue };
             let others_work = if self.unread.contains(&team) { github_works } else { datadog_works };
-            let next = self.next(mark, team, others_work, &mut stored.parked);
+            let again = in_grace.get(&team).copied();
+            let next = self.next(mark, team, others_work, again, &mut stored.parked);
             stored.marks.push(MarkResult { team: Some(team), generation: mark.generation, next });
         }
         for (&id, folded) in &self.folded {
@@ -351,10 +355,12 @@ impl<'a> Look<'a> {
             let troubled = self.troubles.contains_key(&id);
             // A team that only joined has no mark of its own to say when it is looked at again.
             let unanswered = troubled || folded.second_look.is_some() || !self.asked.contains(&id);
-            if unanswered && (troubled || folded.changed) && !self.due.contains_key(&id) {
+            let graced = in_grace.contains_key(&id);
+            if (unanswered && (troubled || folded.changed) || graced) && !self.due.contains_key(&id) {
                 stored.found.push(id);
             }
             let pending = troubled
+                || graced
                 || parked.contains(&id)
                 || waiting_for_a_person.contains(&id)
                 || self.conflicts.contains(&id)
@@ -409,6 +415,7 @@ impl<'a> Look<'a> {
         mark: &LeasedMark,
         team: TeamId,
         others_work: bool,
+        again: Option<Time>,
         parked: &mut Vec<ParkedAction>,
     ) -> Next {
         let clock = &self.options.clock;
@@ -441,7 +448,7 @@ impl<'a> Look<'a> {
             .and_then(|folded| folded.team.as_ref())
             .is_some_and(|team| matches!(team.state, TeamState::Gone { .. }));
         let lag = if gone { None } else { pace::lag_look(mark.event_at, self.started) };
-        match folded.and_then(|folded| folded.second_look).into_iter().chain(lag).min() {
+        match folded.and_then(|folded| folded.second_look).into_iter().chain(lag).chain(again).min() {
             Some(at) => Next::At(at),
             None => Next::Nothing,
         }
@@ -461,7 +468,11 @@ fn is_delete(planned: &Planned) -> bool {
 /// of a pause.
 pub(super) fn in_doubt(plan: &Plan) -> bool {
     plan.left_alone.iter().any(|left| match left.why {
-        Why::Suspected { .. } | Why::NotRead { .. } | Why::Conflict { .. } | Why::Paused { .. } => true,
+        Why::Suspected { .. }
+        | Why::Grace { .. }
+        | Why::NotRead { .. }
+        | Why::Conflict { .. }
+        | Why::Paused { .. } => true,
         Why::Satisfied { .. }
         | Why::Ignored
         | Why::Unmapped

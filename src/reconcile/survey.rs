@@ -44,6 +44,8 @@ pub(super) struct Known {
     pub(super) mirror: Mirror,
     pub(super) population: Population,
     paused: Paused,
+    /// When the look began.
+    now: Time,
     actual: Actual,
 }
 
@@ -62,7 +64,9 @@ impl Known {
             },
             population: Population { owned: state.owned.len(), ..Population::default() },
             paused: state.paused.clone(),
+            now,
             actual: Actual {
+                unwanted_since: state.unwanted_since.clone(),
                 connections: HashMap::new(),
                 owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
                 create_intents: creates.collect(),
@@ -161,7 +165,11 @@ impl Eyes {
                 .get(&owned.team)
                 .is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }))
         };
-        let waiting = actual.owned.values().filter(suspected).count();
+        // Of the teams that were not planned, what the ledger has; of the others, what the plan says.
+        let elsewhere =
+            |key: &&ConnectionKey| actual.owned.get(*key).is_some_and(|owned| !teams.contains(&owned.team));
+        let unwanted = plan.in_grace().count() + actual.unwanted_since.keys().filter(elsewhere).count();
+        let waiting = actual.owned.values().filter(suspected).count() + unwanted;
         self.guard(known, plan, waiting)
     }
 
@@ -173,6 +181,8 @@ impl Eyes {
             missing_team: policy.missing_team,
             managed_by: &self.options.managed_by,
             paused: &known.paused,
+            grace: self.options.grace,
+            now: known.now,
         }
     }
 
@@ -237,6 +247,7 @@ impl Eyes {
         }
         let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
         out_of_step.extend(steps.map(|planned| planned.team));
+        out_of_step.extend(guarded.ready.in_grace().map(|(team, ..)| team));
         out_of_step.extend(desired.conflicts.iter().copied());
         let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
         Ok(Surveyed { mirror: known.mirror, guarded, orphans, out_of_step, missing, others, handles })
@@ -405,6 +416,7 @@ impl Survey {
             org,
             teams: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            unwanted_since: BTreeMap::new(),
             owned: Vec::new(),
             intents: Vec::new(),
         })

@@ -10,6 +10,7 @@
     reason = "a panic is how a test fails; its files share what they need, and it tells what it tried"
 )]
 
+mod grace;
 mod judge;
 mod script;
 mod world;
@@ -28,14 +29,14 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use script::{Happening, NAMES};
 use serde_json::{Value, json};
 use teamlink::model::{Cause, TeamId};
-use world::{OURS, THEIRS, World};
+use world::{OURS, Setup, THEIRS, World, rustls};
 
 /// Worlds that are tried: few by an unoptimised build, all of them with `cargo test --profile simulation`.
 const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
 
 #[test]
 fn nothing_is_removed_that_should_not_be() {
-    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+    rustls();
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (first, count) = match number("TEAMLINK_SEED") {
         Some(seed) => (seed, 1),

@@ -88,6 +88,11 @@ fn url(path: &Path) -> String {
     format!("sqlite:{}", path.display())
 }
 
+/// The clients set up TLS, though nothing here uses it.
+pub fn rustls() {
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+}
+
 impl World {
     /// An organisation `acme` with this many teams, each with a Datadog team of the same name. `dir` is empty.
     pub async fn new(seed: u64, teams: usize, setup: Setup, dir: &Path) -> Self {

@@ -92,6 +92,7 @@ CREATE TABLE connections (
     org_id          BIGINT NOT NULL,
     team_id         BIGINT NOT NULL,
     created_at      BIGINT NOT NULL,
+    unwanted_since  BIGINT,              -- the look that first found that its team needs it no more: its grace
     PRIMARY KEY (datadog_team_id, github)
 );
 CREATE INDEX connections_org ON connections (org_id, team_id);
