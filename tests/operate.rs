@@ -125,7 +125,7 @@ async fn a_held_team_is_explained_with_the_command_that_lets_it_alone_go() {
     assert_eq!(teamlink(&world, &["--config", &file, "sync"]).await.0, 2);
     let name = format!("acme/{}", slugs[0]);
     let (_, out, _) = teamlink(&world, &["--config", &file, "explain", &name]).await;
-    assert!(out.contains("held: delete @acme/"), "{out}");
+    assert!(out.contains(&format!("held: delete @acme/{0} = {0}: ", slugs[0])), "{out}");
     let command = out.lines().find_map(|line| line.trim().strip_prefix("→ teamlink approve ")).unwrap();
     let hash = command.split(' ').next().unwrap();
     assert_eq!(teamlink(&world, &["approve", hash, "--reason", "meant"]).await.0, 0);
@@ -153,7 +153,9 @@ async fn a_parked_and_a_conflicting_team_and_refused_credentials_are_explained()
     let parked = explain(&world, "acme/bad").await;
     assert!(blocks(&parked).contains(&"parked"), "{parked}");
     assert!(parked["parked"][0]["error"].as_str().unwrap().contains("no such thing"));
-    assert!(parked["now"][0].as_str().unwrap().starts_with("create @acme/bad = "), "{parked}");
+    assert!(parked["now"][0].as_str().unwrap().starts_with("create @acme/bad = bad: "), "{parked}");
+    let block = parked["blocks"].as_array().unwrap().iter().find(|it| it["kind"] == "parked").unwrap();
+    assert!(block["what"].as_str().unwrap().starts_with("create @acme/bad = bad, given up on"), "{parked}");
 
     // A look of the team without its slug's former holder: GitHub shows both with one slug.
     let (first, second) = (explain(&world, &format!("acme/{}", slugs[0])).await, &slugs[1]);

@@ -123,6 +123,7 @@ async fn a_pause_is_kept_once_and_its_end_marks_what_was_paused() {
         ("why", at(3))
     );
     assert_eq!(again.paused(OrgId(2)).await.unwrap(), Paused::default());
+    assert_eq!(again.counts(at(3)).await.unwrap().paused, 2);
 
     assert_eq!(ledger.resume(team, "", at(4)).await.unwrap().len(), 1);
     assert_eq!(due(ledger, at(4)).await, [7]);

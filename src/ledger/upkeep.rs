@@ -21,6 +21,8 @@ pub struct Counts {
     pub held: i64,
     /// Parked deliveries and actions.
     pub parked: i64,
+    /// Pauses in force, each of a team, of an organisation or of everything.
+    pub paused: i64,
     /// Connections that are ours.
     pub owned: i64,
     /// Connections with our mark that this ledger does not know.
@@ -39,6 +41,7 @@ impl Ledger {
                     (SELECT MIN(due_at) FROM marks WHERE due_at <= $1) AS oldest,
                     (SELECT COUNT(*) FROM held) AS held,
                     (SELECT COUNT(*) FROM parked) AS parked,
+                    (SELECT COUNT(*) FROM paused) AS paused,
                     (SELECT COUNT(*) FROM connections) AS owned,
                     (SELECT COALESCE(SUM(orphans), 0) FROM orgs) AS orphans,
                     (SELECT COALESCE(SUM(foreigners), 0) FROM orgs) AS foreigners,
@@ -52,6 +55,7 @@ impl Ledger {
             oldest_due: row.try_get::<Option<i64>, _>("oldest")?.map(Time),
             held: row.try_get("held")?,
             parked: row.try_get("parked")?,
+            paused: row.try_get("paused")?,
             owned: row.try_get("owned")?,
             orphans: row.try_get("orphans")?,
             foreigners: row.try_get("foreigners")?,

@@ -170,11 +170,14 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
         Some(pause) => Some((pause.clone(), ledger.name_of_pause(pause).await?)),
         None => None,
     };
+    let mut blocks = blocks::of(&name, &foresight, &story, &hash, pause.as_ref(), error.as_ref());
+    let mut steps = steps(&foresight);
+    name_datadog_teams(sources, blocks.iter_mut().map(|block| &mut block.what).chain(&mut steps)).await;
     Ok(Explanation {
         id: team,
         rule: rule(sources.rules, &foresight.org, &org.bound_login, &slug),
-        blocks: blocks::of(&name, &foresight, &story, &hash, pause.as_ref(), error.as_ref()),
-        now: steps(&foresight),
+        blocks,
+        now: steps,
         github: GithubSide {
             mirror: foresight.known.as_ref().map(Seen::from),
             now: foresight.team.as_ref().filter(|_| foresight.unread.is_none()).map(Seen::from),
@@ -282,6 +285,29 @@ async fn connections(
         });
     }
     Ok(connections)
+}
+
+/// Puts the handles of Datadog's teams in the place of their ids, as far as Datadog tells them.
+async fn name_datadog_teams(sources: &Sources<'_>, texts: impl Iterator<Item = &mut String>) {
+    let mut handles = BTreeMap::new();
+    for text in texts {
+        let words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+        let ids: BTreeSet<String> =
+            words.filter(|word| word.len() == 36 && word.contains('-')).map(str::to_owned).collect();
+        for id in ids {
+            let id = DatadogTeamId(id);
+            if !handles.contains_key(&id) {
+                let handle = match sources.datadog.team(&id).await {
+                    Answer::Present(team) => Some(team.handle),
+                    Answer::Absent | Answer::Forbidden(_) | Answer::Failed(_) => None,
+                };
+                handles.insert(id.clone(), handle);
+            }
+            if let Some(Some(handle)) = handles.get(&id) {
+                *text = text.replace(id.as_str(), handle);
+            }
+        }
+    }
 }
 
 /// What would be done now, and what is as it should be already.

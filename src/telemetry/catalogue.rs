@@ -47,6 +47,10 @@ pub(super) fn describe() {
         "teamlink_parked",
         "deliveries and actions given up on until a person or news tries again"
     );
+    describe_gauge!(
+        "teamlink_paused",
+        "pauses in force, each of a team, of an organisation or of everything"
+    );
     describe_gauge!("teamlink_connections", "team connections by ownership: us, orphan or foreign");
     describe_gauge!(
         "teamlink_datadog_sync_continuous",

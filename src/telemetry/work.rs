@@ -216,11 +216,12 @@ pub fn started(listen: std::net::SocketAddr, role: &'static str) {
 
 /// The gauges of what the ledger holds.
 pub fn counts(counts: &Counts, now: Time) {
-    let Counts { due, oldest_due, held, parked, owned, orphans, foreigners, intents: _ } = *counts;
+    let Counts { due, oldest_due, held, parked, paused, owned, orphans, foreigners, intents: _ } = *counts;
     gauge!("teamlink_marks_due").set(due as f64);
     gauge!("teamlink_oldest_due_seconds").set(oldest_due.map_or(0.0, |at| now.since(at).as_secs_f64()));
     gauge!("teamlink_held").set(held as f64);
     gauge!("teamlink_parked").set(parked as f64);
+    gauge!("teamlink_paused").set(paused as f64);
     for (ownership, count) in [("us", owned), ("orphan", orphans), ("foreign", foreigners)] {
         gauge!("teamlink_connections", "ownership" => ownership).set(count as f64);
     }
