@@ -3,6 +3,7 @@
 //! Results go to stdout, logs and errors to stderr. A command answers with its exit code; what each code means
 //! stands in that command's help.
 
+pub mod adopt;
 pub mod apply;
 pub mod approve;
 pub mod audit;
@@ -90,6 +91,8 @@ pub enum Command {
     Connections(connections::Args),
     /// Show, compare and replace the documents of Datadog's entity integrations
     Integrations(integrations::Args),
+    /// Take connections over from whoever made them
+    Adopt(adopt::Args),
     /// Look at what was given up on
     Parked(parked::Args),
     /// Show what was done, why, and what led to it
@@ -135,6 +138,7 @@ impl Command {
             Self::Map(args) => map::run(args, loaded).await,
             Self::Connections(args) => connections::run(args, loaded).await,
             Self::Integrations(args) => integrations::run(args, loaded).await,
+            Self::Adopt(args) => adopt::run(args, loaded).await,
             Self::Parked(args) => parked::run(args, loaded).await,
             Self::Audit(args) => audit::run(args, loaded).await,
             Self::Pause(args) => pause::pause(args, loaded).await,

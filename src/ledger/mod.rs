@@ -10,6 +10,7 @@
 //! scalar `MIN`/`MAX`), so that there will be one copy of each.
 
 mod accept;
+mod adoption;
 mod audit;
 mod find;
 mod held;

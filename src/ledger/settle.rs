@@ -16,6 +16,9 @@ pub enum IntentKind {
     Create,
     /// Removes such a connection.
     Delete,
+    /// Removes somebody else's connection and makes it again as ours. Stays until the new one stands, or it is
+    /// certain that the old one still does.
+    Adopt,
 }
 
 impl IntentKind {
@@ -24,6 +27,7 @@ impl IntentKind {
         match self {
             Self::Create => "create",
             Self::Delete => "delete",
+            Self::Adopt => "adopt",
         }
     }
 }
@@ -84,7 +88,7 @@ pub struct ParkedAction {
 pub struct AuditEntry {
     /// The team.
     pub team: TeamId,
-    /// `create`, `delete`, `pass_on`, `forget`, `create_team`.
+    /// `create`, `delete`, `pass_on`, `forget`, `create_team`, `adopt`.
     pub action: &'static str,
     /// The connection.
     pub key: ConnectionKey,
@@ -96,7 +100,7 @@ pub struct AuditEntry {
     pub reason: String,
     /// What proves that it may be done.
     pub proof: Option<String>,
-    /// `done`, `already`, `parked`, `failed`; `unknown` for a write whose answer was lost.
+    /// `begun`, `done`, `already`, `parked`, `failed`; `unknown` for a write whose answer was lost.
     pub outcome: &'static str,
     /// What Datadog answered, when that says more.
     pub detail: Option<String>,
@@ -119,6 +123,8 @@ pub struct Settlement {
     pub unwanted: Vec<(ConnectionKey, Time)>,
     /// Writes whose end is known.
     pub closed_intents: Vec<ConnectionKey>,
+    /// Creates that were surely not done. An adoption among them stays open, since its delete was.
+    pub undone: Vec<ConnectionKey>,
     /// What is held of the teams that were looked at.
     pub held: Vec<Held>,
     /// A full pass was made: the connections it found that are orphans of ours, and those of others.
@@ -148,35 +154,7 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
         check_fence(&mut transaction, org, fence).await?;
-        rows::insert(
-            &mut transaction,
-            "INSERT INTO intents (org_id, datadog_team_id, github, kind, team_id, fence, at) ",
-            " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
-                 org_id = excluded.org_id, kind = excluded.kind, team_id = excluded.team_id,
-                 fence = excluded.fence, at = excluded.at",
-            intents,
-            |row, (kind, key, team)| {
-                row.push_bind(org.0).push_bind(key.datadog_team.as_str()).push_bind(key.github.as_str());
-                row.push_bind(kind.as_str()).push_bind(team.0).push_bind(fence).push_bind(now.0);
-            },
-        )
-        .await?;
-        let teams: Vec<(TeamId, &str)> = intents
-            .iter()
-            .filter(|(_, _, team)| *team != TeamId::NONE)
-            .filter_map(|(_, key, team)| Some((*team, key.github.split_once('/')?.1)))
-            .collect();
-        rows::insert(
-            &mut transaction,
-            "INSERT INTO teams (org_id, team_id, slug, name, seen_at, in_step, waiting) ",
-            " ON CONFLICT (org_id, team_id) DO NOTHING",
-            &teams,
-            |row, (team, slug)| {
-                row.push_bind(org.0).push_bind(team.0).push_bind(*slug).push_bind(*slug);
-                row.push_bind(now.0).push_bind(false).push_bind(false);
-            },
-        )
-        .await?;
+        store_intents(&mut transaction, org, fence, intents, now).await?;
         transaction.commit().await?;
         Ok(())
     }
@@ -198,6 +176,7 @@ impl Ledger {
             disowned,
             unwanted,
             closed_intents,
+            undone,
             held: holds,
             passed,
             lifts_creates,
@@ -243,6 +222,10 @@ impl Ledger {
         for key in closed_intents {
             delete_by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2", key).await?;
         }
+        for key in undone {
+            let sql = "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND kind <> 'adopt'";
+            delete_by_key(db, sql, key).await?;
+        }
         if let Some((orphans, foreigners)) = passed {
             sqlx::query(
                 "UPDATE orgs SET first_pass_at = COALESCE(first_pass_at, $1), orphans = $3, foreigners = $4
@@ -274,7 +257,52 @@ impl Ledger {
     }
 }
 
-async fn check_fence(db: &mut SqliteConnection, org: OrgId, fence: i64) -> Result<(), LedgerError> {
+/// The create of an adoption is a part of it: the intent stays what it is until it is closed.
+pub(super) async fn store_intents(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    fence: i64,
+    intents: &[(IntentKind, ConnectionKey, TeamId)],
+    now: Time,
+) -> sqlx::Result<()> {
+    rows::insert(
+        &mut *db,
+        "INSERT INTO intents (org_id, datadog_team_id, github, kind, team_id, fence, at) ",
+        " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
+             org_id = excluded.org_id,
+             kind = CASE WHEN intents.kind = 'adopt' THEN 'adopt' ELSE excluded.kind END, team_id = excluded.team_id,
+             fence = excluded.fence, at = excluded.at",
+        intents,
+        |row, (kind, key, team)| {
+            row.push_bind(org.0).push_bind(key.datadog_team.as_str()).push_bind(key.github.as_str());
+            row.push_bind(kind.as_str()).push_bind(team.0).push_bind(fence).push_bind(now.0);
+        },
+    )
+    .await?;
+    let teams: Vec<(TeamId, &str)> = intents
+        .iter()
+        .filter(|(_, _, team)| *team != TeamId::NONE)
+        .filter_map(|(_, key, team)| Some((*team, key.github.split_once('/')?.1)))
+        .collect();
+    rows::insert(
+        &mut *db,
+        "INSERT INTO teams (org_id, team_id, slug, name, seen_at, in_step, waiting) ",
+        " ON CONFLICT (org_id, team_id) DO NOTHING",
+        &teams,
+        |row, (team, slug)| {
+            row.push_bind(org.0).push_bind(team.0).push_bind(*slug).push_bind(*slug);
+            row.push_bind(now.0).push_bind(false).push_bind(false);
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn check_fence(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    fence: i64,
+) -> Result<(), LedgerError> {
     let ours: Option<i64> = sqlx::query_scalar("SELECT fence FROM leases WHERE org_id = $1 AND fence = $2")
         .bind(org.0)
         .bind(fence)
@@ -385,7 +413,7 @@ async fn park_actions(
     Ok(())
 }
 
-async fn store_audit(
+pub(super) async fn store_audit(
     db: &mut SqliteConnection,
     org: OrgId,
     fence: i64,

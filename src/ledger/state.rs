@@ -198,6 +198,7 @@ impl Ledger {
                         key: key(row)?,
                         kind: match row.try_get::<&str, _>("kind")? {
                             "create" => IntentKind::Create,
+                            "adopt" => IntentKind::Adopt,
                             _ => IntentKind::Delete,
                         },
                         team: TeamId(row.try_get("team_id")?),

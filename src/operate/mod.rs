@@ -1,5 +1,6 @@
 //! What an operator can ask, one file a verb; `cli` prints it.
 
+pub mod adopt;
 pub mod apply;
 mod blocks;
 pub mod check;

@@ -13,8 +13,10 @@
 //! Documents of integrations are merged entry by entry ([`merge`]): what teamlink added and no longer wants goes,
 //! what others added stays.
 
+mod adoption;
 mod desire;
 mod guard;
+mod interrupted;
 mod merge;
 mod orphans;
 mod planner;
@@ -22,13 +24,13 @@ mod repositories;
 #[cfg(test)]
 mod tests;
 
+pub use adoption::{TakeOver, take_over};
 pub use desire::{DatadogTeams, Desired, MissingTeam, Wanted, desire};
 pub use guard::{Guarded, Limits, Population, guard};
+pub use interrupted::Interrupted;
 pub use merge::{Merged, merge};
 pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
-pub use planner::{
-    Action, Actual, Interrupted, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan,
-};
+pub use planner::{Action, Actual, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan};
 pub use repositories::{RepositoryFilter, hostname};
 
 use std::collections::BTreeMap;

@@ -126,7 +126,9 @@ mod tests {
         actual.connections.insert(elsewhere, connection);
         let owned = Owned { key: key("owned"), id: "c-owned".into(), team: TeamId(1) };
         actual.owned.insert(key("owned"), owned);
-        actual.create_intents.insert(key("intended"), Interrupted { team: TeamId(1), over: true });
+        actual
+            .create_intents
+            .insert(key("intended"), Interrupted { team: TeamId(1), adopts: false, over: true });
         let desired = Desired { wanted_keys: [(key("wanted"), TeamId(1))].into(), ..Desired::default() };
         let present = mirror("Living", TeamState::Present);
         let expected = [("@acme/living".to_owned(), false), ("@acme/lost".to_owned(), true)];

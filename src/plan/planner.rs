@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Desired, Mirror, MissingTeam, Wanted};
+use super::{Desired, Interrupted, Mirror, MissingTeam, Wanted, interrupted::NOT_ADOPTED};
 use crate::model::{
     Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, HeldKey, HeldKind, Owned, OwnedBy,
     Paused, TeamId, TeamState, Time,
@@ -23,17 +23,8 @@ pub struct Actual {
     pub owned: HashMap<ConnectionKey, Owned>,
     /// Those of them whose grace has begun, and when.
     pub unwanted_since: BTreeMap<ConnectionKey, Time>,
-    /// Creates of ours whose end is unknown: if such a pair exists with our mark, it is ours.
+    /// Creates and adoptions of ours whose end is unknown: if such a pair exists with our mark, it is ours.
     pub create_intents: BTreeMap<ConnectionKey, Interrupted>,
-}
-
-/// A create whose end is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Interrupted {
-    /// The team it was for.
-    pub team: TeamId,
-    /// So long ago that it cannot arrive any more: what is not there now was never made.
-    pub over: bool,
 }
 
 /// How far an organisation's plan may go.
@@ -340,7 +331,7 @@ pub fn plan(
         }
         let Some(known) = mirror.teams.get(&team) else { continue };
         for (key, create) in interrupted.get(&team).into_iter().flatten() {
-            planner.unwanted_intent(team, key, create);
+            planner.unwanted_intent(known, key, create, &mirror.org.login);
         }
         let mut owned = of_team.remove(&team).unwrap_or_default();
         owned.sort_unstable_by(|a, b| a.key.cmp(&b.key));
@@ -393,10 +384,10 @@ fn order(action: &Action) -> u8 {
     }
 }
 
-struct Planner<'a> {
-    desired: &'a Desired,
-    actual: &'a Actual,
-    policy: &'a Policy<'a>,
+pub(super) struct Planner<'a> {
+    pub(super) desired: &'a Desired,
+    pub(super) actual: &'a Actual,
+    pub(super) policy: &'a Policy<'a>,
     plan: Plan,
     /// Keys that are passed on already: the team that lost one and the team that gains it may both be in scope.
     passed: BTreeSet<ConnectionKey>,
@@ -409,7 +400,7 @@ impl Planner<'_> {
         self.plan.left_alone.push(LeftAlone { team, why });
     }
 
-    fn act(&mut self, team: TeamId, action: Action, reason: impl Into<String>) {
+    pub(super) fn act(&mut self, team: TeamId, action: Action, reason: impl Into<String>) {
         self.plan.actions.push(Planned { team, action, reason: reason.into() });
     }
 
@@ -489,9 +480,14 @@ impl Planner<'_> {
                     self.act(team, action, "an interrupted create of ours had been carried out");
                     return;
                 }
-                if row.is_some() || self.actual.create_intents.get(&key).is_some_and(|create| create.over) {
-                    let action = Action::Forget { key: key.clone() };
-                    self.act(team, action, "somebody made the connection anew; it is no longer ours");
+                let over = self.actual.create_intents.get(&key).filter(|create| create.over);
+                if row.is_some() || over.is_some() {
+                    let reason = if over.is_some_and(|create| create.adopts) {
+                        NOT_ADOPTED
+                    } else {
+                        "somebody made the connection anew; it is no longer ours"
+                    };
+                    self.act(team, Action::Forget { key: key.clone() }, reason);
                 }
                 let owner = if ours { OwnedBy::Orphan } else { OwnedBy::Foreign };
                 self.leave(team, Why::Satisfied { key, owner });
@@ -499,25 +495,6 @@ impl Planner<'_> {
             (None, _) => {
                 let reason = format!("{github} has no connection with this Datadog team");
                 self.act(team, Action::Create { key, github: github.clone() }, reason);
-            }
-        }
-    }
-
-    /// An interrupted create of a pair that nobody wants by now. If it was carried out, it becomes ours on paper,
-    /// and the next plan removes it like any other; if it can arrive no more, the intent is forgotten.
-    fn unwanted_intent(&mut self, team: TeamId, key: &ConnectionKey, create: &Interrupted) {
-        if self.desired.wanted_keys.contains_key(key) || self.actual.owned.contains_key(key) {
-            return;
-        }
-        match self.actual.connections.get(key) {
-            Some(existing) if existing.managed_by.as_deref() == Some(self.policy.managed_by) => {
-                let action = Action::Record { key: key.clone(), id: existing.id.clone() };
-                self.act(team, action, "an interrupted create of ours had been carried out");
-            }
-            None if !create.over => {}
-            Some(_) | None => {
-                let action = Action::Forget { key: key.clone() };
-                self.act(team, action, "an interrupted create of ours was never carried out");
             }
         }
     }

@@ -44,13 +44,19 @@ pub(super) async fn look(
     let asks: BTreeSet<TeamId> =
         look.asks().into_iter().filter(|team| look.state.paused.of(*team).is_none()).collect();
     let mut guarded = Guarded::default();
+    // Teams with steps that were not asked for: they stay due.
+    let mut left_out = Vec::new();
     if !asks.is_empty() {
         let (held, approved) = ledger.held_and_approved(lease.org, started).await?;
         let needs_no_slot = approved.clone();
         (look.known.population.held, look.known.population.approved) = (held, approved);
         guarded = look.plan(asks).await;
         if let Some(only) = only {
-            guarded.ready.actions.retain(|planned| only.contains(&planned.action.identity()));
+            let (carried_out, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions)
+                .into_iter()
+                .partition(|planned| only.contains(&planned.action.identity()));
+            guarded.ready.actions = carried_out;
+            left_out = rest.into_iter().map(|planned| planned.team).collect();
         }
         if mode != Mode::Observe {
             // The slots are taken before anything is deleted, over all organisations.
@@ -67,7 +73,8 @@ pub(super) async fn look(
     } else {
         apply::apply(Hands::new(eyes, ledger, writer, lease, &marks), guarded.ready.clone()).await?
     };
-    let settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
+    let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
+    settlement.found.extend(left_out);
     ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
     telemetry::work::settled(lease.org, due, &settlement, clock.now());
     if !settlement.held.is_empty()
@@ -393,7 +400,8 @@ impl<'a> Look<'a> {
         let seen = |team| self.asked.contains(team) && !self.troubles.contains_key(team);
         let done = over.iter().filter(|intent| intent.kind == IntentKind::Delete && seen(&intent.team));
         stored.closed_intents.extend(done.map(|intent| intent.key.clone()));
-        let open = open.iter().filter(|intent| !stored.closed_intents.contains(&intent.key));
+        let settled = |key| stored.closed_intents.contains(key) || stored.undone.contains(key);
+        let open = open.iter().filter(|intent| !settled(&intent.key));
         let interrupted: BTreeSet<TeamId> =
             open.map(|intent| intent.team).filter(|team| self.state.paused.of(*team).is_none()).collect();
         for mark in &mut stored.marks {

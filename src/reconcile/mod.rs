@@ -4,7 +4,7 @@
 //! (`look.rs`) is the only place from which anything is written for a team. The look at a whole organisation
 //! (`whole.rs`) finds the teams that are out of step and marks them, so that the periodic path cannot do anything
 //! that the event path does not do; it removes nothing but the orphans that a person approved (`orphans.rs`), which
-//! belong to no team.
+//! belong to no team. A person's `adopt` deletes what is not ours (`adopt.rs`); what it deletes, a look makes again.
 //!
 //! What could race, and what is decided:
 //! - *An event comes during a look.* It raises the mark's generation; settling clears only the generation that
@@ -20,6 +20,7 @@
 //! - *A slug moves from one team to another.* Before a connection goes, whoever holds its slug now is read, and
 //!   joins the plan; its wish for the same key turns the removal into a passing-on without a write.
 
+mod adopt;
 mod apply;
 mod directory;
 mod drift;
@@ -37,6 +38,7 @@ mod worker;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use adopt::{Adoption, Asked, Candidate, Outcome};
 pub use fold::unproven;
 pub use foresee::Foresight;
 pub use pass::Taken;

@@ -1,7 +1,7 @@
 //! The orphans of an organisation: which there are, what proves that they may go, and the removal of those that a
 //! person has approved. It belongs to the look at the whole organisation, since an orphan belongs to no team.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
@@ -14,8 +14,8 @@ use super::{
 use crate::{
     datadog,
     ledger::{Ledger, LedgerError, OrgState, Settlement},
-    model::{Answer, Class, Connection, ConnectionKey, TeamId, Time, Trouble},
-    plan::{self, Action, Desired, Guarded, Mode, Orphan, Planned},
+    model::{Answer, Class, ConnectionKey, TeamId, Time, Trouble},
+    plan::{self, Action, Actual, Desired, Guarded, Mode, Orphan, Planned},
 };
 
 /// Slugs read for proof in one pass. More orphans than these are told of, and have their turn when some are gone.
@@ -31,13 +31,12 @@ impl Eyes {
         known: &Known,
         state: &OrgState,
         desired: &Desired,
-        connections: HashMap<ConnectionKey, Connection>,
+        actual: &Actual,
     ) -> Result<Guarded, Trouble> {
         let interrupted = state.intents.iter().filter(|intent| intent.team == TeamId::NONE);
         let mut done: Vec<ConnectionKey> = interrupted.map(|intent| intent.key.clone()).collect();
-        done.retain(|key| !connections.contains_key(key));
-        let actual = known.showing(connections);
-        let orphans = plan::unwanted_orphans(&known.mirror, desired, &actual, &self.options.managed_by);
+        done.retain(|key| !actual.connections.contains_key(key));
+        let orphans = plan::unwanted_orphans(&known.mirror, desired, actual, &self.options.managed_by);
         let proven = self.prove(&known.mirror.org.login, orphans).await?;
         let mut plan = plan::plan_orphans(proven, &self.policy(known));
         plan.actions.extend(done.into_iter().map(|key| Planned {

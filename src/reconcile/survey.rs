@@ -53,9 +53,11 @@ impl Known {
     /// `timeout` is how long a write may take: an interrupted one that is older, with a margin, is over.
     pub(super) fn new(state: &OrgState, timeout: Duration, now: Time) -> Self {
         let over = now - (timeout + lease::MARGIN);
-        let creates = state.intents.iter().filter(|intent| intent.kind == IntentKind::Create);
-        let creates = creates
-            .map(|intent| (intent.key.clone(), Interrupted { team: intent.team, over: intent.at < over }));
+        let creates = state.intents.iter().filter(|intent| intent.kind != IntentKind::Delete);
+        let creates = creates.map(|intent| {
+            let adopts = intent.kind == IntentKind::Adopt;
+            (intent.key.clone(), Interrupted { team: intent.team, adopts, over: intent.at < over })
+        });
         Self {
             mirror: Mirror {
                 org: state.org.facts.clone(),
@@ -130,7 +132,8 @@ impl Eyes {
             let team_ids = ids.into_iter().map(ToString::to_string).collect();
             connections = by_key(self.datadog.connections(&Filter { team_ids, ..Filter::default() }).await?);
         }
-        let guarded = self.decide(known, teams, &desired, connections, &BTreeMap::new());
+        let actual = known.showing(connections);
+        let guarded = self.decide(known, teams, &desired, &actual, &BTreeMap::new());
         Ok((desired, guarded))
     }
 
@@ -153,12 +156,11 @@ impl Eyes {
         known: &Known,
         teams: &BTreeSet<TeamId>,
         desired: &Desired,
-        connections: HashMap<ConnectionKey, Connection>,
+        actual: &Actual,
         troubled: &BTreeMap<TeamId, String>,
     ) -> Guarded {
         let mirror = &known.mirror;
-        let actual = known.showing(connections);
-        let plan = plan::plan(mirror, teams, desired, &actual, troubled, &self.policy(known));
+        let plan = plan::plan(mirror, teams, desired, actual, troubled, &self.policy(known));
         let suspected = |owned: &&Owned| {
             mirror
                 .teams
@@ -198,7 +200,10 @@ impl Eyes {
         let (org, list) = observe::list(&self.github, state).await?;
         let mut known = Known::new(state, self.options.timeout, self.options.clock.now());
         known.population.held = standing.held;
-        known.population.approved = standing.approved;
+        // What a person takes over is made again, whatever limits a first pass.
+        let adopted = known.actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
+        let adopted = adopted.map(|(key, _)| HeldKey { kind: HeldKind::Create, key: key.clone() });
+        known.population.approved = adopted.chain(standing.approved).collect();
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;
         let mut out_of_step = BTreeSet::new();
@@ -236,9 +241,10 @@ impl Eyes {
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
-        let orphans = self.plan_orphans(&known, state, &desired, connections.clone()).await?;
+        let actual = known.showing(connections);
+        let orphans = self.plan_orphans(&known, state, &desired, &actual).await?;
         let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
-        let guarded = self.decide(&known, &teams, &desired, connections, &troubled);
+        let guarded = self.decide(&known, &teams, &desired, &actual, &troubled);
         let needed = guarded.slots_needed(&known.population.approved);
         let granted = needed.iter().take(standing.slots).cloned().collect();
         let mut guarded = guarded.within(&needed, &granted);
@@ -250,7 +256,8 @@ impl Eyes {
         out_of_step.extend(guarded.ready.in_grace().map(|(team, ..)| team));
         out_of_step.extend(desired.conflicts.iter().copied());
         let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
-        Ok(Surveyed { mirror: known.mirror, guarded, orphans, out_of_step, missing, others, handles })
+        let mirror = known.mirror;
+        Ok(Surveyed { mirror, actual, guarded, orphans, out_of_step, missing, others, handles })
     }
 
     /// What is to be said of teams that the list lacks.
@@ -344,6 +351,8 @@ impl Standing {
 /// An organisation, read and planned as a whole.
 pub(super) struct Surveyed {
     pub(super) mirror: Mirror,
+    /// What Datadog shows of all organisations, and what the ledger says of this one's.
+    pub(super) actual: Actual,
     pub(super) guarded: Guarded,
     /// The steps for orphans, which belong to no team and count towards none of the limits.
     pub(super) orphans: Guarded,
@@ -359,8 +368,8 @@ pub(super) struct Surveyed {
 
 /// Plans whole organisations and single teams for a person. Reads the ledger, writes nothing anywhere.
 pub struct Survey {
-    eyes: Eyes,
-    ledger: Ledger,
+    pub(super) eyes: Eyes,
+    pub(super) ledger: Ledger,
 }
 
 /// The plan of one organisation.
@@ -422,25 +431,25 @@ impl Survey {
         })
     }
 
-    /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.
-    pub async fn plan(&self, login: &str) -> anyhow::Result<OrgPlan> {
-        let began = self.eyes.options.clock.now();
+    /// What the ledger has of the organisation with this login, now or when it was bound.
+    pub(super) async fn state(&self, login: &str) -> anyhow::Result<OrgState> {
         let known = self.ledger.orgs().await?.into_iter().find(|org| {
             org.facts.login.eq_ignore_ascii_case(login) || org.bound_login.eq_ignore_ascii_case(login)
         });
-        let state = match known {
-            Some(org) => self.ledger.org_state(org.facts.id).await?,
-            None => None,
-        };
-        let state = match state {
-            Some(state) => state,
-            None => {
-                let absent = || format!("GitHub has no organisation {login} that this credential may see");
-                let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
-                let org = OrgRow { bound_login: facts.login.clone(), facts, passed: false };
-                self.newcomer(org).await?
-            }
-        };
+        if let Some(org) = known
+            && let Some(state) = self.ledger.org_state(org.facts.id).await?
+        {
+            return Ok(state);
+        }
+        let absent = || format!("GitHub has no organisation {login} that this credential may see");
+        let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
+        Ok(self.newcomer(OrgRow { bound_login: facts.login.clone(), facts, passed: false }).await?)
+    }
+
+    /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.
+    pub async fn plan(&self, login: &str) -> anyhow::Result<OrgPlan> {
+        let began = self.eyes.options.clock.now();
+        let state = self.state(login).await?;
         let id = state.org.facts.id;
         let standing = Standing::read(&self.ledger, id, &self.eyes.options, false).await?;
         let mut surveyed = self.eyes.survey(&state, standing.clone()).await;

@@ -37,13 +37,13 @@ const STUCK: Duration = Duration::from_secs(60);
 const LEASE_POLL: Duration = Duration::from_millis(200);
 
 /// How long a one-shot pass goes on trying what fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Does the work. Cheap to clone; clones share the clients.
 #[derive(Clone)]
 pub struct Worker {
     pub(super) eyes: Eyes,
-    writer: datadog::Writer,
+    pub(super) writer: datadog::Writer,
     pub(super) ledger: Ledger,
     holder: String,
     pub(super) wake: Arc<Notify>,
@@ -160,7 +160,7 @@ impl Worker {
     }
 
     /// Takes the lease on an organisation, for which it waits up to 30 s, and reads what the ledger has of it then.
-    async fn lease(&self, org: &OrgFacts) -> anyhow::Result<(Lease, OrgState)> {
+    pub(super) async fn lease(&self, org: &OrgFacts) -> anyhow::Result<(Lease, OrgState)> {
         let deadline = Instant::now() + PATIENCE;
         let lease = loop {
             if let Some(lease) =

@@ -102,7 +102,7 @@ CREATE TABLE intents (
     org_id          BIGINT NOT NULL,
     datadog_team_id TEXT   NOT NULL,
     github          TEXT   NOT NULL,
-    kind            TEXT   NOT NULL,     -- create | delete
+    kind            TEXT   NOT NULL,     -- create | delete | adopt
     team_id         BIGINT NOT NULL,
     fence           BIGINT NOT NULL,
     at              BIGINT NOT NULL,

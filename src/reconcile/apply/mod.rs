@@ -237,7 +237,7 @@ impl Run<'_> {
     /// A create that Datadog refuses. The first time, the list of Datadog's teams may be to blame: it is read
     /// again and the team is looked at once more before the create is parked.
     async fn give_up_create(&mut self, item: Create, trouble: &Trouble) {
-        self.out.stored.closed_intents.push(item.key.clone());
+        self.out.stored.undone.push(item.key.clone());
         let failed_before = self.hands.marks.get(&item.team).is_some_and(|mark| mark.attempts > 0);
         if failed_before {
             self.park(item.team, "create", &item.key, None, &item.reason, trouble);
@@ -379,7 +379,7 @@ impl Run<'_> {
         self.stop(trouble);
         for (key, team) in items {
             if !trouble.ambiguous {
-                self.out.stored.closed_intents.push(key.clone());
+                self.out.stored.undone.push(key.clone());
             }
             self.leave(team);
         }

@@ -1,6 +1,8 @@
 //! A world where both sides agree, one change, the plan that follows. Then random worlds: whatever they hold,
 //! carrying a plan out leaves nothing to plan, and nothing is deleted that is not ours or not proven.
 
+mod interrupted;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Write as _,
@@ -335,7 +337,7 @@ fn an_orphan_counts_as_foreign_unless_an_intent_of_ours_explains_it() {
     let (key, _) =
         world.owned.remove_entry(&ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"))).unwrap();
     insta::assert_snapshot!(world.planned(), @"left 1: Satisfied");
-    world.create_intents.insert(key, Interrupted { team: TeamId(1), over: true });
+    world.create_intents.insert(key, Interrupted { team: TeamId(1), adopts: false, over: true });
     insta::assert_snapshot!(world.planned(), @"1: record @acme/a = dd-a");
 }
 
@@ -343,9 +345,9 @@ fn an_orphan_counts_as_foreign_unless_an_intent_of_ours_explains_it() {
 fn an_interrupted_create_that_nobody_wants_any_more_is_recorded_then_removed_or_forgotten() {
     let mut world = World::agreeing(&["a", "b"]);
     let key = ConnectionKey::new(dd("b"), &GithubHandle::new("acme", "a"));
-    world.create_intents.insert(key.clone(), Interrupted { team: TeamId(1), over: false });
+    world.create_intents.insert(key.clone(), Interrupted { team: TeamId(1), adopts: false, over: false });
     assert_eq!(world.planned(), "");
-    world.create_intents.insert(key.clone(), Interrupted { team: TeamId(1), over: true });
+    world.create_intents.insert(key.clone(), Interrupted { team: TeamId(1), adopts: false, over: true });
     insta::assert_snapshot!(world.planned(), @"1: forget @acme/a = dd-b");
     world.connect(1, "a", "b", "teamlink");
     world.owned.remove(&key);

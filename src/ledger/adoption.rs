@@ -1,0 +1,26 @@
+//! Taking a connection over: the journal of what is about to be deleted in order to be made again.
+
+use super::{AuditEntry, IntentKind, Ledger, LedgerError, accept, rows, settle};
+use crate::model::{Cause, ConnectionKey, OrgId, TeamId, Time};
+
+impl Ledger {
+    /// Stores, before it is deleted, that a connection is being taken over. The team is marked in the same breath:
+    /// whoever works next finishes what is interrupted.
+    pub async fn begin_adoption(
+        &self,
+        org: OrgId,
+        fence: i64,
+        (key, team): (&ConnectionKey, TeamId),
+        audit: AuditEntry,
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        let db = &mut *transaction;
+        settle::check_fence(db, org, fence).await?;
+        settle::store_intents(db, org, fence, &[(IntentKind::Adopt, key.clone(), team)], now).await?;
+        settle::store_audit(db, org, fence, &[audit], now).await?;
+        accept::mark_in(db, &[rows::team(org.0, team.0)], Cause::Person, now).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}

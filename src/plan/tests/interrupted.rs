@@ -1,0 +1,74 @@
+//! Adoptions that were interrupted: before their delete arrived, after it, or after their create.
+
+use super::*;
+
+/// An adoption of team 1's connection is under way, long ago or just now, and Datadog has deleted it already. No rule
+/// wants it.
+fn adopting(over: bool) -> World {
+    let mut world = World::agreeing(&["a", "b"]);
+    let key = ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"));
+    world.owned.remove(&key);
+    world.connections.remove(&key);
+    world.create_intents.insert(key, Interrupted { team: TeamId(1), adopts: true, over });
+    let ignored = RuleSpec { github: "acme/a".into(), ignore: true, ..RuleSpec::default() };
+    world.rules = vec![ignored, RuleSpec::handles("*/*", ["{slug}"])];
+    world
+}
+
+#[test]
+fn what_an_adoption_deleted_is_made_again_though_no_rule_wants_it() {
+    for over in [false, true] {
+        let mut world = adopting(over);
+        assert_eq!(world.planned(), "1: create @acme/a = dd-a\nleft 1: Ignored\n");
+        let Action::Create { github, .. } = &world.guarded().ready.actions[0].action else { panic!() };
+        assert_eq!(github.as_str(), "@Acme/a", "as it is written at GitHub");
+        world.mode = Mode::Upsert;
+        assert!(world.planned().contains("create @acme/a"));
+        world.rules.clear();
+        assert!(world.planned().contains("1: create @acme/a = dd-a"), "wanted, it is one step all the same");
+        assert_eq!(world.guarded().ready.actions.len(), 1);
+    }
+}
+
+#[test]
+fn what_an_adoption_made_again_is_recorded() {
+    for over in [false, true] {
+        let mut world = adopting(over);
+        world.connect(1, "a", "a", "teamlink");
+        world.owned.retain(|_, owned| owned.team != TeamId(1));
+        assert_eq!(world.planned(), "1: record @acme/a = dd-a\nleft 1: Ignored\n");
+    }
+}
+
+#[test]
+fn an_adoption_whose_delete_can_arrive_no_more_is_forgotten_and_until_then_waited_for() {
+    for rules in [adopting(true).rules, Vec::new()] {
+        let mut world = adopting(false);
+        world.rules = rules.clone();
+        world.connect(1, "a", "a", "terraform");
+        assert!(!world.planned().contains("forget"), "{}", world.planned());
+        let mut world = adopting(true);
+        world.rules = rules;
+        world.connect(1, "a", "a", "terraform");
+        assert!(world.planned().starts_with("1: forget @acme/a = dd-a"), "{}", world.planned());
+        assert!(world.guarded().ready.actions[0].reason.contains("did not happen"));
+    }
+}
+
+#[test]
+fn nothing_is_made_again_for_a_team_that_is_gone_in_doubt_or_paused() {
+    let mut world = adopting(false);
+    world.state(1, TeamState::Suspected { since: Time(0) });
+    assert_eq!(world.planned(), "left 1: Suspected\n");
+    world.state(1, GONE);
+    assert_eq!(world.planned(), "", "its create may still arrive");
+    let mut world = adopting(true);
+    world.state(1, GONE);
+    insta::assert_snapshot!(world.planned(), @"1: forget @acme/a = dd-a");
+    let mut world = adopting(true);
+    world.rename(2, "a");
+    assert!(!world.planned().contains("create"), "{}", world.planned());
+    let mut world = adopting(true);
+    world.paused.whole = Some(Pause { scope: PauseScope::All, since: Time(0), reason: String::new() });
+    assert!(!world.planned().contains("create"), "{}", world.planned());
+}
