@@ -41,7 +41,7 @@ pub struct Options {
     pub timeout: Duration,
     /// How many requests each client may have under way at once.
     pub concurrency: usize,
-    /// The client of [`transport::client`](crate::transport::client).
+    /// The client of [`transport::client`].
     pub http: transport::Client,
 }
 

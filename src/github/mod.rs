@@ -1,7 +1,7 @@
 //! Reading GitHub. Every method asks once and says what came back as one of the four answers; who asks again,
 //! and when, is the caller's business.
 //!
-//! octocrab signs the requests and carries them into our own [`transport`](crate::transport), so that proxies,
+//! octocrab signs the requests and carries them into our own [`transport`], so that proxies,
 //! CA file and timeouts are those of Datadog. Its models and its paging are not used: the models demand fields
 //! that GitHub leaves out, and its paging drops the credential from page 2 on for an App anywhere but on
 //! api.github.com. Only what teamlink needs is decoded; redirects are not followed.
@@ -31,7 +31,7 @@ pub struct Options {
     pub base_url: Url,
     /// How to sign in.
     pub auth: Auth,
-    /// The client of [`transport::client`](crate::transport::client).
+    /// The client of [`transport::client`].
     pub http: transport::Client,
     /// How many requests may be under way at once. GitHub allows 100 over everything that uses the credential.
     pub concurrency: usize,
