@@ -20,6 +20,7 @@ mod interrupted;
 mod merge;
 mod orphans;
 mod planner;
+mod removal;
 mod repositories;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,8 @@ pub use guard::{Guarded, Limits, Population, guard};
 pub use interrupted::Interrupted;
 pub use merge::{Merged, merge};
 pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
-pub use planner::{Action, Actual, LeftAlone, Mode, Plan, Planned, Policy, RemovalCause, Why, plan};
+pub use planner::{Action, Actual, LeftAlone, Mode, Plan, Planned, Policy, Why, plan};
+pub use removal::RemovalCause;
 pub use repositories::{RepositoryFilter, hostname};
 
 use std::collections::BTreeMap;
