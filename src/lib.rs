@@ -6,7 +6,7 @@
 //! # The one idea
 //!
 //! **An event never says what to change. It says what to look at.** GitHub neither repeats nor orders its
-//! webhooks, so an event only marks a team as due in a durable ledger. The reconciler then looks at GitHub and at
+//! webhooks, so an event only marks a team (or an integration's document) as due in a durable ledger. The reconciler then looks at GitHub and at
 //! Datadog, plans, guards and applies. A full pass and a person's command mark in just the same way: there is
 //! one path on which Datadog is ever written, and lost, doubled or shuffled events cost time, never correctness.
 //!

@@ -18,7 +18,6 @@ use uuid::Uuid;
 use crate::{
     datadog, github,
     ledger::Ledger,
-    plan::RepositoryFilter,
     reconcile::{Survey, Worker},
     settings::Settings,
 };
@@ -40,14 +39,6 @@ pub fn worker(settings: &Settings, ledger: Ledger, role: &str, wake: Arc<Notify>
         format!("{role}:{}", Uuid::new_v4()),
         wake,
     ))
-}
-
-/// Which repositories GitHub's document takes.
-///
-/// # Errors
-/// When a glob is none.
-pub fn repositories(settings: &Settings) -> anyhow::Result<RepositoryFilter> {
-    options::repositories(settings)
 }
 
 /// What plans without a hand that could write.

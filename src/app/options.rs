@@ -1,6 +1,6 @@
 //! Settings → the options of the rooms that may not know the settings.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -9,8 +9,11 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     clock::Clock,
     ledger::Pace,
-    plan, reconcile,
-    settings::{GithubDocument, MissingTeam, Mode, OrgPolicy, Settings},
+    plan,
+    reconcile::{self, DocumentOptions, RepositoriesOf, Source},
+    settings::{
+        GithubDocument, Integration, Integrations, MissingTeam, Mode, OrgPolicy, Repositories, Settings,
+    },
     upstream::Backoff,
 };
 
@@ -38,6 +41,9 @@ pub(super) fn reconcile(settings: &Settings) -> anyhow::Result<reconcile::Option
         debounce: settings.reconcile.debounce,
         backoff: Backoff { min: settings.reconcile.backoff_min, max: settings.reconcile.backoff_max },
         max_attempts: settings.reconcile.max_attempts,
+        max_wait: settings.reconcile.max_wait,
+        orgs: settings.github.orgs.clone(),
+        documents: documents(settings)?,
         clock: Clock::default(),
     })
 }
@@ -57,8 +63,28 @@ fn org_policy(policy: &OrgPolicy) -> anyhow::Result<reconcile::OrgPolicy> {
     })
 }
 
+/// The documents that are kept.
+fn documents(settings: &Settings) -> anyhow::Result<BTreeMap<Integration, DocumentOptions>> {
+    let Integrations { github, jira, pagerduty } = &settings.integrations;
+    let mut documents = BTreeMap::new();
+    for (integration, declared) in [(Integration::Jira, jira), (Integration::Pagerduty, pagerduty)] {
+        if let Some(entries) = &declared.entries {
+            let source = Source::Declared(entries.clone());
+            documents.insert(integration, DocumentOptions { mode: declared.mode, source });
+        }
+    }
+    let of = match github.repositories {
+        Repositories::None => return Ok(documents),
+        Repositories::LinkedTeams => RepositoriesOf::LinkedTeams,
+        Repositories::Org => RepositoriesOf::Org,
+    };
+    let source = Source::Repositories { of, filter: repositories(settings)? };
+    documents.insert(Integration::Github, DocumentOptions { mode: github.mode, source });
+    Ok(documents)
+}
+
 /// Which repositories GitHub's document takes.
-pub(super) fn repositories(settings: &Settings) -> anyhow::Result<plan::RepositoryFilter> {
+fn repositories(settings: &Settings) -> anyhow::Result<plan::RepositoryFilter> {
     let GithubDocument { mode: _, repositories: _, include, exclude, archived, visibility, topics } =
         &settings.integrations.github;
     Ok(plan::RepositoryFilter {

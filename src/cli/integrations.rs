@@ -14,9 +14,10 @@ use serde_json::{Map, Value};
 use super::output::{self, Hinted};
 use crate::{
     app::{self, upstreams},
-    datadog, github,
+    datadog,
     model::Integration,
-    operate::integrations::{self, Sources},
+    operate::integrations,
+    reconcile::DocumentPlan,
     settings::{Loaded, Settings},
 };
 
@@ -97,29 +98,28 @@ async fn get(id: &str, settings: &Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn diff(Diff { id, file }: Diff, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let from_file = file.map(|file| Ok::<_, anyhow::Error>((load(&id, &file)?, file))).transpose()?;
-    let reader = datadog::Reader::new(&upstreams::datadog(settings)?)?;
-    let before = integrations::read(&reader, &id).await?;
-    let diff = match from_file {
-        Some((config, file)) => {
+    let diff = match (file, Integration::from_id(&id)) {
+        (Some(file), _) => {
+            let config = load(&id, &file)?;
+            let reader = datadog::Reader::new(&upstreams::datadog(settings)?)?;
+            let before = integrations::read(&reader, &id).await?;
             integrations::diff(&id, before.as_ref(), &config, &format!("in {}", file.display()))
         }
-        None => {
-            let Some(integration) = Integration::from_id(&id) else {
-                bail!("the settings know nothing of the integration {id}; compare with a file: --file");
-            };
-            let sources = || {
-                Ok(Sources {
-                    github: github::Reader::new(upstreams::github(settings)?)?,
-                    datadog: reader.clone(),
-                    filter: app::repositories(settings)?,
-                })
-            };
-            let merged = integrations::wanted(settings, integration, before.as_ref(), sources).await?;
-            let after = merged.changed().then(|| merged.document());
-            after.map_or_else(String::new, |after| {
-                integrations::diff(&id, before.as_ref(), &after, "as the settings want it")
-            })
+        (None, None) => {
+            bail!("the settings know nothing of the integration {id}; compare with a file: --file")
+        }
+        (None, Some(integration)) => {
+            let survey = app::survey(settings, app::ledger(settings).await?)?;
+            let DocumentPlan { remote, merged } = survey.document(integration).await?;
+            for (entry, reason) in &merged.held {
+                anstream::eprintln!("held: removal of {entry}: {reason}");
+            }
+            match merged.changed() {
+                true => {
+                    integrations::diff(&id, remote.as_ref(), &merged.document(), "as teamlink would PUT it")
+                }
+                false => String::new(),
+            }
         }
     };
     show(&diff);

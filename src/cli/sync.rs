@@ -8,7 +8,7 @@ use super::output::{self, Format};
 use crate::{
     app,
     ledger::{OrgProgress, OrgRow},
-    model::{Cause, Time},
+    model::{Cause, Integration, OrgFacts, Target, Time},
     settings::Loaded,
 };
 
@@ -43,10 +43,16 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let spinner = output::spinner("looking at GitHub and Datadog");
     let progress = worker.work_off(&orgs).await?;
     spinner.finish_and_clear();
+    let documents = Integration::ALL.into_iter().map(|integration| {
+        let name = Target::Document(integration).to_string();
+        let facts = OrgFacts { id: integration.scope(), login: name.clone() };
+        OrgRow { facts, bound_login: name, passed: true }
+    });
     let rows: Vec<(OrgRow, OrgProgress)> = ledger
         .orgs()
         .await?
         .into_iter()
+        .chain(documents)
         .filter_map(|org| {
             let progress = progress.get(&org.facts.id)?.clone();
             Some((org, progress))

@@ -112,13 +112,12 @@ pub(super) fn rank(cause: Cause) -> i64 {
     }
 }
 
-/// `marks.kind`, `marks.org_id` and `marks.team_id` of a target; `None` for one that is not looked at yet.
-pub(super) fn columns(target: Target) -> Option<(&'static str, i64, i64)> {
+/// `marks.kind`, `marks.org_id` and `marks.team_id` of a target.
+pub(super) fn columns(target: Target) -> (&'static str, i64, i64) {
     match target {
-        Target::Team(key) => Some(("team", key.org.0, key.team.0)),
-        Target::Org(org) => Some(("org", org.0, 0)),
-        // Documents have no reconciler yet, so a mark on one would be due for ever.
-        Target::Document(_) => None,
+        Target::Team(key) => ("team", key.org.0, key.team.0),
+        Target::Org(org) => ("org", org.0, 0),
+        Target::Document(integration) => ("document", integration.scope().0, 0),
     }
 }
 
@@ -246,8 +245,7 @@ async fn write_marks(
             event_at = COALESCE(excluded.event_at, marks.event_at),
             received_at = COALESCE(marks.received_at, excluded.received_at)"
     );
-    let rows: Vec<_> =
-        requests.iter().filter_map(|request| Some((request, columns(request.target)?))).collect();
+    let rows: Vec<_> = requests.iter().map(|request| (request, columns(request.target))).collect();
     rows::insert(
         connection,
         "INSERT INTO marks

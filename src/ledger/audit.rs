@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::Row;
 
 use super::Ledger;
-use crate::model::{OrgId, TeamId, TeamKey, Time};
+use crate::model::{Integration, OrgId, Target, TeamId, TeamKey, Time};
 
 /// One line of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -81,7 +81,8 @@ impl Ledger {
                 let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
                 let login: Option<String> = row.try_get("login")?;
                 let slug: Option<String> = row.try_get("slug")?;
-                let login = login.unwrap_or_else(|| org.to_string());
+                let document = Integration::of_scope(OrgId(org)).map(|it| Target::Document(it).to_string());
+                let login = login.or(document).unwrap_or_else(|| org.to_string());
                 Ok(AuditLine {
                     at: Time(row.try_get("at")?),
                     org: OrgId(org),

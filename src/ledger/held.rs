@@ -292,7 +292,11 @@ pub(super) async fn held_of(db: &mut SqliteConnection, org: OrgId) -> sqlx::Resu
         .collect()
 }
 
-async fn approved_of(db: &mut SqliteConnection, org: OrgId, now: Time) -> sqlx::Result<BTreeSet<HeldKey>> {
+pub(super) async fn approved_of(
+    db: &mut SqliteConnection,
+    org: OrgId,
+    now: Time,
+) -> sqlx::Result<BTreeSet<HeldKey>> {
     let rows = sqlx::query(
         "SELECT kind, datadog_team_id, github FROM approvals WHERE org_id = $1 AND expires_at > $2",
     )

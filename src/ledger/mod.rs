@@ -12,6 +12,7 @@
 mod accept;
 mod adoption;
 mod audit;
+mod documents;
 mod find;
 mod held;
 mod lock;
@@ -36,6 +37,7 @@ use sqlx::{
 
 pub use accept::{Accepted, Entry, Outcome, Pace};
 pub use audit::AuditLine;
+pub use documents::{DocumentState, EntryRow, SettledDocument};
 pub use held::{Held, HeldSet};
 pub use lock::DaemonLock;
 pub use parked::{Parked, ParkedKind};

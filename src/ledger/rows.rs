@@ -1,6 +1,6 @@
 //! Helpers for building statements of many rows.
 
-use crate::model::{OrgId, Target, TeamId, TeamKey};
+use crate::model::{Integration, OrgId, Target, TeamId, TeamKey};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, query_builder::Separated};
 
 /// The largest number of rows in one statement.
@@ -39,11 +39,13 @@ pub(super) async fn insert<'a, T>(
     Ok(written)
 }
 
-/// The target that a row of team ids names: what belongs to no team is looked at with its whole organisation.
+/// The target that a row of team ids names: what belongs to no team is looked at with its whole
+/// organisation, or is a document.
 pub(super) fn team(org: i64, team: i64) -> Target {
-    match TeamId(team) {
-        TeamId::NONE => Target::Org(OrgId(org)),
-        team => Target::Team(TeamKey { org: OrgId(org), team }),
+    match (TeamId(team), Integration::of_scope(OrgId(org))) {
+        (_, Some(integration)) => Target::Document(integration),
+        (TeamId::NONE, None) => Target::Org(OrgId(org)),
+        (team, None) => Target::Team(TeamKey { org: OrgId(org), team }),
     }
 }
 

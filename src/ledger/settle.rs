@@ -3,10 +3,10 @@
 
 use sqlx::{Sqlite, SqliteConnection, query_builder::Separated};
 
-use super::{Held, Ledger, LedgerError, accept, held, rows};
+use super::{Held, Ledger, LedgerError, SettledDocument, accept, documents, held, rows};
 use crate::model::{
-    Cause, ConnectionKey, HeldKey, HeldKind, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamId, TeamState,
-    Time, Trouble,
+    Cause, ConnectionKey, HeldKey, HeldKind, Integration, MirrorTeam, OrgFacts, OrgId, Owned, Target, TeamId,
+    TeamState, Time, Trouble,
 };
 
 /// What a write does.
@@ -88,7 +88,7 @@ pub struct ParkedAction {
 pub struct AuditEntry {
     /// The team.
     pub team: TeamId,
-    /// `create`, `delete`, `pass_on`, `forget`, `create_team`, `adopt`.
+    /// `create`, `delete`, `pass_on`, `forget`, `create_team`, `adopt`; of a document `add_entry`, `remove_entry`.
     pub action: &'static str,
     /// The connection.
     pub key: ConnectionKey,
@@ -139,6 +139,10 @@ pub struct Settlement {
     pub audit: Vec<AuditEntry>,
     /// Teams that this look found to be out of step or suspect: marked as due now, for a look of their own.
     pub found: Vec<TeamId>,
+    /// Of a look at a document: its entries that are ours now.
+    pub document: Option<SettledDocument>,
+    /// Documents that depend on what this look did: marked as due now.
+    pub documents: Vec<Integration>,
 }
 
 impl Ledger {
@@ -184,6 +188,8 @@ impl Ledger {
             parked,
             audit,
             found,
+            document,
+            documents: dependent,
         } = settlement;
         let mut transaction = self.begin().await?;
         let db = &mut *transaction;
@@ -250,7 +256,11 @@ impl Ledger {
         for mark in marks {
             clear_mark(db, org, mark, now).await?;
         }
-        let targets: Vec<Target> = found.iter().map(|team| rows::team(org.0, team.0)).collect();
+        if let Some(document) = document {
+            documents::store(db, document, now).await?;
+        }
+        let teams = found.iter().map(|team| rows::team(org.0, team.0));
+        let targets: Vec<Target> = teams.chain(dependent.iter().copied().map(Target::Document)).collect();
         accept::mark_in(db, &targets, Cause::Pass, now).await?;
         transaction.commit().await?;
         Ok(())
@@ -471,7 +481,7 @@ pub(super) async fn store_audit(
 /// Clears the generation that was looked at. A target that was marked again meanwhile stays due as it is; its
 /// first request is then the one that came during the look.
 async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, now: Time) -> sqlx::Result<()> {
-    let (kind, team) = mark.team.map_or(("org", 0), |team| ("team", team.0));
+    let (kind, _, team) = accept::columns(rows::team(org.0, mark.team.unwrap_or(TeamId::NONE).0));
     let (due, floor, error, burns) = match &mark.next {
         Next::Nothing => (None, Time(0), None, false),
         Next::At(at) => (Some(at.0), Time(0), None, false),

@@ -21,6 +21,13 @@ pub struct OrgRow {
     pub passed: bool,
 }
 
+impl OrgRow {
+    /// Whether a login is its own, now or when it was bound.
+    pub fn is_called(&self, login: &str) -> bool {
+        login.eq_ignore_ascii_case(&self.bound_login) || login.eq_ignore_ascii_case(&self.facts.login)
+    }
+}
+
 /// A write that was about to be sent and whose end is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Intent {
@@ -83,7 +90,7 @@ pub struct OrgProgress {
 }
 
 impl Ledger {
-    /// How an organisation stands.
+    /// How an organisation, or a document, stands.
     pub async fn org_progress(&self, org: OrgId, now: Time) -> sqlx::Result<OrgProgress> {
         let row = sqlx::query(
             "SELECT (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at <= $2 AND not_before <= $2) AS due,
@@ -93,7 +100,7 @@ impl Ledger {
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
                          AND (last_class IN ('transient', 'throttled')
                               OR kind = 'team' AND last_class = 'permanent')) AS passing,
-                    (SELECT last_error FROM marks WHERE org_id = $1 AND kind = 'org') AS unread,
+                    (SELECT last_error FROM marks WHERE org_id = $1 AND kind <> 'team') AS unread,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND suspected_at IS NOT NULL
                          AND gone_at IS NULL)
                         + (SELECT COUNT(*) FROM connections WHERE org_id = $1
@@ -103,7 +110,7 @@ impl Ledger {
                     (SELECT COUNT(*) FROM paused WHERE org_id IN (0, $1)) AS paused,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND waiting) AS waiting,
                     (SELECT COUNT(*) FROM connections WHERE org_id = $1) AS owned,
-                    (SELECT orphans FROM orgs WHERE org_id = $1) AS orphans",
+                    COALESCE((SELECT orphans FROM orgs WHERE org_id = $1), 0) AS orphans",
         )
         .bind(org.0)
         .bind(now.0)

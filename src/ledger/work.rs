@@ -25,7 +25,7 @@ pub struct DueOrg {
 /// A mark as it was when the lease holder took it. Settling clears only this generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedMark {
-    /// The team; `None` when the mark is on the organisation as a whole.
+    /// The team; `None` when the mark is on the organisation as a whole, or on a document.
     pub team: Option<TeamId>,
     /// The generation that this look answers.
     pub generation: i64,
@@ -227,11 +227,11 @@ impl Ledger {
         .await
     }
 
-    /// The mark on an organisation as a whole, when it is due.
+    /// The mark on an organisation as a whole, or on a document, when it is due.
     pub async fn due_org(&self, org: OrgId, now: Time) -> sqlx::Result<Option<LeasedMark>> {
         let row = sqlx::query(
             "SELECT generation, cause, event_at, received_at, attempts, failures FROM marks
-             WHERE org_id = $1 AND kind = 'org' AND due_at <= $2 AND not_before <= $2",
+             WHERE org_id = $1 AND kind <> 'team' AND due_at <= $2 AND not_before <= $2",
         )
         .bind(org.0)
         .bind(now.0)

@@ -27,6 +27,21 @@ impl Integration {
             Self::Pagerduty => "pagerduty",
         }
     }
+
+    /// What stands for its document where the ledger names an organisation: a document has a writer, held and
+    /// approved actions and an audit trail in just the same way. GitHub's own ids are positive.
+    pub fn scope(self) -> OrgId {
+        match self {
+            Self::Github => OrgId(-1),
+            Self::Jira => OrgId(-2),
+            Self::Pagerduty => OrgId(-3),
+        }
+    }
+
+    /// The integration for whose document an id stands, if it does for one.
+    pub fn of_scope(org: OrgId) -> Option<Self> {
+        Self::ALL.into_iter().find(|integration| integration.scope() == org)
+    }
 }
 
 /// What to look at. An event never says more than this.

@@ -1,19 +1,14 @@
 //! The documents of entity integrations: read, compared, replaced by hand. What a person writes is a person's: as
 //! with `connections`, the ledger does not hear of it.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context as _, bail, ensure};
-use futures_util::future::try_join_all;
 use serde_json::{Map, Value};
 use similar::TextDiff;
 
 use crate::{
-    datadog::{self, Filter},
-    github,
-    model::{Answer, Document, DocumentMode, Entry, GithubHandle, Integration, RepositoryFacts},
-    plan::{Merged, RepositoryFilter, merge},
-    settings::{DatadogCredential, DeclaredDocument, Problem, Repositories, Settings},
+    datadog,
+    model::{Answer, Document, Integration},
+    settings::{DatadogCredential, Problem, Settings},
     transport::{retry, retry_answer},
 };
 
@@ -110,110 +105,4 @@ pub async fn put(
         "the document of {id} was written, but reads back otherwise: another writer, or a field that Datadog changed; see `teamlink integrations get {id}`"
     );
     Ok(())
-}
-
-/// What is read to know which repositories are wanted.
-pub struct Sources {
-    /// GitHub.
-    pub github: github::Reader,
-    /// Datadog, for its connections.
-    pub datadog: datadog::Reader,
-    /// Which repositories are taken.
-    pub filter: RepositoryFilter,
-}
-
-impl Sources {
-    /// The repositories that GitHub's document is to have.
-    ///
-    /// # Errors
-    /// When any of them could not be read: nothing is said from half of what there is.
-    async fn repositories(&self, settings: &Settings) -> anyhow::Result<Vec<Entry>> {
-        let logins = &settings.github.orgs;
-        if logins.is_empty() {
-            return Err(Problem::new(
-                "github.orgs",
-                "it is empty, so whose repositories are wanted is not known",
-                "list the logins of your organisations",
-            )
-            .into());
-        }
-        let found = match settings.integrations.github.repositories {
-            Repositories::None => {
-                return Err(Problem::new(
-                    "integrations.github.repositories",
-                    "it is \"none\", so teamlink leaves the document alone",
-                    "write \"linked-teams\" or \"org\", or compare with a file: --file",
-                )
-                .into());
-            }
-            Repositories::Org => try_join_all(logins.iter().map(|login| self.of_org(login))).await?,
-            Repositories::LinkedTeams => {
-                let filter = Filter { sources: vec!["github".into()], ..Filter::default() };
-                let connections = retry(|| self.datadog.connections(&filter)).await?;
-                let handles = connections.into_iter().filter_map(|connection| connection.github);
-                let linked: BTreeSet<(String, String)> = handles
-                    .filter_map(|handle| {
-                        let handle = handle.to_lowercase();
-                        GithubHandle::from_datadog(handle).parts().map(|(o, s)| (o.to_owned(), s.to_owned()))
-                    })
-                    .filter(|(org, _)| logins.iter().any(|login| login.eq_ignore_ascii_case(org)))
-                    .collect();
-                try_join_all(linked.iter().map(|(org, slug)| self.of_team(org, slug))).await?
-            }
-        };
-        Ok(self.filter.wanted(found.iter().flatten()))
-    }
-
-    async fn of_org(&self, login: &str) -> anyhow::Result<Vec<RepositoryFacts>> {
-        present(retry_answer(|| self.github.org_repositories(login)).await)
-    }
-
-    /// A connection may name a team that is gone.
-    async fn of_team(&self, org: &str, slug: &str) -> anyhow::Result<Vec<RepositoryFacts>> {
-        match retry_answer(|| self.github.team_repositories(org, slug)).await {
-            Answer::Forbidden(trouble) if trouble.status == Some(404) => {
-                match retry_answer(|| self.github.team_by_slug(org, slug)).await {
-                    Answer::Absent => Ok(Vec::new()),
-                    _ => Err(trouble.into()),
-                }
-            }
-            answer => present(answer),
-        }
-    }
-}
-
-fn present<T>(answer: Answer<T>) -> anyhow::Result<T> {
-    match answer {
-        Answer::Present(value) => Ok(value),
-        Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble.into()),
-        Answer::Absent => bail!("GitHub says that it does not exist"),
-    }
-}
-
-/// What teamlink would make of a document. `sources` are opened only for the document that needs them.
-///
-/// # Errors
-/// When the settings leave it alone, or GitHub or Datadog do not say what is needed.
-pub async fn wanted(
-    settings: &Settings,
-    integration: Integration,
-    remote: Option<&Document>,
-    sources: impl FnOnce() -> anyhow::Result<Sources>,
-) -> anyhow::Result<Merged> {
-    let documents = &settings.integrations;
-    let (mode, entries) = match integration {
-        Integration::Github => (documents.github.mode, sources()?.repositories(settings).await?),
-        Integration::Jira => declared(&documents.jira, "integrations.jira.enabled_projects")?,
-        Integration::Pagerduty => declared(&documents.pagerduty, "integrations.pagerduty.accounts")?,
-    };
-    let config = remote.map(|document| &document.config);
-    merge(integration, config, &BTreeSet::new(), &entries, mode, |_| false).map_err(anyhow::Error::msg)
-}
-
-fn declared(document: &DeclaredDocument, key: &str) -> Result<(DocumentMode, Vec<Entry>), Problem> {
-    let entries = document.entries.clone().ok_or_else(|| {
-        let why = "it is not set, so teamlink leaves the document alone";
-        Problem::new(key, why, "set it, or compare with a file: --file")
-    })?;
-    Ok((document.mode, entries))
 }

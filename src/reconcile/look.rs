@@ -17,7 +17,7 @@ use crate::{
         Held, IntentKind, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled,
         Settlement,
     },
-    model::{Answer, Cause, Class, GithubHandle, MirrorTeam, TeamId, TeamState, Time, Trouble},
+    model::{Answer, Cause, Class, GithubHandle, Integration, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::{Action, Guarded, Mode, Plan, Planned, RemovalCause, Why},
     telemetry,
 };
@@ -75,6 +75,11 @@ pub(super) async fn look(
     };
     let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     settlement.found.extend(left_out);
+    if !(settlement.owned.is_empty() && settlement.disowned.is_empty())
+        && eyes.options.documents.contains_key(&Integration::Github)
+    {
+        settlement.documents.push(Integration::Github);
+    }
     ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
     telemetry::work::settled(lease.org, due, &settlement, clock.now());
     if !settlement.held.is_empty()

@@ -5,6 +5,7 @@
 //! (`whole.rs`) finds the teams that are out of step and marks them, so that the periodic path cannot do anything
 //! that the event path does not do; it removes nothing but the orphans that a person approved (`orphans.rs`), which
 //! belong to no team. A person's `adopt` deletes what is not ours (`adopt.rs`); what it deletes, a look makes again.
+//! The document of an integration is looked at by its own mark and lease (`document.rs`).
 //!
 //! What could race, and what is decided:
 //! - *An event comes during a look.* It raises the mark's generation; settling clears only the generation that
@@ -23,6 +24,7 @@
 mod adopt;
 mod apply;
 mod directory;
+mod document;
 mod drift;
 mod fold;
 mod foresee;
@@ -32,6 +34,7 @@ mod observe;
 mod orphans;
 mod pace;
 mod pass;
+mod repositories;
 mod survey;
 mod whole;
 mod worker;
@@ -39,13 +42,21 @@ mod worker;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use adopt::{Adoption, Asked, Candidate, Outcome};
+pub use document::DocumentPlan;
 pub use fold::unproven;
 pub use foresee::Foresight;
 pub use pass::Taken;
 pub use survey::{OrgPlan, Survey};
 pub use worker::Worker;
 
-use crate::{clock::Clock, mapping::Rules, plan, upstream::Backoff};
+use crate::{
+    clock::Clock,
+    ledger::OrgRow,
+    mapping::Rules,
+    model::{DocumentMode, Entry, Integration},
+    plan,
+    upstream::Backoff,
+};
 
 /// What a look at an organisation is governed by.
 #[derive(Clone, Debug)]
@@ -81,6 +92,12 @@ pub struct Options {
     pub backoff: Backoff,
     /// Failed looks in a row before a team is parked.
     pub max_attempts: u32,
+    /// A document is looked at this long after its last look at the earliest, unless a person asks.
+    pub max_wait: Duration,
+    /// Logins that are served; none = all that are known.
+    pub orgs: Vec<String>,
+    /// The documents that are kept.
+    pub documents: BTreeMap<Integration, DocumentOptions>,
     /// What time it is.
     pub clock: Clock,
 }
@@ -93,6 +110,43 @@ impl Options {
             .find_map(|login| self.policies.get(&login.to_lowercase()))
             .unwrap_or(&self.policy)
     }
+
+    /// Whether an organisation is served.
+    fn serves(&self, org: &OrgRow) -> bool {
+        self.orgs.is_empty() || self.orgs.iter().any(|login| org.is_called(login))
+    }
+}
+
+/// How a document is kept.
+#[derive(Clone, Debug)]
+pub struct DocumentOptions {
+    /// Whether others' entries stay.
+    pub mode: DocumentMode,
+    /// What is wanted in it.
+    pub source: Source,
+}
+
+/// What is wanted in a document.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// What the settings say.
+    Declared(Vec<Entry>),
+    /// What GitHub has.
+    Repositories {
+        /// Whose.
+        of: RepositoriesOf,
+        /// Which.
+        filter: plan::RepositoryFilter,
+    },
+}
+
+/// Whose repositories are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RepositoriesOf {
+    /// Those of the teams that Datadog connects.
+    LinkedTeams,
+    /// All of each organisation.
+    Org,
 }
 
 /// What may be done in an organisation.

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::{observe, unproven, worker::Worker};
 use crate::{
     ledger::OrgRow,
-    model::{Answer, Cause, OrgFacts, OrgId, Target, TeamState},
+    model::{Answer, Cause, Integration, OrgFacts, OrgId, Target, TeamState},
     telemetry,
 };
 
@@ -38,7 +38,7 @@ impl fmt::Display for Taken {
 
 impl Worker {
     /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
-    /// are known and all that have the App installed. Answers which they are.
+    /// are known and all that have the App installed, and over the documents. Answers which they are.
     pub async fn begin_pass(&self, logins: &[String], cause: Cause) -> anyhow::Result<Vec<OrgId>> {
         if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
             telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
@@ -73,8 +73,11 @@ impl Worker {
             self.ledger.bind_org(&facts, self.now()).await?;
             orgs.push(facts.id);
         }
-        let targets: Vec<Target> = orgs.iter().map(|org| Target::Org(*org)).collect();
+        let documents: Vec<Integration> = self.eyes.options.documents.keys().copied().collect();
+        let targets = orgs.iter().map(|org| Target::Org(*org));
+        let targets: Vec<Target> = targets.chain(documents.iter().copied().map(Target::Document)).collect();
         self.ledger.mark(&targets, cause, self.now()).await?;
+        orgs.extend(documents.into_iter().map(Integration::scope));
         self.wake.notify_one();
         Ok(orgs)
     }

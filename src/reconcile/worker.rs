@@ -13,11 +13,11 @@ use anyhow::{Context as _, bail};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, lease::Lease, look, orphans, survey::Eyes, whole};
+use super::{Options, document, lease::Lease, look, orphans, survey::Eyes, whole};
 use crate::{
     datadog, github,
     ledger::{DueOrg, Ledger, LedgerError, OrgProgress, OrgState},
-    model::{OrgFacts, OrgId, TeamId, Time},
+    model::{Integration, OrgFacts, OrgId, TeamId, Time},
     telemetry,
 };
 
@@ -85,12 +85,12 @@ impl Worker {
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.wake.notified() => {}
-                () = crew.one_done(self.eyes.options.debounce), if !crew.tasks.is_empty() => {}
+                () = crew.one_done(|org| self.rest(org)), if !crew.tasks.is_empty() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
         while !crew.tasks.is_empty() {
-            crew.one_done(Duration::ZERO).await;
+            crew.one_done(|_| Duration::ZERO).await;
         }
     }
 
@@ -111,7 +111,7 @@ impl Worker {
                 return Ok(progress);
             }
             tokio::select! {
-                () = crew.one_done(Duration::ZERO), if !crew.tasks.is_empty() => {}
+                () = crew.one_done(|_| Duration::ZERO), if !crew.tasks.is_empty() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -188,6 +188,15 @@ impl Worker {
         Ok(())
     }
 
+    /// How long nothing more is done with an organisation, or a document, after a turn with it: a document is
+    /// written as a whole, so that many events are worth one PUT.
+    fn rest(&self, org: OrgId) -> Duration {
+        match Integration::of_scope(org) {
+            Some(_) => self.eyes.options.max_wait,
+            None => self.eyes.options.debounce,
+        }
+    }
+
     pub(super) fn now(&self) -> Time {
         self.eyes.options.clock.now()
     }
@@ -246,6 +255,9 @@ impl Worker {
     }
 
     async fn leased(&self, lease: &Lease) -> Result<(), LedgerError> {
+        if let Some(integration) = Integration::of_scope(lease.org) {
+            return document::look(&self.eyes, &self.ledger, &self.writer, lease, integration).await;
+        }
         let Some(state) = self.ledger.org_state(lease.org).await? else { return Ok(()) };
         let teams = self.ledger.due_teams(lease.org, self.now(), CHUNK).await?;
         let whole = self.ledger.due_org(lease.org, self.now()).await?;
@@ -291,7 +303,7 @@ impl Rest {
 
 impl Crew {
     /// Waits for one turn to end. Its organisation then rests for a while.
-    async fn one_done(&mut self, rest: Duration) {
+    async fn one_done(&mut self, rest: impl Fn(OrgId) -> Duration) {
         match self.tasks.join_next().await {
             Some(Ok((org, result))) => {
                 self.busy.remove(&org);
@@ -299,7 +311,7 @@ impl Crew {
                     telemetry::work::turn_failed(org, error);
                 }
                 let failed = result.is_err();
-                let rest = if failed { rest.max(POLL) } else { rest };
+                let rest = if failed { rest(org).max(POLL) } else { rest(org) };
                 self.rests.insert(org, Rest { until: Instant::now() + rest, failed });
             }
             Some(Err(panic)) => {

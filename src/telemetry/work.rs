@@ -10,7 +10,7 @@ use crate::{
     ledger::{
         Accepted, Counts, Entry, HeldSet, LeasedMark, LedgerError, Next, Outcome as Stored, Settlement,
     },
-    model::{ConnectionKey, OrgFacts, OrgId, TeamId, Time, Trouble},
+    model::{ConnectionKey, Integration, OrgFacts, OrgId, TeamId, Time, Trouble},
     plan::Guarded,
 };
 
@@ -55,7 +55,10 @@ pub fn login_taken(id: OrgId, login: &str, bound_to: OrgId) {
 
 /// The span of one turn with an organisation.
 pub fn turn(org: OrgId, fence: i64) -> Span {
-    info_span!("reconcile", org.id = org.0, fence)
+    match Integration::of_scope(org) {
+        Some(integration) => info_span!("reconcile", document = integration.as_str(), fence),
+        None => info_span!("reconcile", org.id = org.0, fence),
+    }
 }
 
 /// A turn ended in an error; its marks stay due.
@@ -141,6 +144,40 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
         }
     }
     debug!(org.id = org.0, teams = settlement.teams.len(), actions = settlement.audit.len(), "look settled");
+}
+
+/// A look at a document was settled.
+pub fn document_settled(integration: Integration, mark: &LeasedMark, settlement: &Settlement, now: Time) {
+    let document = integration.as_str();
+    for held in &settlement.held {
+        warn!(document, entry = held.key.key.github, reason = held.reason, "removal of an entry held");
+    }
+    for parked in &settlement.parked {
+        warn!(document, error = parked.error, "PUT parked: Datadog refuses it");
+    }
+    for result in &settlement.marks {
+        if let Next::Retry { error, .. } = &result.next {
+            look("document", "failed");
+            warn!(document, %error, class = error.class.as_str(), "look failed; it will be repeated");
+        } else {
+            look("document", "answered");
+            if let Some(received) = mark.received_at {
+                histogram!("teamlink_convergence_seconds").record(now.since(received));
+            }
+        }
+    }
+}
+
+/// A document was replaced.
+pub fn document_put(integration: Integration, added: usize, removed: usize, corrected: usize) {
+    counter!("teamlink_actions_total", "kind" => "put_document", "outcome" => "done").increment(1);
+    info!(document = integration.as_str(), added, removed, corrected, "document replaced");
+}
+
+/// A document does not read back as it was written.
+pub fn document_differs(integration: Integration) {
+    counter!("teamlink_actions_total", "kind" => "read_back", "outcome" => "differs").increment(1);
+    warn!(document = integration.as_str(), "the document reads back otherwise than it was written");
 }
 
 /// Any number of events may be answered by one look.

@@ -319,6 +319,9 @@ fn worker(
         debounce: Duration::from_secs(1),
         backoff: Backoff { min: Duration::from_secs(2), max: Duration::from_secs(600) },
         max_attempts: 12,
+        max_wait: Duration::from_secs(5),
+        orgs: Vec::new(),
+        documents: BTreeMap::new(),
         clock: clock.clone(),
     };
     Worker::new(

@@ -22,9 +22,9 @@ CREATE INDEX deliveries_stored_at ON deliveries (stored_at);
 
 -- One row a target, for good: its generation never goes back. `due_at` is null while nothing is to be done.
 CREATE TABLE marks (
-    kind            TEXT   NOT NULL,   -- team | org
-    org_id          BIGINT NOT NULL,
-    team_id         BIGINT NOT NULL,   -- 0 for an org
+    kind            TEXT   NOT NULL,   -- team | org | document
+    org_id          BIGINT NOT NULL,   -- of a document, here and everywhere: -1 github, -2 jira, -3 pagerduty
+    team_id         BIGINT NOT NULL,   -- 0 for an org and a document
     generation      BIGINT NOT NULL,
     cause           BIGINT NOT NULL,   -- 0 person, 1 event, 2 pass: the order of work
     due_at          BIGINT,
@@ -96,6 +96,23 @@ CREATE TABLE connections (
     PRIMARY KEY (datadog_team_id, github)
 );
 CREATE INDEX connections_org ON connections (org_id, team_id);
+
+-- Entries of integration documents that we added: the only ones that are taken back from a list which others write
+-- too. They are stored before the PUT that adds them.
+CREATE TABLE entries (
+    integration   TEXT   NOT NULL,       -- github | jira | pagerduty
+    entry         TEXT   NOT NULL,       -- its names, lower-cased
+    org_id        BIGINT,                -- of github: its organisation and its repository
+    repository_id BIGINT,
+    suspected_at  BIGINT,                -- the first of the two looks that prove the repository's absence
+    added_at      BIGINT NOT NULL,
+    PRIMARY KEY (integration, entry)
+);
+-- The Datadog organisation that a document was first read in: another one is another's key.
+CREATE TABLE documents (
+    integration    TEXT PRIMARY KEY NOT NULL,
+    datadog_org_id BIGINT NOT NULL
+);
 
 -- Writes that were about to be sent. One that is still here was interrupted: look before doing anything else.
 CREATE TABLE intents (

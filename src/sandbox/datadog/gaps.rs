@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 #[derive(Default)]
 struct Look {
     at: u64,
-    /// Entries that others added, and that they removed.
+    /// Entries of others that were there.
+    theirs: BTreeSet<String>,
+    /// Entries that others added since, and that they removed.
     added: BTreeSet<String>,
     removed: BTreeSet<String>,
 }
@@ -22,6 +24,8 @@ struct Tally {
     gaps: Vec<u64>,
     /// Entries of others that were added or removed within a gap, and undone by the PUT at its end.
     overwritten: u64,
+    /// Entries of others that it had seen, and removed.
+    removed_of_others: u64,
 }
 
 /// By integration and client.
@@ -31,6 +35,8 @@ type Key = (String, String);
 pub(crate) struct Gaps {
     looks: BTreeMap<Key, Look>,
     tallies: BTreeMap<Key, Tally>,
+    /// Who put each entry there, by integration.
+    authors: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// The entries of all lists of a document, as text.
@@ -45,8 +51,11 @@ fn entries(config: Option<&Value>) -> BTreeSet<String> {
 impl Gaps {
     /// A client read a document.
     pub(crate) fn looked(&mut self, client: &str, integration: &str, now: u64) {
+        let authors = self.authors.get(integration).into_iter().flatten();
+        let theirs =
+            authors.filter(|(_, author)| *author != client).map(|(entry, _)| entry.clone()).collect();
         let key = (integration.to_owned(), client.to_owned());
-        self.looks.insert(key, Look { at: now, ..Look::default() });
+        self.looks.insert(key, Look { at: now, theirs, ..Look::default() });
     }
 
     /// A client replaced a document, or deleted it.
@@ -65,6 +74,13 @@ impl Gaps {
             tally.gaps.push(now.saturating_sub(look.at));
             tally.overwritten += look.added.difference(&after).count() as u64;
             tally.overwritten += look.removed.intersection(&after).count() as u64;
+            let kept = |entry: &&String| after.contains(*entry) || look.removed.contains(*entry);
+            tally.removed_of_others += look.theirs.iter().filter(|entry| !kept(entry)).count() as u64;
+        }
+        let authors = self.authors.entry(integration.to_owned()).or_default();
+        authors.retain(|entry, _| after.contains(entry));
+        for entry in &after {
+            authors.entry(entry.clone()).or_insert_with(|| client.to_owned());
         }
         for ((of, _), look) in &mut self.looks {
             if of != integration {
@@ -93,6 +109,7 @@ impl Gaps {
                 "puts_after_get": gaps.len(),
                 "gap_us": {"median": gaps.get(gaps.len() / 2), "max": gaps.last()},
                 "overwritten": tally.overwritten,
+                "removed_of_others": tally.removed_of_others,
             });
         }
         stats
@@ -115,11 +132,24 @@ mod tests {
         gaps.replaced("person", "github", Some(&versions[0]), Some(&versions[1]), 15);
         gaps.replaced("we", "github", Some(&versions[1]), Some(&versions[2]), 30);
         // Their `a` is back and their `c` is gone; our own `d` is nobody's loss.
-        assert_eq!(
-            gaps.stats()["github"]["we"],
-            json!({"puts_after_get": 1, "gap_us": {"median": 20, "max": 20}, "overwritten": 2})
-        );
+        let ours = json!({
+            "puts_after_get": 1, "gap_us": {"median": 20, "max": 20}, "overwritten": 2, "removed_of_others": 0,
+        });
+        assert_eq!(gaps.stats()["github"]["we"], ours);
         assert_eq!(gaps.stats()["github"]["person"]["puts_after_get"], 0);
+    }
+
+    #[test]
+    fn what_others_wrote_is_seen_and_removed_and_what_one_wrote_oneself_is_ones_own() {
+        let mut gaps = Gaps::default();
+        let before = repos(&["theirs", "too"]);
+        gaps.replaced("person", "github", None, Some(&before), 5);
+        gaps.looked("we", "github", 10);
+        let ours = repos(&["theirs", "ours"]);
+        gaps.replaced("we", "github", Some(&before), Some(&ours), 12);
+        gaps.looked("we", "github", 15);
+        gaps.replaced("we", "github", Some(&ours), Some(&repos(&["theirs"])), 17);
+        assert_eq!(gaps.stats()["github"]["we"]["removed_of_others"], 1);
     }
 
     #[test]

@@ -1,0 +1,152 @@
+//! What the ledger remembers of integration documents: the entries that we added, by repository where they are one's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use super::{Ledger, LedgerError, held, rows, settle};
+use crate::model::{EntryKey, HeldKey, Integration, OrgId, RepositoryId, Time};
+
+/// An entry that we added, or are about to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryRow {
+    /// GitHub: the organisation and the repository that it stands for.
+    pub repository: Option<(OrgId, RepositoryId)>,
+    /// The first look of the two that prove the repository's absence.
+    pub suspected: Option<Time>,
+}
+
+/// What is known of a document.
+#[derive(Clone, Debug, Default)]
+pub struct DocumentState {
+    /// The entries that we added.
+    pub entries: BTreeMap<EntryKey, EntryRow>,
+    /// The Datadog organisation that it was first read in.
+    pub datadog_org: Option<i64>,
+    /// Removals that wait for a person, and why.
+    pub held: BTreeMap<EntryKey, String>,
+    /// Removals that are approved.
+    pub approved: BTreeSet<EntryKey>,
+}
+
+/// What a look at a document stores.
+#[derive(Clone, Debug)]
+pub struct SettledDocument {
+    /// Which.
+    pub integration: Integration,
+    /// All entries that are ours now.
+    pub entries: BTreeMap<EntryKey, EntryRow>,
+    /// The Datadog organisation that it was read in.
+    pub datadog_org: Option<i64>,
+}
+
+impl Ledger {
+    /// What is known of a document.
+    pub async fn document_state(&self, integration: Integration, now: Time) -> sqlx::Result<DocumentState> {
+        let mut connection = self.read.acquire().await?;
+        let rows = sqlx::query(
+            "SELECT entry, org_id, repository_id, suspected_at FROM entries WHERE integration = $1",
+        )
+        .bind(integration.as_str())
+        .fetch_all(&mut *connection)
+        .await?;
+        let datadog_org = sqlx::query_scalar("SELECT datadog_org_id FROM documents WHERE integration = $1")
+            .bind(integration.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        let held = held::held_of(&mut connection, integration.scope()).await?;
+        let approved = held::approved_of(&mut connection, integration.scope(), now).await?;
+        let entry = |held: HeldKey| EntryKey(held.key.github);
+        Ok(DocumentState {
+            entries: rows.iter().map(entry_row).collect::<sqlx::Result<_>>()?,
+            datadog_org,
+            held: held.into_iter().map(|item| (entry(item.key), item.reason)).collect(),
+            approved: approved.into_iter().map(entry).collect(),
+        })
+    }
+
+    /// Stores which entries are about to be added, before the PUT is sent.
+    pub async fn intend_entries(
+        &self,
+        fence: i64,
+        integration: Integration,
+        entries: &BTreeMap<EntryKey, EntryRow>,
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        let mut transaction = self.begin().await?;
+        settle::check_fence(&mut transaction, integration.scope(), fence).await?;
+        insert(&mut transaction, integration, entries, now).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+/// Replaces what is known of a document's entries.
+pub(super) async fn store(
+    db: &mut SqliteConnection,
+    SettledDocument { integration, entries, datadog_org }: &SettledDocument,
+    now: Time,
+) -> sqlx::Result<()> {
+    let known: Vec<String> = sqlx::query_scalar("SELECT entry FROM entries WHERE integration = $1")
+        .bind(integration.as_str())
+        .fetch_all(&mut *db)
+        .await?;
+    for entry in known.into_iter().map(EntryKey).filter(|entry| !entries.contains_key(entry)) {
+        sqlx::query("DELETE FROM entries WHERE integration = $1 AND entry = $2")
+            .bind(integration.as_str())
+            .bind(entry.0)
+            .execute(&mut *db)
+            .await?;
+    }
+    insert(db, *integration, entries, now).await?;
+    if let Some(org) = datadog_org {
+        sqlx::query(
+            "INSERT INTO documents (integration, datadog_org_id) VALUES ($1, $2)
+             ON CONFLICT (integration) DO NOTHING",
+        )
+        .bind(integration.as_str())
+        .bind(org)
+        .execute(db)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn insert(
+    db: &mut SqliteConnection,
+    integration: Integration,
+    entries: &BTreeMap<EntryKey, EntryRow>,
+    now: Time,
+) -> sqlx::Result<()> {
+    let entries: Vec<_> = entries.iter().collect();
+    rows::insert(
+        db,
+        "INSERT INTO entries (integration, entry, org_id, repository_id, suspected_at, added_at) ",
+        " ON CONFLICT (integration, entry) DO UPDATE SET
+             org_id = excluded.org_id, repository_id = excluded.repository_id,
+             suspected_at = excluded.suspected_at",
+        &entries,
+        |row, (key, EntryRow { repository, suspected })| {
+            row.push_bind(integration.as_str())
+                .push_bind(rows::clean(&key.0))
+                .push_bind(repository.map(|(org, _)| org.0))
+                .push_bind(repository.map(|(_, id)| id.0))
+                .push_bind(suspected.map(|at| at.0))
+                .push_bind(now.0);
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+fn entry_row(row: &SqliteRow) -> sqlx::Result<(EntryKey, EntryRow)> {
+    let org: Option<i64> = row.try_get("org_id")?;
+    let repository: Option<i64> = row.try_get("repository_id")?;
+    Ok((
+        EntryKey(row.try_get("entry")?),
+        EntryRow {
+            repository: org.zip(repository).map(|(org, id)| (OrgId(org), RepositoryId(id))),
+            suspected: row.try_get::<Option<i64>, _>("suspected_at")?.map(Time),
+        },
+    ))
+}

@@ -1,0 +1,352 @@
+//! One look at an integration's document: wanted → GET → merge → guard → intents → GET → PUT → read back → settle.
+//!
+//! Datadog's PUT knows no precondition. What another writer does between our GET and our PUT cannot be seen and is
+//! lost, so the GET is the last thing before the PUT: intents are committed first, then the document is read and merged
+//! once more. The read-back finds what another writer did to us.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    DocumentOptions, Source,
+    lease::{self, Lease},
+    pace,
+    survey::{Eyes, Survey},
+};
+use crate::{
+    datadog,
+    ledger::{
+        AuditEntry, DocumentState, EntryRow, Held, LeasedMark, Ledger, LedgerError, MarkResult, Next,
+        ParkedAction, SettledDocument, Settlement,
+    },
+    model::{
+        Answer, Class, Document, Entry, EntryKey, HeldKey, HeldKind, Integration, TeamId, Time, Trouble,
+    },
+    plan::{self, Merged, Mode},
+    telemetry,
+};
+
+/// How often the document is read before a PUT, when others go on writing it.
+const ROUNDS: usize = 5;
+
+/// What a document is to have.
+#[derive(Default)]
+pub(super) struct Wants {
+    pub(super) entries: Vec<Entry>,
+    /// The rows of those that are repositories.
+    pub(super) rows: BTreeMap<EntryKey, EntryRow>,
+    /// Entries of ours that stay though they are not wanted.
+    pub(super) spared: BTreeSet<EntryKey>,
+    /// Others' entries stay too, in `exclusive` as well: not everything that may be wanted is known.
+    pub(super) spare_others: bool,
+    /// Why entries of ours go.
+    pub(super) reasons: BTreeMap<EntryKey, String>,
+    /// Entries whose repositories one look of two found gone.
+    pub(super) suspected: BTreeMap<EntryKey, Time>,
+    /// When the second look is.
+    pub(super) second_look: Option<Time>,
+    /// Something could not be read.
+    pub(super) unread: Option<Trouble>,
+    /// Whether anything may be written.
+    pub(super) writes: bool,
+}
+
+impl Wants {
+    /// These entries stay.
+    pub(super) fn spare<'a>(&mut self, keys: impl IntoIterator<Item = &'a EntryKey>) {
+        self.spared.extend(keys.into_iter().cloned());
+        self.spare_others = true;
+    }
+
+    /// These entries stay, since what they depend on could not be read.
+    pub(super) fn unread<'a>(&mut self, trouble: Trouble, keys: impl IntoIterator<Item = &'a EntryKey>) {
+        self.spare(keys);
+        self.unread = Some(trouble);
+    }
+}
+
+/// A document as it is, and as it is to become.
+#[derive(Clone, Debug)]
+pub struct DocumentPlan {
+    /// What Datadog holds; `None` before the first PUT.
+    pub remote: Option<Document>,
+    /// What becomes of it.
+    pub merged: Merged,
+}
+
+impl Survey {
+    /// What a look would make of a document, whatever the policy.
+    ///
+    /// # Errors
+    /// When the settings leave the document alone, or GitHub or Datadog do not say what is needed.
+    pub async fn document(&self, integration: Integration) -> anyhow::Result<DocumentPlan> {
+        let Some(options) = self.eyes.options.documents.get(&integration) else {
+            anyhow::bail!(
+                "the settings leave the document of {id} alone; see [integrations.{id}], or compare with a file: --file",
+                id = integration.as_str()
+            );
+        };
+        let state = self.ledger.document_state(integration, self.eyes.options.clock.now()).await?;
+        let mut wants = self.eyes.wants(&self.ledger, options, integration, &state, true).await?;
+        match wants.unread.take() {
+            Some(trouble) => Err(trouble.into()),
+            None => Ok(self.eyes.merged(integration, options, &state, &wants).await?),
+        }
+    }
+}
+
+impl Eyes {
+    async fn wants(
+        &self,
+        ledger: &Ledger,
+        options: &DocumentOptions,
+        integration: Integration,
+        state: &DocumentState,
+        preview: bool,
+    ) -> sqlx::Result<Wants> {
+        let entries = match &options.source {
+            Source::Repositories { of, filter } => {
+                return self.repositories(ledger, *of, filter, state, preview).await;
+            }
+            Source::Declared(entries) => entries.clone(),
+        };
+        let mode = self.options.policy.mode;
+        let paused = ledger.paused(integration.scope()).await?.whole.is_some();
+        let mut wants =
+            Wants { entries, writes: preview || mode != Mode::Observe && !paused, ..Wants::default() };
+        if mode == Mode::Upsert && !preview {
+            wants.spare(state.entries.keys());
+        }
+        Ok(wants)
+    }
+
+    /// Reads the document and merges it, as far as the guard allows.
+    async fn merged(
+        &self,
+        integration: Integration,
+        options: &DocumentOptions,
+        state: &DocumentState,
+        wants: &Wants,
+    ) -> Result<DocumentPlan, Trouble> {
+        let remote = match self.datadog.integration(integration.as_str()).await {
+            Answer::Present(document) => Some(document),
+            Answer::Absent => None,
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+        };
+        let org = remote.as_ref().and_then(|document| document.org_id);
+        if let (Some(known), Some(org)) = (state.datadog_org, org)
+            && known != org
+        {
+            let why = format!(
+                "the keys are those of Datadog organisation {org}, and this ledger's documents are in {known}; \
+                 use the keys of {known}, or another ledger"
+            );
+            return Err(Trouble::new(Class::Auth, why));
+        }
+        let ours = state.entries.keys().cloned().collect();
+        let spared = |key: &EntryKey| {
+            wants.spared.contains(key) || wants.spare_others && !state.entries.contains_key(key)
+        };
+        let config = remote.as_ref().map(|document| &document.config);
+        let merged = plan::merge(integration, config, &ours, &wants.entries, options.mode, spared)
+            .map_err(|why| Trouble::new(Class::Invalid, why))?;
+        let merged = merged.guard(&self.options.limits, &state.held, &state.approved);
+        Ok(DocumentPlan { remote, merged })
+    }
+}
+
+/// How a look ended.
+enum End {
+    /// The document is as far in step as it may be; `put` says whether that took a PUT.
+    Done { plan: Box<DocumentPlan>, put: bool, reads_back: bool },
+    /// Nothing was read, or nothing was written.
+    Failed(Trouble),
+    /// Nobody knows whether it was written.
+    Ambiguous(Trouble, BTreeMap<EntryKey, EntryRow>),
+}
+
+/// Looks at a document and settles its mark.
+pub(super) async fn look(
+    eyes: &Eyes,
+    ledger: &Ledger,
+    writer: &datadog::Writer,
+    lease: &Lease,
+    integration: Integration,
+) -> Result<(), LedgerError> {
+    let clock = &eyes.options.clock;
+    let started = clock.now();
+    let Some(mark) = ledger.due_org(lease.org, started).await? else { return Ok(()) };
+    let (mut settlement, next) = match eyes.options.documents.get(&integration) {
+        None => (Settlement::default(), Next::Nothing),
+        Some(options) => {
+            let state = ledger.document_state(integration, started).await?;
+            let wants = eyes.wants(ledger, options, integration, &state, false).await?;
+            let look = Look { eyes, ledger, lease, integration, options, state, wants, started };
+            let end = look.bring_into_step(writer).await?;
+            look.settlement(end, &mark)
+        }
+    };
+    settlement.marks.push(MarkResult { team: None, generation: mark.generation, next });
+    ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
+    telemetry::work::document_settled(integration, &mark, &settlement, clock.now());
+    if !settlement.held.is_empty()
+        && let Some(set) = ledger.held_set(lease.org, clock.now()).await?
+    {
+        telemetry::work::held_set(&set);
+    }
+    Ok(())
+}
+
+struct Look<'a> {
+    eyes: &'a Eyes,
+    ledger: &'a Ledger,
+    lease: &'a Lease,
+    integration: Integration,
+    options: &'a DocumentOptions,
+    state: DocumentState,
+    wants: Wants,
+    started: Time,
+}
+
+impl Look<'_> {
+    async fn bring_into_step(&self, writer: &datadog::Writer) -> Result<End, LedgerError> {
+        let id = self.integration.as_str();
+        let mut intended = self.state.entries.clone();
+        for _ in 0..ROUNDS {
+            let plan = match self.eyes.merged(self.integration, self.options, &self.state, &self.wants).await
+            {
+                Ok(plan) => plan,
+                Err(trouble) => return Ok(End::Failed(trouble)),
+            };
+            if !plan.merged.changed() || !self.wants.writes {
+                return Ok(End::Done { plan: Box::new(plan), put: false, reads_back: true });
+            }
+            let new: BTreeMap<_, _> = (plan.merged.added.keys())
+                .filter(|key| !intended.contains_key(*key))
+                .map(|key| (key.clone(), self.wants.rows.get(key).cloned().unwrap_or_default()))
+                .collect();
+            if !new.is_empty() {
+                let now = self.eyes.options.clock.now();
+                self.ledger.intend_entries(self.lease.fence, self.integration, &new, now).await?;
+                intended.extend(new);
+                continue;
+            }
+            if !self.lease.allows_write(self.eyes.options.timeout) {
+                let why = format!("too little of the lease is left to replace the document of {id}");
+                return Ok(End::Failed(Trouble::new(Class::Transient, why)));
+            }
+            let config = plan.merged.document();
+            return match writer.put_integration(id, &config, Some(self.lease.fence)).await {
+                Err(trouble) if trouble.ambiguous => Ok(End::Ambiguous(trouble, intended)),
+                Err(trouble) => Ok(End::Failed(trouble)),
+                Ok(_) => {
+                    let back = self.eyes.datadog.integration(id).await;
+                    let reads_back = matches!(&back, Answer::Present(back) if back.config == config);
+                    if let Answer::Present(_) | Answer::Absent = back
+                        && !reads_back
+                    {
+                        telemetry::work::document_differs(self.integration);
+                    }
+                    Ok(End::Done { plan: Box::new(plan), put: true, reads_back })
+                }
+            };
+        }
+        let why = format!("others go on writing the document of {id}");
+        Ok(End::Failed(Trouble::new(Class::Transient, why)))
+    }
+
+    /// What is stored of the look, and what comes next.
+    fn settlement(&self, end: End, mark: &LeasedMark) -> (Settlement, Next) {
+        let options = &self.eyes.options;
+        let (clock, now) = (&options.clock, options.clock.now());
+        let mut settlement = Settlement { looked_at: vec![TeamId::NONE], ..Settlement::default() };
+        let mut entries = self.state.entries.clone();
+        let mut datadog_org = None;
+        let retry = |trouble: Trouble| {
+            let pace::Retry { at, floor, burns } =
+                pace::retry(&trouble, mark.failures, false, options.backoff, clock.jitter(), now);
+            Next::Retry { at, floor, error: trouble, burns }
+        };
+        let held = |(key, reason): (&EntryKey, &String)| Held {
+            key: HeldKey { kind: HeldKind::Delete, key: key.connection_key(self.integration) },
+            team: TeamId::NONE,
+            reason: reason.clone(),
+        };
+        let next = match end {
+            End::Done { plan, put, reads_back } => {
+                let DocumentPlan { remote, merged } = *plan;
+                datadog_org = remote.and_then(|document| document.org_id);
+                if put || !merged.changed() {
+                    entries = merged.ours().into_iter().map(|key| (key.clone(), self.row(&key))).collect();
+                }
+                if put {
+                    self.note(&merged, mark, &mut settlement);
+                }
+                settlement.held = merged.held.iter().map(held).collect();
+                match &self.wants.unread {
+                    Some(trouble) => retry(trouble.clone()),
+                    None if !reads_back => Next::At(now + options.backoff.min),
+                    None => {
+                        let lag = pace::lag_look(mark.event_at, self.started);
+                        lag.into_iter().chain(self.wants.second_look).min().map_or(Next::Nothing, Next::At)
+                    }
+                }
+            }
+            failed @ (End::Failed(_) | End::Ambiguous(..)) => {
+                // What is held stays held: nothing was decided.
+                settlement.held = self.state.held.iter().map(held).collect();
+                match failed {
+                    End::Ambiguous(trouble, intended) => {
+                        entries = intended;
+                        let at = now + options.timeout + lease::MARGIN;
+                        Next::Retry { at, floor: at, error: trouble, burns: false }
+                    }
+                    End::Failed(trouble) if trouble.class == Class::Permanent => {
+                        let subject = format!("replace the document of {}", self.integration.as_str());
+                        let error = trouble.message;
+                        settlement.parked.push(ParkedAction { team: TeamId::NONE, subject, error });
+                        Next::Nothing
+                    }
+                    End::Failed(trouble) => retry(trouble),
+                    End::Done { .. } => Next::Nothing,
+                }
+            }
+        };
+        settlement.document = Some(SettledDocument { integration: self.integration, entries, datadog_org });
+        (settlement, next)
+    }
+
+    /// The row of an entry of ours.
+    fn row(&self, key: &EntryKey) -> EntryRow {
+        let known = self.wants.rows.get(key).or(self.state.entries.get(key)).cloned().unwrap_or_default();
+        EntryRow { suspected: self.wants.suspected.get(key).copied(), ..known }
+    }
+
+    /// The audit of a PUT, and the approvals that it used up.
+    fn note(&self, merged: &Merged, mark: &LeasedMark, settlement: &mut Settlement) {
+        telemetry::work::document_put(
+            self.integration,
+            merged.added.len(),
+            merged.removed.len(),
+            merged.corrected.len(),
+        );
+        let line = |action, key: &EntryKey, reason: String| AuditEntry {
+            team: TeamId::NONE,
+            action,
+            key: key.connection_key(self.integration),
+            connection: None,
+            cause: mark.cause,
+            reason,
+            proof: None,
+            outcome: "done",
+            detail: None,
+        };
+        let added = merged.added.keys().map(|key| line("add_entry", key, "it is wanted".to_owned()));
+        let removed = merged.removed.values().map(|key| {
+            let unwanted = || "it is not wanted".to_owned();
+            line("remove_entry", key, self.wants.reasons.get(key).cloned().unwrap_or_else(unwanted))
+        });
+        settlement.audit = added.chain(removed).collect();
+        settlement.disowned =
+            merged.removed.values().map(|key| key.connection_key(self.integration)).collect();
+    }
+}
