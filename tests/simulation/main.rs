@@ -113,6 +113,16 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
     } else {
         Vec::new()
     };
+    if dice.random_bool(0.5) {
+        // Somebody was here before us.
+        let handles = world.datadog_teams().await;
+        for (_, slug) in world.teams().await {
+            let mark = script::one_of(dice, &[None, None, Some(THEIRS), Some(OURS)]);
+            if let (Some(to), Some(mark)) = (handles.get(&slug), mark) {
+                judge.by_hand.extend(world.connect(to, &slug, mark).await);
+            }
+        }
+    }
     judge.witness(world).await;
     let once_absent = dice.random_range(1..8);
     for round in 0..dice.random_range(2..5) {
