@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::{
     clock::Clock,
     datadog,
-    model::{DatadogTeam, Trouble},
+    model::{DatadogTeam, DatadogTeamId, Trouble},
     plan::DatadogTeams,
 };
 
@@ -37,6 +37,8 @@ struct Remembered {
     handles: BTreeSet<String>,
     /// The handles as of the last refresh, which is when those who wait for one hear of it.
     told: BTreeSet<String>,
+    /// The teams that a list ever showed.
+    ever: BTreeSet<DatadogTeamId>,
     listed_at: Option<Duration>,
 }
 
@@ -88,10 +90,23 @@ impl Directory {
         state.listed_at.is_some_and(|at| at + self.ttl > self.clock.monotonic())
     }
 
+    /// Teams that an earlier list showed and this one does not: gone since, or this list was cut.
+    pub(super) async fn vanished(&self, now: &DatadogTeams) -> Vec<DatadogTeamId> {
+        let state = self.state.lock().await;
+        state.ever.iter().filter(|id| !now.has(id)).cloned().collect()
+    }
+
+    /// These teams are gone for certain.
+    pub(super) async fn gone(&self, teams: &[DatadogTeamId]) {
+        let mut state = self.state.lock().await;
+        state.ever.retain(|team| !teams.contains(team));
+    }
+
     async fn list(&self, state: &mut Remembered) -> Result<Arc<DatadogTeams>, Trouble> {
         let teams: BTreeMap<String, DatadogTeam> =
             self.reader.teams().await?.into_iter().map(|team| (team.handle.to_lowercase(), team)).collect();
         state.handles = teams.keys().cloned().collect();
+        state.ever.extend(teams.values().map(|team| team.id.clone()));
         state.teams = Arc::new(DatadogTeams::new(teams.into_values(), true));
         state.listed_at = Some(self.clock.monotonic());
         Ok(state.teams.clone())

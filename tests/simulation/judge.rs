@@ -34,6 +34,8 @@ pub struct Judge {
     pub told: BTreeSet<TeamId>,
     /// Keys whose removal a person approved.
     pub approved: BTreeSet<(String, String)>,
+    /// The worker was started anew, and has forgotten what it need not know.
+    pub restarted: bool,
     /// Something of ours went without us.
     pub disturbed: bool,
     removed_at: Vec<Time>,
@@ -74,6 +76,7 @@ impl Judge {
             by_hand: BTreeSet::new(),
             told: BTreeSet::new(),
             approved: BTreeSet::new(),
+            restarted: false,
             disturbed: false,
             removed_at: Vec::new(),
             tally: Tally::default(),
@@ -126,8 +129,9 @@ impl Judge {
             if setup.missing_team == MissingTeam::Report {
                 return Err(format!("`report` created Datadog team {handle}"));
             }
-            // Where nothing is connected, nothing shows that an empty list lies; Datadog refuses what exists.
-            if before.handles.contains_key(handle) && !before.connections.is_empty() {
+            // To a worker that has just begun and owns nothing, nothing shows that a Datadog without teams lies.
+            let knows = !self.restarted || !before.owned.is_empty();
+            if before.handles.contains_key(handle) && knows {
                 return Err(format!("Datadog team {handle} exists, and was to be created"));
             }
         }

@@ -269,6 +269,7 @@ async fn happen(world: &mut World, judge: &mut Judge, happening: Happening) {
         Happening::Rules(rules) => {
             world.setup.rules = rules;
             world.restart().await;
+            judge.restarted = true;
         }
     }
     judge.witness(world).await;

@@ -1,10 +1,13 @@
 //! Creating Datadog teams for handles that do not exist (`policy.missing_team = "create"`). A list that was cut
 //! must never be taken for a Datadog without teams.
 
+use std::collections::BTreeSet;
+
 use super::Run;
 use crate::{
     datadog::Filter,
-    model::{Class, ConnectionId, ConnectionKey, TeamId, Trouble},
+    model::{Answer, Class, ConnectionId, ConnectionKey, DatadogTeamId, TeamId, Trouble},
+    plan::DatadogTeams,
 };
 
 impl Run<'_> {
@@ -42,19 +45,14 @@ impl Run<'_> {
         }
     }
 
-    /// Whether Datadog has no team with this handle, by a list that was just read and lacks nothing.
+    /// Whether Datadog has no team with this handle, by a list that was just read and lacks nothing that another
+    /// read shows.
     async fn handle_is_free(&mut self, handle: &str) -> Result<(), Trouble> {
         if self.listed.is_none() {
             let teams = self.hands.directory.whole(true).await?;
-            let sources = vec!["github".to_owned()];
-            let all = self.hands.reader.connections(&Filter { sources, ..Filter::default() }).await?;
-            if let Some(team) = all.iter().filter_map(|it| it.datadog_team.as_ref()).find(|id| !teams.has(id))
-            {
+            if let Err(trouble) = self.list_is_whole(&teams).await {
                 self.hands.directory.distrust().await;
-                let why = format!(
-                    "Datadog's list lacks team {team}, which has a connection: it was cut, and no team is created from it"
-                );
-                return Err(Trouble::new(Class::Invalid, why));
+                return Err(trouble);
             }
             self.listed = Some(teams);
         }
@@ -62,5 +60,37 @@ impl Run<'_> {
             None => Ok(()),
             Some(_) => Err(Trouble::new(Class::Transient, format!("Datadog has a team `{handle}` by now"))),
         }
+    }
+
+    /// Every connection has its team in the list; so has every team that we knew, unless its id answers 404.
+    async fn list_is_whole(&self, teams: &DatadogTeams) -> Result<(), Trouble> {
+        let cut = |team: &DatadogTeamId, shown: &str| {
+            let why = format!(
+                "the list of Datadog's teams lacks {team}, which {shown}: no team is created from it"
+            );
+            Trouble::new(Class::Invalid, why)
+        };
+        let sources = vec!["github".to_owned()];
+        let connections = self.hands.reader.connections(&Filter { sources, ..Filter::default() }).await?;
+        let connected = connections.iter().filter_map(|connection| connection.datadog_team.as_ref());
+        if let Some(team) = connected.into_iter().find(|team| !teams.has(team)) {
+            return Err(cut(team, "has a connection"));
+        }
+        let state = self.hands.ledger.org_state(self.hands.lease.org).await;
+        let state =
+            state.map_err(|error| Trouble::new(Class::Transient, format!("the ledger failed: {error}")))?;
+        let owned = state.into_iter().flat_map(|state| state.owned).map(|owned| owned.key.datadog_team);
+        let mut known: BTreeSet<_> = owned.filter(|team| !teams.has(team)).collect();
+        known.extend(self.hands.directory.vanished(teams).await);
+        let mut gone = Vec::new();
+        for team in known {
+            match self.hands.reader.team(&team).await {
+                Answer::Absent => gone.push(team),
+                Answer::Present(_) => return Err(cut(&team, "its id shows")),
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+            }
+        }
+        self.hands.directory.gone(&gone).await;
+        Ok(())
     }
 }
