@@ -1,5 +1,5 @@
 //! Keeps the rooms apart: which room may import which, and what the pure rooms must not touch. A new import that
-//! breaks a rule fails here, with the rule. To change a rule, change `ROOMS` and say why.
+//! breaks a rule fails here, with the rule. To change a rule, change `ROOMS` and say why. Keeps files short, too.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
@@ -263,7 +263,8 @@ struct File {
     depth: usize,
 }
 
-fn files() -> Vec<File> {
+/// Every source file below a folder of the project.
+fn sources(folder: &str) -> Vec<PathBuf> {
     fn walk(dir: &Path, into: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -274,12 +275,16 @@ fn files() -> Vec<File> {
             }
         }
     }
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
-    walk(&src, &mut paths);
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut paths);
     paths.sort();
+    paths
+}
+
+fn files() -> Vec<File> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
-    for path in paths {
+    for path in sources("src") {
         let parts: Vec<String> =
             path.strip_prefix(&src).unwrap().iter().map(|part| part.to_str().unwrap().to_owned()).collect();
         let name = parts.join("/");
@@ -307,6 +312,19 @@ fn every_import_keeps_the_rules_of_its_room() {
         })
         .collect();
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+#[test]
+fn no_file_is_longer_than_one_reason_to_change() {
+    const MOST: usize = 500;
+    let lines = |path: &PathBuf| fs::read_to_string(path).unwrap().lines().count();
+    let paths = [sources("src"), sources("tests")].concat();
+    let long: Vec<_> =
+        paths.iter().map(|path| (lines(path), path)).filter(|(lines, _)| *lines > MOST).collect();
+    assert!(
+        long.is_empty(),
+        "more than {MOST} lines: a file holds two reasons to change; split it: {long:#?}"
+    );
 }
 
 #[test]

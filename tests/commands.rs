@@ -11,6 +11,9 @@ use std::{
     thread,
 };
 
+use serde_json::Value;
+use tokio::io::AsyncBufReadExt as _;
+
 struct Ran {
     code: i32,
     stdout: String,
@@ -152,4 +155,25 @@ fn wrong_usage_is_told_by_clap() {
     assert_eq!(teamlink(&["dance"], &[]).code, 2);
     let help = teamlink(&["--help"], &[]);
     assert!(help.code == 0 && help.stdout.contains("Examples:"));
+}
+
+#[tokio::test]
+async fn the_sandbox_tells_where_it_is_and_ends_when_told_to() {
+    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_teamlink"))
+        .args(["sandbox", "--listen", "127.0.0.1:0", "--org", "acme", "--teams", "3"])
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let url = lines.next_line().await.unwrap().unwrap();
+    let github = lines.next_line().await.unwrap().unwrap();
+    assert_eq!(github, format!("TEAMLINK_GITHUB__BASE_URL={url}"));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.get(format!("{url}/orgs/acme/teams")).header("authorization", "token sandbox");
+    let teams: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(teams.as_array().unwrap().len(), 3);
+    let id = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(child.wait().await.unwrap().success());
 }

@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::Contract;
 use serde_json::{Value, json};
 use teamlink::sandbox::{Options, Sandbox, start};
-use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// A sandbox whose every answer is judged.
 struct Judged {
@@ -492,25 +491,4 @@ async fn an_absent_mark_is_filled_with_the_callers_id() {
     let created = judged.expect(201, "POST", CONNECTIONS, json!({"data": [item]})).await.json();
     assert_eq!(created["data"][0]["attributes"]["managed_by"].as_str().unwrap().len(), 36);
     assert_eq!(created.get("meta"), None);
-}
-
-#[tokio::test]
-async fn the_command_tells_where_it_is_and_ends_when_told_to() {
-    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_teamlink"))
-        .args(["sandbox", "--listen", "127.0.0.1:0", "--org", "acme", "--teams", "3"])
-        .stdout(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let url = lines.next_line().await.unwrap().unwrap();
-    let github = lines.next_line().await.unwrap().unwrap();
-    assert_eq!(github, format!("TEAMLINK_GITHUB__BASE_URL={url}"));
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let request = client.get(format!("{url}/orgs/acme/teams")).header("authorization", "token sandbox");
-    let teams: Value = request.send().await.unwrap().json().await.unwrap();
-    assert_eq!(teams.as_array().unwrap().len(), 3);
-    let id = child.id().unwrap().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    assert!(child.wait().await.unwrap().success());
 }

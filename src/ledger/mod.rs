@@ -20,6 +20,7 @@ mod parked;
 mod paused;
 mod rows;
 mod settle;
+mod settlement;
 mod state;
 mod story;
 #[cfg(test)]
@@ -41,7 +42,7 @@ pub use documents::{DocumentState, EntryRow, SettledDocument};
 pub use held::{Held, HeldSet};
 pub use lock::DaemonLock;
 pub use parked::{Parked, ParkedKind};
-pub use settle::{AuditEntry, IntentKind, MarkResult, Next, ParkedAction, Settled, Settlement};
+pub use settlement::{AuditEntry, IntentKind, MarkResult, Next, ParkedAction, Settled, Settlement};
 pub use state::{Intent, OrgProgress, OrgRow, OrgState};
 pub use story::{EventLine, Looks, TeamStory};
 pub use upkeep::Counts;
