@@ -15,6 +15,9 @@ use serde::Serialize;
 use super::{Action, Plan, Planned, RemovalCause, Why};
 use crate::model::{ConnectionKey, HeldKey, HeldKind, TeamId};
 
+/// Why a removal is held that got no slot of the window.
+pub(super) const WINDOW_IS_FULL: &str = "the removals of `guard.window` reach `guard.max_per_window`";
+
 /// How much may be removed without a person.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
@@ -66,7 +69,7 @@ impl Guarded {
             is_removal(planned) && planned.action.held_key().is_some_and(|held| refused.contains(&held.key))
         });
         self.ready.actions = go;
-        self.hold(stay, "the removals of `guard.window` reach `guard.max_per_window`");
+        self.hold(stay, WINDOW_IS_FULL);
         self
     }
 

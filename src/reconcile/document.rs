@@ -1,8 +1,9 @@
-//! One look at an integration's document: wanted → GET → merge → guard → intents → GET → PUT → read back → settle.
+//! One look at an integration's document: wanted → GET → merge → guard → intents, slots → GET → PUT → read back →
+//! settle.
 //!
 //! Datadog's PUT knows no precondition. What another writer does between our GET and our PUT cannot be seen and is
-//! lost, so the GET is the last thing before the PUT: intents are committed first, then the document is read and merged
-//! once more. The read-back finds what another writer did to us.
+//! lost, so the GET is the last thing before the PUT: intents, and slots of the guard's window, are committed first,
+//! then the document is read and merged once more. The read-back finds what another writer did to us.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -211,24 +212,34 @@ impl Look<'_> {
     async fn bring_into_step(&self, writer: &datadog::Writer) -> Result<End, LedgerError> {
         let id = self.integration.as_str();
         let mut intended = self.state.entries.clone();
+        let (mut asked, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for _ in 0..ROUNDS {
-            let plan = match self.eyes.merged(self.integration, self.options, &self.state, &self.wants).await
-            {
-                Ok(plan) => plan,
-                Err(trouble) => return Ok(End::Failed(trouble)),
-            };
-            if !plan.merged.changed() || !self.wants.writes {
+            let mut plan =
+                match self.eyes.merged(self.integration, self.options, &self.state, &self.wants).await {
+                    Ok(plan) => plan,
+                    Err(trouble) => return Ok(End::Failed(trouble)),
+                };
+            if !self.wants.writes {
                 return Ok(End::Done { plan: Box::new(plan), put: false, reads_back: true });
             }
             let new: BTreeMap<_, _> = (plan.merged.added.keys())
                 .filter(|key| !intended.contains_key(*key))
                 .map(|key| (key.clone(), self.wants.rows.get(key).cloned().unwrap_or_default()))
                 .collect();
-            if !new.is_empty() {
+            let removals = plan.merged.slots_needed(&self.state.approved);
+            if !(new.is_empty() && removals.is_subset(&asked)) {
                 let now = self.eyes.options.clock.now();
-                self.ledger.intend_entries(self.lease.fence, self.integration, &new, now).await?;
+                if !new.is_empty() {
+                    self.ledger.intend_entries(self.lease.fence, self.integration, &new, now).await?;
+                }
+                refused.extend(self.without_slot(&removals).await?);
                 intended.extend(new);
+                asked.extend(removals);
                 continue;
+            }
+            plan.merged = plan.merged.within(&refused);
+            if !plan.merged.changed() {
+                return Ok(End::Done { plan: Box::new(plan), put: false, reads_back: true });
             }
             if !self.lease.allows_write(self.eyes.options.timeout) {
                 let why = format!("too little of the lease is left to replace the document of {id}");
@@ -252,6 +263,16 @@ impl Look<'_> {
         }
         let why = format!("others go on writing the document of {id}");
         Ok(End::Failed(Trouble::new(Class::Transient, why)))
+    }
+
+    /// Takes slots of the guard's window. Answers the removals that got none.
+    async fn without_slot(&self, removals: &BTreeSet<EntryKey>) -> sqlx::Result<BTreeSet<EntryKey>> {
+        let options = &self.eyes.options;
+        let slot = |key: &EntryKey| key.connection_key(self.integration);
+        let needed: Vec<_> = removals.iter().map(slot).collect();
+        let (max, window) = (options.max_per_window, options.window);
+        let granted = self.ledger.take_slots(&needed, max, window, options.clock.now()).await?;
+        Ok(removals.iter().filter(|key| !granted.contains(&slot(key))).cloned().collect())
     }
 
     /// What is stored of the look, and what comes next.

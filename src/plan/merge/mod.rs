@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::Limits;
+use super::{Limits, guard::WINDOW_IS_FULL};
 use crate::model::{DocumentMode, Entry, EntryKey, Integration};
 
 /// What a document is to become.
@@ -147,6 +147,18 @@ impl Merged {
         }
         let held = &self.held;
         self.removed.retain(|_, key| !held.contains_key(key));
+        self
+    }
+
+    /// The removals that need a slot of the guard's window each: those that nobody approved.
+    pub fn slots_needed(&self, approved: &BTreeSet<EntryKey>) -> BTreeSet<EntryKey> {
+        self.removed.values().filter(|key| !approved.contains(key)).cloned().collect()
+    }
+
+    /// Holds the removals that needed a slot and got none.
+    pub fn within(mut self, refused: &BTreeSet<EntryKey>) -> Self {
+        let stay = self.removed.extract_if(.., |_, key| refused.contains(key));
+        self.held.extend(stay.map(|(_, key)| (key, WINDOW_IS_FULL.to_owned())));
         self
     }
 }

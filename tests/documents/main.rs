@@ -6,25 +6,19 @@
     reason = "a panic is how a test fails; the figures are told"
 )]
 
+mod declared;
+mod linked;
+mod load;
+#[path = "../support/mod.rs"]
 mod support;
-#[path = "support/world.rs"]
+#[path = "../support/world.rs"]
 mod world;
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
 
-use lapin::BasicProperties;
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, SqliteConnection};
-use support::{Corner, eventually};
-use teamlink::{
-    app::{Daemon, Role},
-    settings::Settings,
-};
+use support::eventually;
 use world::{World, text};
 
 const ORG: (&str, &str) = ("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "org");
@@ -239,179 +233,29 @@ async fn a_put_whose_end_is_unknown_is_looked_up_and_what_it_added_is_ours() {
 }
 
 #[tokio::test]
-async fn the_repositories_of_linked_teams_follow_their_connections() {
-    let mut world = World::new(2, &[("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "linked-teams")]).await;
-    world.seed(json!({"orgs": [{"login": "acme", "repos": [{"name": "app"}, {"name": "lib"}, {"name": "web"}]}]})).await;
-    for (team, repo) in [("team-1", "app"), ("team-2", "lib")] {
-        world.github(Method::PUT, &format!("/orgs/acme/teams/{team}/repos/acme/{repo}"), json!({})).await;
+async fn removals_of_entries_take_slots_of_the_guards_window() {
+    let names_of: Vec<String> = (1..=6).map(|n| format!("repo-{n}")).collect();
+    let all: Vec<&str> = names_of.iter().map(String::as_str).collect();
+    let world = repositories(&all, &[("TEAMLINK_GUARD__MAX_PER_WINDOW", "2")]).await;
+    world.pass().await;
+    for name in &all[..4] {
+        repo(&world, name, json!({"archived": true})).await;
     }
-    world.start().await;
-    world.pass().await;
-    become_(&world, &["app", "lib"]).await;
-    world.github(Method::PUT, "/orgs/acme/teams/team-1/repos/acme/web", json!({})).await;
-    become_(&world, &["app", "lib", "web"]).await;
-    // Its connection goes, and with it the reason for its repositories.
-    world.github(Method::DELETE, "/orgs/acme/teams/team-2", Value::Null).await;
-    become_(&world, &["app", "web"]).await;
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn jira_and_pagerduty_are_made_changed_and_repaired() {
-    let mut world = World::new(0, &[]).await;
-    let declare = |world: &mut World, text: &str| {
-        let file = world.file("teamlink.toml", text);
-        world.settings = Settings::load(&[file.into()], &world.env).unwrap().settings;
-    };
-    let project =
-        |key: &str| json!({"hostname": "acme.atlassian.net", "account_id": "1", "project_key": key});
-    declare(
-        &mut world,
-        r#"
-        [[integrations.jira.enabled_projects]]
-        hostname = "acme.atlassian.net"
-        account_id = "1"
-        project_key = "ENG"
-        [[integrations.pagerduty.accounts]]
-        subdomain = "acme"
-        enabled = true
-        "#,
+    let held = world.teamlink(&["sync"]).await;
+    assert_eq!(held.status.code(), Some(2), "{}", text(&held));
+    assert!(
+        text(&held).contains("the removals of `guard.window` reach `guard.max_per_window`"),
+        "{}",
+        text(&held)
     );
+    assert_eq!(names(&world).await.len(), 4, "two had a slot");
+    // What waits is not let go one by one, and the one that comes now finds the window full too.
+    repo(&world, all[4], json!({"archived": true})).await;
+    let held = world.teamlink(&["sync"]).await;
+    assert_eq!((held.status.code(), names(&world).await.len()), (Some(2), 4), "{}", text(&held));
+    let hash = text(&held).split("teamlink approve ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let approved = world.teamlink(&["approve", &hash, "--reason", "meant so"]).await;
+    assert!(approved.status.success(), "{}", text(&approved));
     world.pass().await;
-    assert_eq!(config(&world, "jira").await, json!({"enabled_projects": [project("ENG")]}));
-    assert_eq!(
-        config(&world, "pagerduty").await,
-        json!({"accounts": [{"subdomain": "acme", "enabled": true}]})
-    );
-
-    put(&world, "jira", &json!({"enabled_projects": [project("OPS")]})).await;
-    put(&world, "pagerduty", &json!({"accounts": [{"subdomain": "Acme", "enabled": false, "note": 1}]}))
-        .await;
-    world.pass().await;
-    assert_eq!(config(&world, "jira").await, json!({"enabled_projects": [project("OPS"), project("ENG")]}));
-    let account = json!({"subdomain": "Acme", "enabled": true, "note": 1});
-    assert_eq!(config(&world, "pagerduty").await, json!({"accounts": [account]}));
-
-    declare(&mut world, "[integrations.jira]\nenabled_projects = []");
-    world.pass().await;
-    assert_eq!(config(&world, "jira").await, json!({"enabled_projects": [project("OPS")]}));
-    assert_eq!(config(&world, "pagerduty").await, json!({"accounts": [account]}), "it is left alone");
-}
-
-/// What the sandbox says of teamlink's PUTs.
-async fn judged(world: &World) -> Value {
-    let stats = format!("{}/_sandbox/stats", world.sandbox.url());
-    let stats: Value = world.http.get(stats).send().await.unwrap().json().await.unwrap();
-    let writers = stats["integrations"]["github"].as_object().unwrap();
-    writers.iter().find(|(client, _)| client.starts_with("teamlink/")).unwrap().1.clone()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn while_a_person_edits_at_random_nothing_that_was_seen_is_lost() {
-    const PUTS: u64 = 200;
-    let fast = [("TEAMLINK_RECONCILE__DEBOUNCE", "1ms"), ("TEAMLINK_RECONCILE__MAX_WAIT", "2ms")];
-    let mut world = repositories(&["app", "lib"], &fast).await;
-    world.start().await;
-    world.pass().await;
-    let mut dice = StdRng::seed_from_u64(11);
-    let deadline = Instant::now() + Duration::from_secs(120);
-    let mut name = "app".to_owned();
-    for edit in 0.. {
-        let done = judged(&world).await["puts_after_get"].as_u64().unwrap();
-        if done >= PUTS {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{done} PUTs");
-        let renamed = format!("app-{edit}");
-        repo(&world, &name, json!({"name": renamed})).await;
-        name = renamed;
-        tokio::time::sleep(Duration::from_micros(dice.random_range(0..30_000))).await;
-        let mut document = config(&world, "github").await;
-        let entries = document["enabled_repos"].as_array_mut().unwrap();
-        let by_hand = entries.iter().position(|it| it["repo_name"].as_str().unwrap().starts_with("person"));
-        match by_hand.filter(|_| dice.random_bool(0.3)) {
-            Some(place) => drop(entries.remove(place)),
-            None => {
-                let place = dice.random_range(0..=entries.len());
-                entries.insert(place, repository(&format!("person-{edit}")));
-            }
-        }
-        put(&world, "github", &document).await;
-    }
-    world.stop().await;
-    let ours = judged(&world).await;
-    println!("beside a person who edits: {ours}");
-    // What the person does within the gap is lost at times; what a GET of ours saw is not.
-    assert_eq!(ours["removed_of_others"], 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn five_thousand_events_over_three_hundred_repositories_are_a_few_puts() {
-    const EVENTS: usize = 5_000;
-    const REPOS: usize = 300;
-    let corner = Corner::new().await;
-    let amqp = support::amqp_url();
-    let options = &corner.options;
-    let env = [
-        ORG,
-        ("AMQP_URL", amqp.as_str()),
-        ("TEAMLINK_QUEUE__EXCHANGE", options.exchange.as_str()),
-        ("TEAMLINK_QUEUE__QUEUE", options.queue.as_str()),
-        ("TEAMLINK_QUEUE__DEAD_QUEUE", options.dead_queue.as_str()),
-        ("TEAMLINK_GUARD__MAX_SHARE", "1"),
-        ("TEAMLINK_GUARD__MAX_REMOVALS", "1000"),
-    ];
-    let mut world = World::new(0, &env).await;
-    let repos: Vec<_> = (0..REPOS).map(|n| json!({"name": format!("repo-{n}")})).collect();
-    world.seed(json!({"orgs": [{"login": "acme", "repos": repos}]})).await;
-    put(&world, "github", &json!({"enabled_repos": [repository("by-hand")]})).await;
-    let org = world.github(Method::GET, "/orgs/acme", json!({})).await;
-    let daemon = Daemon::start(&world.settings, Role::Worker, world::metrics()).await.unwrap();
-    world.daemon = Some(daemon);
-    eventually("the queue is there", true, async || {
-        let url = format!("http://{}/readyz", world.daemon.as_ref().unwrap().addr);
-        world.http.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
-    })
-    .await;
-
-    let started = Instant::now();
-    let mut dice = StdRng::seed_from_u64(5);
-    let mut expected: BTreeSet<String> = (0..REPOS).map(|n| format!("repo-{n}")).collect();
-    for event in 0..EVENTS {
-        let number = dice.random_range(0..REPOS);
-        if event % 50 == 0 {
-            let name = format!("repo-{number}");
-            let archived = dice.random_bool(0.7);
-            repo(&world, &name, json!({"archived": archived})).await;
-            match archived {
-                true => expected.remove(&name),
-                false => expected.insert(name),
-            };
-        }
-        let body = json!({
-            "action": "edited", "organization": org,
-            "repository": {"id": number, "name": format!("repo-{number}"), "owner": {"login": "acme"}},
-        });
-        let properties = BasicProperties::default().with_message_id(format!("event-{event}").into());
-        corner.publish("github.repository", properties, body.to_string().as_bytes()).await;
-    }
-    expected.insert("by-hand".into());
-    eventually("wanted and foreign", expected, async || names(&world).await).await;
-    let took = started.elapsed();
-    eventually("every event is stored", EVENTS as i64, async || {
-        let mut ledger = SqliteConnection::connect(&world.env["TEAMLINK_LEDGER__URL"]).await.unwrap();
-        sqlx::query_scalar("SELECT COUNT(*) FROM deliveries").fetch_one(&mut ledger).await.unwrap()
-    })
-    .await;
-    world.stop().await;
-    let puts = puts(&world).await;
-    let times: Vec<u64> = puts.iter().map(|put| put["at_us"].as_u64().unwrap()).collect();
-    let closest = times.windows(2).map(|pair| pair[1] - pair[0]).min();
-    println!(
-        "{EVENTS} events in {:.1} s: {} PUTs, {closest:?} µs between the closest",
-        took.as_secs_f64(),
-        puts.len()
-    );
-    assert!(closest.is_none_or(|closest| closest >= 500_000), "two PUTs within `reconcile.max_wait`");
-    assert_eq!((corner.queued().await, corner.dead().await), (0, 0));
+    assert_eq!(names(&world).await, set(&["repo-6"]), "what is approved needs no slot");
 }
