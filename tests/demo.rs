@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead as _, BufReader},
     path::Path,
@@ -36,8 +37,20 @@ fn the_demo_ends_well_with_its_table_and_leaves_nothing_behind() {
     };
     assert_eq!(words("STEP")[..5], ["EVENTS", "REPEATED", "LOOKS", "GITHUB", "DATADOG"]);
     assert_eq!(words("14:00  Webhooks in disorder")[..2], ["22", "11"]);
-    assert_eq!(words("16:45  Two webhooks are lost")[..2], ["0", "0"]);
-    assert!(stdout.contains("All 10 steps ended as expected") && !stdout.contains('✗'));
+    assert_eq!(words("16:45  What no webhook tells")[..2], ["0", "0"]);
+    assert!(stdout.contains("All 11 steps ended as expected") && !stdout.contains('✗'));
+    // The catalog's document, as it stands after each step that changes it.
+    for catalog in [
+        "the catalog lists 5 repositories; 5 added, 0 removed in one PUT",
+        "the catalog lists 6 repositories, 1 added by hand; 2 added, 2 removed in",
+        "the catalog lists 5 repositories, 1 added by hand; 0 added, 1 removed in one PUT",
+    ] {
+        assert!(stdout.contains(catalog), "{catalog}");
+    }
+    let table: Vec<_> = stdout.lines().skip_while(|line| !line.starts_with("STEP")).take(12).collect();
+    let mark = |line: &str| line.chars().position(|c| c == '✓');
+    let columns: BTreeSet<_> = table[1..].iter().map(|line| mark(line)).collect();
+    assert!(columns.len() == 1 && !columns.contains(&None), "the table lines up: {table:#?}");
     assert!(!stdout.contains('\u{1b}'), "there is no colour where there is no terminal");
     assert!(is_empty(dir.path()));
 }

@@ -75,9 +75,7 @@ pub(super) async fn look(
     };
     let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     settlement.found.extend(left_out);
-    if !(settlement.owned.is_empty() && settlement.disowned.is_empty())
-        && eyes.options.documents.contains_key(&Integration::Github)
-    {
+    if !(settlement.owned.is_empty() && settlement.disowned.is_empty()) && eyes.options.lists_linked_teams() {
         settlement.documents.push(Integration::Github);
     }
     ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;

@@ -111,6 +111,14 @@ impl Options {
             .unwrap_or(&self.policy)
     }
 
+    /// Whether GitHub's document depends on which teams are connected.
+    fn lists_linked_teams(&self) -> bool {
+        let document = self.documents.get(&Integration::Github);
+        document.is_some_and(|document| {
+            matches!(document.source, Source::Repositories { of: RepositoriesOf::LinkedTeams, .. })
+        })
+    }
+
     /// Whether an organisation is served.
     fn serves(&self, org: &OrgRow) -> bool {
         self.orgs.is_empty() || self.orgs.iter().any(|login| org.is_called(login))

@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use indicatif::ProgressBar;
 
 use super::{
-    judge::{self, Link, Links, Order, Outcome, US},
+    judge::{self, Catalog, Link, Links, Listed, Order, Outcome, US},
     report::{self, Row},
     stage::{Counts, GRACE, ORG, Stage},
 };
@@ -42,6 +42,9 @@ pub(super) struct Day {
     expected: Links,
     /// What it held when the step began, by the connections' ids.
     before: BTreeMap<String, Link>,
+    /// The catalog, in the same way.
+    catalog_expected: Catalog,
+    catalog_before: Catalog,
     orders: Vec<Order>,
     title: String,
     counts: Counts,
@@ -62,6 +65,8 @@ impl Day {
             stage,
             expected: Links::new(),
             before: BTreeMap::new(),
+            catalog_expected: Catalog::new(),
+            catalog_before: Catalog::new(),
             orders: Vec::new(),
             title: String::new(),
             counts: Counts::default(),
@@ -84,6 +89,7 @@ impl Day {
         self.title = format!("{clock}  {title}");
         self.spinner = output::spinner("working");
         self.before = self.stage.connections().await?;
+        self.catalog_before = self.stage.catalog().await?;
         (self.counts, self.since) = self.stage.counts().await?;
         self.changed = Instant::now();
         Ok(())
@@ -125,6 +131,26 @@ impl Day {
         self.expected.insert(link);
     }
 
+    /// The catalog must list this repository of the organisation, by us.
+    pub(super) fn expect_listed(&mut self, repository: &str) {
+        self.catalog_expected.insert(listed(repository, false));
+    }
+
+    /// The catalog must list this repository no more.
+    pub(super) fn expect_unlisted(&mut self, repository: &str) -> anyhow::Result<()> {
+        let listed = listed(repository, false);
+        ensure!(
+            self.catalog_expected.remove(&listed),
+            "the demo's story has a mistake: {listed} was not there before"
+        );
+        Ok(())
+    }
+
+    /// What a person added to the catalog must stay.
+    pub(super) fn expect_by_hand(&mut self, repository: &str) {
+        self.catalog_expected.insert(listed(repository, true));
+    }
+
     /// Our connection of these two must go, since the team is gone: after two looks.
     pub(super) fn expect_removal(&mut self, handle: &str, slug: &str, team: u64) -> anyhow::Result<()> {
         let connection = self.take(handle, slug)?;
@@ -155,12 +181,15 @@ impl Day {
     /// # Errors
     /// [`NotAsExpected`], once what is wrong was told.
     pub(super) async fn end(&mut self) -> anyhow::Result<()> {
-        let Watched { actual, progress, webhooks_pending, right_after } = self.watch().await?;
+        let Watched { actual, catalog, progress, webhooks_pending, right_after } = self.watch().await?;
         let requests = self.stage.requests(self.since).await?;
         let findings = judge::verdict(&Outcome {
             before: &self.before.values().cloned().collect(),
             expected: &self.expected,
             actual: &actual,
+            catalog_before: &self.catalog_before,
+            catalog_expected: &self.catalog_expected,
+            catalog: &catalog,
             progress: &progress,
             webhooks_pending,
             right_after,
@@ -184,8 +213,9 @@ impl Day {
             let webhooks_pending = self.stage.webhooks_pending().await?;
             let progress = self.stage.progress().await?;
             let actual: Links = self.stage.connections().await?.into_values().collect();
+            let catalog = self.stage.catalog().await?;
             let waited = self.changed.elapsed();
-            if actual == self.expected {
+            if actual == self.expected && catalog == self.catalog_expected {
                 right_since = right_since.or(Some(waited));
             } else {
                 (right_since, was_wrong) = (None, true);
@@ -193,12 +223,11 @@ impl Day {
             let done = right_since.is_some() && judge::at_rest(&progress, webhooks_pending);
             if done || waited > LIMIT {
                 let right_after = right_since.filter(|_| was_wrong);
-                return Ok(Watched { actual, progress, webhooks_pending, right_after });
+                return Ok(Watched { actual, catalog, progress, webhooks_pending, right_after });
             }
-            let what = match judge::difference(&self.expected, &actual) {
-                Some(difference) => difference,
-                None => "Datadog is right; looks are outstanding".to_owned(),
-            };
+            let wrong = judge::difference(&self.expected, &actual);
+            let wrong = wrong.or_else(|| judge::difference(&self.catalog_expected, &catalog));
+            let what = wrong.unwrap_or_else(|| "Datadog is right; looks are outstanding".to_owned());
             self.spinner.set_message(format!("{} {what}", judge::seconds(waited)));
             tokio::time::sleep(POLL).await;
         }
@@ -208,9 +237,15 @@ impl Day {
 /// What was seen at the end of a step.
 struct Watched {
     actual: Links,
+    catalog: Catalog,
     progress: crate::ledger::OrgProgress,
     webhooks_pending: u64,
     right_after: Option<Duration>,
+}
+
+/// A repository of the organisation in the catalog.
+fn listed(repository: &str, by_hand: bool) -> Listed {
+    Listed { repository: format!("{ORG}/{repository}"), by_hand }
 }
 
 /// A connection of the organisation.

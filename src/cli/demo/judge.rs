@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::ledger::OrgProgress;
 
+/// The document's path.
+pub(super) const CATALOG: &str = "/api/v2/idp/entity_integrations/github";
+
 /// Our mark on connections.
 pub(super) const US: &str = "teamlink";
 
@@ -37,6 +40,25 @@ impl fmt::Display for Link {
 /// All connections.
 pub(super) type Links = BTreeSet<Link>;
 
+/// A repository in the document from which Datadog fills its software catalog.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Listed {
+    /// `org/repository`
+    pub(super) repository: String,
+    /// Its entry says that a person added it.
+    pub(super) by_hand: bool,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { repository, by_hand } = self;
+        write!(f, "{repository} in the catalog{}", if *by_hand { " (by hand)" } else { "" })
+    }
+}
+
+/// The whole list of the document.
+pub(super) type Catalog = BTreeSet<Listed>;
+
 /// A request as the sandbox noted it; numbered in the order in which it was carried out.
 #[derive(Debug, Deserialize)]
 pub(super) struct Request {
@@ -44,10 +66,18 @@ pub(super) struct Request {
     method: String,
     pub(super) path: String,
     pub(super) status: u16,
+    /// Under which lease: only teamlink's writes say so.
+    fence: Option<String>,
     body: Option<Value>,
 }
 
 impl Request {
+    /// Whether teamlink replaced the catalog's document with it.
+    fn replaced(&self) -> bool {
+        let document = self.method == "PUT" && self.path == CATALOG && self.fence.is_some();
+        document && (200..300).contains(&self.status)
+    }
+
     /// Whether it changed connections, by this method.
     fn wrote(&self, method: &str) -> bool {
         self.method == method && self.path == "/api/v2/team/connections" && (200..300).contains(&self.status)
@@ -131,18 +161,21 @@ impl Order {
 }
 
 /// What is missing and what is too much; `None` when all is as expected.
-pub(super) fn difference(expected: &Links, actual: &Links) -> Option<String> {
-    let list = |links: Vec<&Link>| {
-        let mut names: Vec<String> = links.iter().take(5).map(ToString::to_string).collect();
-        if links.len() > names.len() {
-            names.push(format!("{} more", links.len() - names.len()));
+pub(super) fn difference<T: Ord + fmt::Display>(
+    expected: &BTreeSet<T>,
+    actual: &BTreeSet<T>,
+) -> Option<String> {
+    let list = |items: Vec<&T>| {
+        let mut names: Vec<String> = items.iter().take(5).map(ToString::to_string).collect();
+        if items.len() > names.len() {
+            names.push(format!("{} more", items.len() - names.len()));
         }
         names.join(", ")
     };
     let missing: Vec<_> = expected.difference(actual).collect();
     let surplus: Vec<_> = actual.difference(expected).collect();
     let said = [("missing", missing), ("too much", surplus)]
-        .map(|(what, links)| (!links.is_empty()).then(|| format!("{what}: {}", list(links))));
+        .map(|(what, items)| (!items.is_empty()).then(|| format!("{what}: {}", list(items))));
     let said: Vec<String> = said.into_iter().flatten().collect();
     (!said.is_empty()).then(|| said.join("; "))
 }
@@ -163,7 +196,7 @@ pub(super) fn writes(before: &Links, after: &Links, requests: &[Request]) -> Res
     let (to_make, to_remove) = (after.difference(before).count(), before.difference(after).count());
     if (made, removed) == (to_make, to_remove) {
         return Ok(match (made, removed) {
-            (0, 0) => "nothing was written".to_owned(),
+            (0, 0) => "none written".to_owned(),
             (made, 0) => format!("{made} made"),
             (0, removed) => format!("{removed} removed"),
             (made, removed) => format!("{made} made, {removed} removed"),
@@ -172,6 +205,35 @@ pub(super) fn writes(before: &Links, after: &Links, requests: &[Request]) -> Res
     Err(format!(
         "{made} connections were made and {removed} removed, where {to_make} and {to_remove} would have done"
     ))
+}
+
+/// How often the catalog's document was replaced, beside what there was to change in it; `None` when all stayed as
+/// it was.
+pub(super) fn replacements(
+    before: &Catalog,
+    after: &Catalog,
+    requests: &[Request],
+) -> Option<Result<String, String>> {
+    let puts = requests.iter().filter(|request| request.replaced()).count();
+    let ours = |one: &&Listed| !one.by_hand;
+    let added = after.difference(before).filter(ours).count();
+    let removed = before.difference(after).filter(ours).count();
+    if (puts == 0) != (added + removed == 0) || puts > added + removed {
+        return Some(Err(format!(
+            "the catalog was replaced {puts} times, where {added} entries were to be added and {removed} removed"
+        )));
+    }
+    let by_hand = match after.iter().filter(|one| one.by_hand).count() {
+        0 => String::new(),
+        number => format!(", {number} added by hand"),
+    };
+    let times = if puts == 1 { "one PUT".to_owned() } else { format!("{puts} PUTs") };
+    let total = after.len();
+    (puts > 0).then(|| {
+        Ok(format!(
+            "the catalog lists {total} repositories{by_hand}; {added} added, {removed} removed in {times}"
+        ))
+    })
 }
 
 /// One line under a step.
@@ -189,6 +251,9 @@ pub(super) struct Outcome<'a> {
     pub(super) expected: &'a Links,
     /// What Datadog holds.
     pub(super) actual: &'a Links,
+    pub(super) catalog_before: &'a Catalog,
+    pub(super) catalog_expected: &'a Catalog,
+    pub(super) catalog: &'a Catalog,
     pub(super) progress: &'a OrgProgress,
     pub(super) webhooks_pending: u64,
     /// When Datadog was right for good, if it was ever seen otherwise.
@@ -204,7 +269,8 @@ pub(super) fn verdict(outcome: &Outcome<'_>) -> Vec<Finding> {
     let good = |text: String| Finding { good: true, text };
     let bad = |text: String| Finding { good: false, text };
     let held = outcome.actual.len();
-    if let Some(difference) = difference(outcome.expected, outcome.actual) {
+    let wrong = difference(outcome.expected, outcome.actual);
+    if let Some(difference) = wrong.or_else(|| difference(outcome.catalog_expected, outcome.catalog)) {
         let waited = seconds(outcome.waited);
         return vec![bad(format!("after {waited} Datadog holds {held} connections; {difference}"))];
     }
@@ -218,6 +284,11 @@ pub(super) fn verdict(outcome: &Outcome<'_>) -> Vec<Finding> {
             findings.push(good(format!("Datadog {when}: {held} connections, {writes}")));
         }
         Err(error) => findings.push(bad(error)),
+    }
+    match replacements(outcome.catalog_before, outcome.catalog_expected, outcome.requests) {
+        Some(Ok(text)) => findings.push(good(text)),
+        Some(Err(error)) => findings.push(bad(error)),
+        None => {}
     }
     let mut told = BTreeMap::new();
     for judged in outcome.orders.iter().map(|order| order.judge(outcome.requests)) {
@@ -266,7 +337,7 @@ mod tests {
 
     fn request(at_us: u64, method: &str, path: &str, status: u16, data: Value) -> Request {
         let body = Some(json!({ "data": data }));
-        Request { at_us, method: method.into(), path: path.into(), status, body }
+        Request { at_us, method: method.into(), path: path.into(), status, fence: Some("1".into()), body }
     }
 
     fn made(at_us: u64, github: &str) -> Request {
@@ -290,6 +361,9 @@ mod tests {
             before: &links(&["a"]),
             expected,
             actual: &links(&["a", "b"]),
+            catalog_before: &Catalog::new(),
+            catalog_expected: &Catalog::new(),
+            catalog: &Catalog::new(),
             progress: &progress,
             webhooks_pending: 0,
             right_after: Some(Duration::from_millis(1240)),
@@ -332,6 +406,29 @@ mod tests {
             told(&links(&["a", "b"]), &requests, OrgProgress::default()),
             ["✗ 2 connections were made and 1 removed, where 1 and 0 would have done"]
         );
+    }
+
+    #[test]
+    fn the_catalog_is_replaced_when_something_changes_and_not_otherwise() {
+        let listed = |repository: &str, by_hand| Listed { repository: repository.into(), by_hand };
+        let before = Catalog::from([listed("acme/api", false)]);
+        let after = Catalog::from([listed("acme/app", false), listed("acme/notes", true)]);
+        let puts = |number| -> Vec<_> {
+            (0..number).map(|at| request(at, "PUT", CATALOG, 200, json!([]))).collect()
+        };
+        let told = |before, after, number| replacements(before, after, &puts(number));
+        assert_eq!(
+            told(&before, &after, 1),
+            Some(Ok(
+                "the catalog lists 2 repositories, 1 added by hand; 1 added, 1 removed in one PUT".into()
+            ))
+        );
+        assert_eq!(told(&after, &after, 0), None);
+        for (before, number) in [(&before, 0), (&before, 3), (&after, 1)] {
+            assert!(told(before, &after, number).is_some_and(|told| told.is_err()), "{number} PUTs");
+        }
+        let by_a_person = Request { fence: None, ..request(1, "PUT", CATALOG, 200, json!([])) };
+        assert_eq!(replacements(&after, &after, &[by_a_person]), None);
     }
 
     #[test]

@@ -48,7 +48,8 @@ pub async fn run(args: Args, _: Loaded) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     report::opening(story::TEAMS.len());
     let metrics = telemetry::install_metrics()?;
-    let stage = Stage::build(metrics, args.seed, &story::TEAMS, &story::OTHER_HANDLES).await;
+    let stage =
+        Stage::build(metrics, args.seed, &story::TEAMS, &story::REPOSITORIES, &story::OTHER_HANDLES).await;
     let mut day = Day::new(stage.context("failed to set the demo up")?);
     let played = tokio::select! {
         played = story::play(&mut day) => Some(played),

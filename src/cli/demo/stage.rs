@@ -8,18 +8,18 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    judge::{Link, Request},
+    judge::{CATALOG, Catalog, Link, Listed, Request},
     post::Post,
 };
 use crate::{
     app::{self, Daemon, Role},
     ledger::{Ledger, OrgProgress},
-    model::{Cause, OrgId, Time},
+    model::{Cause, Integration, OrgId, Time},
     sandbox::{self, Sandbox},
     settings::Settings,
     telemetry::Metrics,
@@ -28,8 +28,14 @@ use crate::{
 /// The organisation's login.
 pub(super) const ORG: &str = "acme";
 
+/// An organisation that teamlink does not serve.
+pub(super) const ELSEWHERE: &str = "acme-labs";
+
 /// How far apart the two looks are that prove a team gone.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// The field of an entry of the catalog that says who added it; Datadog and teamlink know nothing of it.
+const NOTE: &str = "note";
 
 /// What the sandbox signs webhooks with.
 const SECRET: &str = "only for the demo";
@@ -91,11 +97,13 @@ impl Counts {
 }
 
 impl Stage {
-    /// Builds the worlds: these teams in GitHub, a Datadog team for each of them and for each of `handles`.
+    /// Builds the worlds: these teams and repositories in GitHub, a Datadog team for each of those teams and for each
+    /// of `handles`.
     pub(super) async fn build(
         metrics: Metrics,
         seed: u64,
         teams: &[&str],
+        repositories: &[&str],
         handles: &[&str],
     ) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build().context("failed to set up HTTP")?;
@@ -125,8 +133,9 @@ impl Stage {
             handles: BTreeMap::new(),
             _dir: dir,
         };
-        let named: Vec<Value> = teams.iter().map(|name| json!({ "name": name })).collect();
-        let made = stage.sow(json!({"orgs": [{"login": ORG, "teams": named}]})).await?;
+        let named = |names: &[&str]| names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>();
+        let org = json!({"login": ORG, "teams": named(teams), "repos": named(repositories)});
+        let made = stage.sow(json!({"orgs": [org, {"login": ELSEWHERE}]})).await?;
         stage.org = OrgId(made["orgs"][0]["id"].as_i64().context("the sandbox named no organisation")?);
         let slugs = made["orgs"][0]["teams"].as_array().into_iter().flatten();
         let handles = slugs.filter_map(|team| team["slug"].as_str()).chain(handles.iter().copied());
@@ -178,19 +187,71 @@ impl Stage {
 
     /// Someone creates a team in GitHub.
     pub(super) async fn create(&mut self, name: &str) -> anyhow::Result<()> {
-        self.github(Method::POST, "", json!({ "name": name })).await.map(|_| ())
+        self.github(Method::POST, &format!("/orgs/{ORG}/teams"), json!({ "name": name })).await.map(|_| ())
     }
 
     /// Someone renames a team in GitHub.
     pub(super) async fn rename(&mut self, slug: &str, name: &str) -> anyhow::Result<()> {
-        self.github(Method::PATCH, slug, json!({ "name": name })).await.map(|_| ())
+        self.github(Method::PATCH, &team(slug), json!({ "name": name })).await.map(|_| ())
     }
 
     /// Someone deletes a team in GitHub. Answers the id that it had.
     pub(super) async fn delete(&mut self, slug: &str) -> anyhow::Result<u64> {
-        let team = self.github(Method::GET, slug, Value::Null).await?;
-        self.github(Method::DELETE, slug, Value::Null).await?;
-        team["id"].as_u64().with_context(|| format!("GitHub's team {slug} has no id"))
+        let was = self.github(Method::GET, &team(slug), Value::Null).await?;
+        self.github(Method::DELETE, &team(slug), Value::Null).await?;
+        was["id"].as_u64().with_context(|| format!("GitHub's team {slug} has no id"))
+    }
+
+    /// Someone creates a repository.
+    pub(super) async fn create_repository(&mut self, name: &str) -> anyhow::Result<()> {
+        let path = format!("/orgs/{ORG}/repos");
+        self.github(Method::POST, &path, json!({ "name": name })).await.map(|_| ())
+    }
+
+    /// Someone renames a repository, or archives it.
+    pub(super) async fn change_repository(&mut self, name: &str, change: Value) -> anyhow::Result<()> {
+        self.github(Method::PATCH, &format!("/repos/{ORG}/{name}"), change).await.map(|_| ())
+    }
+
+    /// Someone gives a repository to the other organisation.
+    pub(super) async fn transfer(&mut self, name: &str) -> anyhow::Result<()> {
+        let path = format!("/repos/{ORG}/{name}/transfer");
+        self.github(Method::POST, &path, json!({ "new_owner": ELSEWHERE })).await.map(|_| ())
+    }
+
+    /// Someone adds a repository to the catalog, with a note.
+    pub(super) async fn list_by_hand(&mut self, repository: &str) -> anyhow::Result<()> {
+        self.own.1 += 2;
+        let mut config =
+            self.send(Method::GET, CATALOG, Value::Null).await?["data"]["attributes"]["config"].take();
+        let entries = config["enabled_repos"].as_array_mut().context("the catalog has no list")?;
+        let hostname = entries.first().map(|entry| entry["hostname"].clone());
+        entries.push(json!({
+            "hostname": hostname, "github_org_name": ORG, "repo_name": repository, NOTE: "added by hand",
+        }));
+        let body =
+            json!({"data": {"type": "entity_integration_config_requests", "attributes": {"config": config}}});
+        self.send(Method::PUT, CATALOG, body).await.map(|_| ())
+    }
+
+    /// Which repositories the catalog lists: none before its document is there.
+    pub(super) async fn catalog(&mut self) -> anyhow::Result<Catalog> {
+        self.own.1 += 1;
+        let (status, document) = self.ask(Method::GET, CATALOG, Value::Null).await?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(Catalog::new());
+        }
+        let entries = document["data"]["attributes"]["config"]["enabled_repos"].as_array();
+        let text = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+        let listed = |entry: &Value| Listed {
+            repository: format!("{}/{}", text(entry, "github_org_name"), text(entry, "repo_name")),
+            by_hand: entry.get(NOTE).is_some(),
+        };
+        Ok(entries
+            .with_context(|| format!("the catalog answers {status}: {document}"))?
+            .iter()
+            .map(listed)
+            .collect())
     }
 
     /// Someone adds a team in Datadog.
@@ -229,9 +290,18 @@ impl Stage {
         Ok(items.iter().map(|item| (text(item, "/id"), link(item))).collect())
     }
 
-    /// How the ledger says that the organisation stands.
+    /// How the ledger says that the organisation and the catalog's document stand, together.
     pub(super) async fn progress(&self) -> anyhow::Result<OrgProgress> {
-        Ok(self.ledger.org_progress(self.org, Time::from(SystemTime::now())).await?)
+        let now = Time::from(SystemTime::now());
+        let org = self.ledger.org_progress(self.org, now).await?;
+        let document = self.ledger.org_progress(Integration::Github.scope(), now).await?;
+        Ok(OrgProgress {
+            unanswered: org.unanswered + document.unanswered,
+            failing: org.failing + document.failing,
+            held: org.held + document.held,
+            parked: org.parked + document.parked,
+            ..org
+        })
     }
 
     /// Sets the sandbox's faults.
@@ -276,10 +346,9 @@ impl Stage {
         self.send(Method::POST, "/_sandbox/seed", seed).await
     }
 
-    async fn github(&mut self, method: Method, slug: &str, body: Value) -> anyhow::Result<Value> {
+    async fn github(&mut self, method: Method, path: &str, body: Value) -> anyhow::Result<Value> {
         self.own.0 += 1;
-        let slash = if slug.is_empty() { "" } else { "/" };
-        self.send(method, &format!("/orgs/{ORG}/teams{slash}{slug}"), body).await
+        self.send(method, path, body).await
     }
 
     async fn datadog(&mut self, method: Method, query: &str, body: Value) -> anyhow::Result<Value> {
@@ -287,17 +356,29 @@ impl Stage {
         self.send(method, &format!("/api/v2/team/connections{query}"), body).await
     }
 
-    /// Asks the sandbox, with credentials for both upstreams, and expects success.
+    /// Asks the sandbox, and expects success.
     async fn send(&self, method: Method, path: &str, body: Value) -> anyhow::Result<Value> {
+        let (status, answer) = self.ask(method.clone(), path, body).await?;
+        ensure!(status.is_success(), "failed to {method} {path} of the sandbox: {status}: {answer}");
+        Ok(answer)
+    }
+
+    /// Asks the sandbox, with credentials for both upstreams.
+    async fn ask(&self, method: Method, path: &str, body: Value) -> anyhow::Result<(StatusCode, Value)> {
         let request = self.http.request(method.clone(), format!("{}{path}", self.sandbox.url()));
         let request = request.bearer_auth("demo").header("DD-API-KEY", "demo");
         let request = request.header("DD-APPLICATION-KEY", "demo").json(&body);
         let attempt = || format!("failed to {method} {path} of the sandbox");
         let response = request.send().await.with_context(attempt)?;
         let (status, text) = (response.status(), response.text().await.with_context(attempt)?);
-        ensure!(status.is_success(), "{}: {status}: {text}", attempt());
-        if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text).with_context(attempt) }
+        // What is no JSON is an error's text, or nothing.
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
     }
+}
+
+/// A team's path.
+fn team(slug: &str) -> String {
+    format!("/orgs/{ORG}/teams/{slug}")
 }
 
 /// The daemon's settings: the defaults, but for the addresses and shorter waits, so that a day takes half a minute.
@@ -316,6 +397,7 @@ fn settings(sandbox: &str, dir: &TempDir) -> anyhow::Result<Settings> {
         ("TEAMLINK_LEDGER__URL", &ledger),
         ("TEAMLINK_RECONCILE__BACKOFF_MIN", "500ms"),
         ("TEAMLINK_RECONCILE__BACKOFF_MAX", "2s"),
+        ("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "org"),
         ("TEAMLINK_GUARD__GRACE", &humantime::format_duration(GRACE).to_string()),
     ];
     let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));

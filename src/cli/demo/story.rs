@@ -52,6 +52,9 @@ pub(super) const TEAMS: [&str; 40] = [
     "Security",
 ];
 
+/// Its repositories in the morning.
+pub(super) const REPOSITORIES: [&str; 5] = ["api", "docs", "legacy-api", "shop", "warehouse"];
+
 /// Datadog's other teams: one of Terraform's, and those that GitHub will have during the day.
 pub(super) const OTHER_HANDLES: [&str; 10] = [
     "archive",
@@ -83,6 +86,7 @@ pub(super) async fn play(day: &mut Day) -> anyhow::Result<()> {
     rename(day).await?;
     deletion(day).await?;
     made_anew(day).await?;
+    repositories(day).await?;
     shuffled_and_twice(day).await?;
     outage(day).await?;
     lost_webhooks(day).await?;
@@ -99,8 +103,10 @@ async fn first_pass(day: &mut Day) -> anyhow::Result<()> {
         "08:00",
         "teamlink starts",
         "GitHub has 40 teams, and Datadog a team for each. Two connections exist, both made by Terraform: one is \
-         just what teamlink would make, the other joins a GitHub team to a second Datadog team.",
-        "The first full pass connects the other 39 teams and leaves what is Terraform's alone.",
+         just what teamlink would make, the other joins a GitHub team to a second Datadog team. Datadog's software \
+         catalog lists none of GitHub's five repositories.",
+        "The first full pass connects the other 39 teams and leaves what is Terraform's alone. The catalog gets its \
+         list.",
     )
     .await?;
     for name in TEAMS {
@@ -110,6 +116,7 @@ async fn first_pass(day: &mut Day) -> anyhow::Result<()> {
         }
     }
     by_terraform.into_iter().for_each(|link| day.expect_foreign(link));
+    REPOSITORIES.into_iter().for_each(|name| day.expect_listed(name));
     day.stage.start_daemon().await?;
     day.end().await
 }
@@ -181,6 +188,29 @@ async fn made_anew(day: &mut Day) -> anyhow::Result<()> {
     .await?;
     day.delete("payments").await?;
     day.create("Payments").await?;
+    day.end().await
+}
+
+async fn repositories(day: &mut Day) -> anyhow::Result<()> {
+    day.begin(
+        "13:10",
+        "Repositories come and go",
+        "Someone adds `acme/notebooks` to the catalog by hand. Then `checkout-web` is created in GitHub, `api` becomes \
+         `public-api`, and `legacy-api` is archived.",
+        "Datadog takes such a list only as a whole. teamlink changes its own entries in it and carries over the one \
+         that was added by hand, with its note.",
+    )
+    .await?;
+    day.stage.list_by_hand("notebooks").await?;
+    day.expect_by_hand("notebooks");
+    day.stage.create_repository("checkout-web").await?;
+    day.stage.change_repository("api", json!({"name": "public-api"})).await?;
+    day.stage.change_repository("legacy-api", json!({"archived": true})).await?;
+    day.note_change();
+    day.expect_listed("checkout-web");
+    day.expect_unlisted("api")?;
+    day.expect_listed("public-api");
+    day.expect_unlisted("legacy-api")?;
     day.end().await
 }
 
@@ -263,21 +293,25 @@ async fn outage(day: &mut Day) -> anyhow::Result<()> {
 async fn lost_webhooks(day: &mut Day) -> anyhow::Result<()> {
     day.begin(
         "16:45",
-        "Two webhooks are lost",
+        "What no webhook tells",
         "Night Shift is created and Inventory deleted, but GitHub's webhooks do not arrive, and GitHub never sends \
-         them again. So the hour's full pass comes.",
-        "It finds both and writes for no other team. The removal waits for its two looks all the same.",
+         them again. The repository `docs` goes to the organisation acme-labs, and GitHub tells only that one. Then \
+         the hour's full pass comes.",
+        "It finds all three and writes nothing else. The removal waits for its two looks all the same; where the \
+         repository went, its id says.",
     )
     .await?;
     day.stage.faults(json!([{"path": "/orgs/*", "drop_webhooks": true}])).await?;
     day.create("Night Shift").await?;
     let inventory = day.delete("inventory").await?;
     day.stage.faults(json!([])).await?;
+    day.stage.transfer("docs").await?;
     day.note_change();
     day.spinner.set_message("a full pass");
     day.stage.full_pass().await?;
     day.expect("night-shift", "night-shift");
     day.expect_removal("inventory", "inventory", inventory)?;
+    day.expect_unlisted("docs")?;
     day.end().await
 }
 
