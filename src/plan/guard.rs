@@ -224,14 +224,19 @@ fn verdict(planned: &Planned, population: &Population, protected: impl Fn(&str) 
     Verdict::Counted
 }
 
-/// How many connections of ours an organisation has after these steps and this many removals.
+/// How many connections of ours an organisation has for certain after these steps and this many removals. A create may
+/// be refused, and then what it would have replaced stays.
 fn remaining(owned: usize, steps: &[Planned], removals: usize) -> usize {
     let (mut gained, mut lost) = (0, removals);
     for planned in steps {
         match planned.action {
-            Action::Create { .. } | Action::Record { .. } => gained += 1,
-            Action::Delete { .. } | Action::Forget { .. } => lost += 1,
-            Action::CreateTeam { .. } | Action::PassOn { .. } => {}
+            Action::Record { .. } => gained += 1,
+            Action::Forget { .. } => lost += 1,
+            Action::Delete { .. } if is_removal(planned) => lost += 1,
+            Action::CreateTeam { .. }
+            | Action::Create { .. }
+            | Action::PassOn { .. }
+            | Action::Delete { .. } => {}
         }
     }
     (owned + gained).saturating_sub(lost)
