@@ -143,7 +143,8 @@ impl Ledger {
     }
 
     /// Takes slots of the window for removals, at most `max` in it over all organisations. Answers those that
-    /// got one; a key that has one keeps it.
+    /// got one. A key that has one keeps it, from now on anew, until it is removed: what is made again after that needs
+    /// another.
     pub async fn take_slots(
         &self,
         keys: &[ConnectionKey],
@@ -159,28 +160,36 @@ impl Ledger {
             .bind((now - window).0)
             .execute(&mut *transaction)
             .await?;
-        let taken: Vec<(String, String)> =
-            sqlx::query_as("SELECT datadog_team_id, github FROM removal_slots")
-                .fetch_all(&mut *transaction)
-                .await?;
-        let mut taken: BTreeSet<ConnectionKey> = taken
+        let slots: Vec<(String, String, i64, bool)> = sqlx::query_as(
+            "SELECT datadog_team_id, github, at, EXISTS (
+                 SELECT 1 FROM connections
+                 WHERE connections.datadog_team_id = removal_slots.datadog_team_id
+                     AND connections.github = removal_slots.github AND created_at > at) AS used
+             FROM removal_slots",
+        )
+        .fetch_all(&mut *transaction)
+        .await?;
+        let mut taken = slots.len();
+        let kept: BTreeMap<ConnectionKey, i64> = slots
             .into_iter()
-            .map(|(team, github)| ConnectionKey { datadog_team: DatadogTeamId(team), github })
+            .filter(|(.., used)| !used)
+            .map(|(team, github, at, _)| (ConnectionKey { datadog_team: DatadogTeamId(team), github }, at))
             .collect();
         let mut granted = BTreeSet::new();
         for key in keys {
-            if !taken.contains(key) {
-                if taken.len() >= max {
-                    continue;
-                }
-                sqlx::query("INSERT INTO removal_slots (datadog_team_id, github, at) VALUES ($1, $2, $3)")
-                    .bind(key.datadog_team.as_str())
-                    .bind(&key.github)
-                    .bind(now.0)
-                    .execute(&mut *transaction)
-                    .await?;
-                taken.insert(key.clone());
+            let at = kept.get(key);
+            if at.is_none() && taken >= max {
+                continue;
             }
+            let sql = if at.is_some() {
+                "UPDATE removal_slots SET at = $3 WHERE datadog_team_id = $1 AND github = $2 AND at = $4"
+            } else {
+                taken += 1;
+                "INSERT INTO removal_slots (datadog_team_id, github, at) VALUES ($1, $2, $3)"
+            };
+            let query = sqlx::query(sql).bind(key.datadog_team.as_str()).bind(&key.github).bind(now.0);
+            let query = if let Some(at) = at { query.bind(at) } else { query };
+            query.execute(&mut *transaction).await?;
             granted.insert(key.clone());
         }
         transaction.commit().await?;

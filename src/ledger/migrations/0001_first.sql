@@ -177,8 +177,7 @@ CREATE TABLE paused (
 CREATE TABLE removal_slots (
     datadog_team_id TEXT   NOT NULL,
     github          TEXT   NOT NULL,
-    at              BIGINT NOT NULL,
-    PRIMARY KEY (datadog_team_id, github)
+    at              BIGINT NOT NULL
 );
 CREATE INDEX removal_slots_at ON removal_slots (at);
 
