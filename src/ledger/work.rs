@@ -42,7 +42,8 @@ pub struct LeasedMark {
 }
 
 impl Ledger {
-    /// The organisations that have something due and no live lease, those that waited longest first.
+    /// The organisations that have something due and no live lease, those that waited longest first. One that was never
+    /// bound waits for that, whatever a person approved for it.
     pub async fn due_orgs(&self, now: Time) -> sqlx::Result<Vec<DueOrg>> {
         let rows = sqlx::query(
             "SELECT marks.org_id,
@@ -52,6 +53,7 @@ impl Ledger {
                     MIN(due_at) AS since
              FROM marks LEFT JOIN leases ON leases.org_id = marks.org_id AND leases.expires_at > $1
              WHERE due_at <= $1 AND not_before <= $1 AND leases.org_id IS NULL
+                 AND (marks.org_id < 0 OR marks.org_id IN (SELECT org_id FROM orgs))
              GROUP BY marks.org_id ORDER BY person DESC, since",
         )
         .bind(now.0)
@@ -74,7 +76,8 @@ impl Ledger {
     pub async fn next_due(&self) -> sqlx::Result<Option<Time>> {
         let at: Option<i64> = sqlx::query_scalar(
             "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
-             FROM marks WHERE due_at IS NOT NULL",
+             FROM marks
+             WHERE due_at IS NOT NULL AND (org_id < 0 OR org_id IN (SELECT org_id FROM orgs))",
         )
         .fetch_one(&self.read)
         .await?;
