@@ -354,7 +354,7 @@ async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, no
         Next::Retry { at, floor, error, burns } => (Some(at.0), *floor, Some(error), *burns),
     };
     let failed = error.is_some();
-    sqlx::query(
+    let generation: Option<i64> = sqlx::query_scalar(
         "UPDATE marks SET
              due_at = CASE WHEN generation = $4 THEN $5 ELSE due_at END,
              first_at = CASE WHEN generation <> $4 THEN $9 WHEN $8 THEN first_at ELSE NULL END,
@@ -366,7 +366,8 @@ async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, no
              last_success_at = CASE WHEN $8 THEN last_success_at ELSE $9 END,
              attempts = CASE WHEN NOT $8 THEN 0 WHEN $10 THEN attempts + 1 ELSE attempts END,
              failures = CASE WHEN NOT $8 THEN 0 ELSE failures + 1 END
-         WHERE kind = $1 AND org_id = $2 AND team_id = $3",
+         WHERE kind = $1 AND org_id = $2 AND team_id = $3
+         RETURNING generation",
     )
     .bind(kind)
     .bind(org.0)
@@ -379,7 +380,15 @@ async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, no
     .bind(now.0)
     .bind(burns)
     .bind(error.map(|error| error.class.as_str()))
-    .execute(db)
+    .fetch_optional(&mut *db)
     .await?;
+    if generation.is_some_and(|generation| generation != mark.generation) {
+        // What was asked for meanwhile may be more than an event asks for: what this look stored does not answer it.
+        sqlx::query("UPDATE teams SET in_step = false WHERE org_id = $1 AND team_id = $2")
+            .bind(org.0)
+            .bind(team)
+            .execute(db)
+            .await?;
+    }
     Ok(())
 }

@@ -313,3 +313,21 @@ async fn old_rows_are_forgotten_and_young_ones_kept() {
     let day = Duration::from_secs(86_400);
     assert_eq!(ledger.forget_old(Duration::from_secs(50), day, at(120)).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn what_another_asks_for_during_a_look_is_not_believed_answered_by_it() {
+    let opened = open().await;
+    let ledger = &opened.ledger;
+    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
+    let look =
+        |generation| Settlement { teams: vec![settled(7, None)], ..done(7, generation, Next::Nothing) };
+    ledger.settle(ORG, fence, &look(1), at(2)).await.unwrap();
+    ledger.accept(&[entry("b", 7)], PACE, at(3)).await.unwrap();
+    // The look at the second event has begun: a handle appears, and a third event comes on top.
+    ledger.mark(&[Target::Team(key(7))], Cause::Pass, at(4)).await.unwrap();
+    ledger.settle(ORG, fence, &look(2), at(5)).await.unwrap();
+    ledger.accept(&[entry("c", 7)], PACE, at(6)).await.unwrap();
+    let state = ledger.org_state(ORG).await.unwrap().unwrap();
+    assert!(!state.teams[&TeamId(7)].in_step, "nobody has looked at it since it was asked for");
+}
