@@ -25,6 +25,8 @@ pub struct Actual {
     pub unwanted_since: BTreeMap<ConnectionKey, Time>,
     /// Creates and adoptions of ours whose end is unknown: if such a pair exists with our mark, it is ours.
     pub create_intents: BTreeMap<ConnectionKey, Interrupted>,
+    /// Datadog teams of our rows that are gone: their ids answer 404, and the complete list lacks them.
+    pub gone: BTreeSet<DatadogTeamId>,
 }
 
 /// How far an organisation's plan may go.
@@ -433,6 +435,12 @@ impl Planner<'_> {
                 }
                 let owner = if ours { OwnedBy::Orphan } else { OwnedBy::Foreign };
                 self.leave(team, Why::Satisfied { key, owner });
+            }
+            // It was only kept, because its handle resolves to nothing: it went with its Datadog team.
+            (None, row) if !wanted.unresolved.is_empty() && self.actual.gone.contains(datadog_team) => {
+                if row.is_some() {
+                    self.act(team, Action::Forget { key }, "its Datadog team is gone");
+                }
             }
             (None, _) => {
                 let reason = format!("{github} has no connection with this Datadog team");

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 use crate::{
     clock::Clock,
     datadog,
-    model::{DatadogTeam, DatadogTeamId, Trouble},
-    plan::DatadogTeams,
+    model::{Answer, DatadogTeam, DatadogTeamId, Owned, Trouble},
+    plan::{Actual, DatadogTeams},
 };
 
 /// Up to this many handles are searched for one by one when there is no fresh list.
@@ -100,6 +100,29 @@ impl Directory {
     pub(super) async fn gone(&self, teams: &[DatadogTeamId]) {
         let mut state = self.state.lock().await;
         state.ever.retain(|team| !teams.contains(team));
+    }
+
+    /// The Datadog teams of these rows that are gone, and their connections with them, by a list that lacks them and by
+    /// their ids. A list that lacks a team which its id shows was cut: then nothing more is asked.
+    pub(super) async fn gone_of(
+        &self,
+        listed: &DatadogTeams,
+        actual: &Actual,
+        concerns: impl Fn(&Owned) -> bool,
+    ) -> BTreeSet<DatadogTeamId> {
+        let lacks = |owned: &&Owned| {
+            let team = &owned.key.datadog_team;
+            concerns(owned) && !actual.connections.contains_key(&owned.key) && !listed.has(team)
+        };
+        let missing = actual.owned.values().filter(lacks).map(|owned| &owned.key.datadog_team);
+        let mut gone = BTreeSet::new();
+        for team in missing.filter(|_| listed.complete()).collect::<BTreeSet<_>>() {
+            match self.reader.team(team).await {
+                Answer::Absent => drop(gone.insert(team.clone())),
+                Answer::Present(_) | Answer::Forbidden(_) | Answer::Failed(_) => break,
+            }
+        }
+        gone
     }
 
     async fn list(&self, state: &mut Remembered) -> Result<Arc<DatadogTeams>, Trouble> {

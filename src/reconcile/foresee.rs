@@ -31,7 +31,7 @@ pub(super) async fn foresee(
     let mut guarded = Guarded::default();
     if !asks.is_empty() {
         let needs_no_slot = standing.approved.clone();
-        (look.known.population.held, look.known.population.approved) = (standing.held, standing.approved);
+        look.known.weigh(standing.held, standing.approved);
         guarded = look.plan(asks).await;
         let needed = guarded.slots_needed(&needs_no_slot);
         let granted = needed.iter().take(standing.slots).cloned().collect();

@@ -41,15 +41,15 @@ pub(super) async fn look(
     let mut look = Look::new(eyes, state, due, started);
     look.read().await;
     // What is paused is read, so that the mirror stays true, but not planned.
-    let asks: BTreeSet<TeamId> =
-        look.asks().into_iter().filter(|team| look.state.paused.of(*team).is_none()).collect();
+    let mut asks = look.asks();
+    asks.retain(|team| look.state.paused.of(*team).is_none());
     let mut guarded = Guarded::default();
     // Teams with steps that were not asked for: they stay due.
     let mut left_out = Vec::new();
     if !asks.is_empty() {
         let (held, approved) = ledger.held_and_approved(lease.org, started).await?;
         let needs_no_slot = approved.clone();
-        (look.known.population.held, look.known.population.approved) = (held, approved);
+        look.known.weigh(held, approved);
         guarded = look.plan(asks).await;
         if let Some(only) = only {
             let (carried_out, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions)
@@ -263,8 +263,8 @@ impl<'a> Look<'a> {
                     // What the last ones to join want is not in this plan: nothing is taken away in this look.
                     let why = "more teams than one look takes in have exchanged slugs";
                     let deletes = guarded.ready.actions.iter().filter(|planned| is_delete(planned));
-                    let trouble = || Trouble::new(Class::Transient, why);
-                    self.troubles.extend(deletes.map(|planned| (planned.team, trouble())));
+                    let trouble = Trouble::new(Class::Transient, why);
+                    self.troubles.extend(deletes.map(|planned| (planned.team, trouble.clone())));
                 }
                 self.asked = asks;
                 return self.without_troubled(guarded);
@@ -326,10 +326,8 @@ impl<'a> Look<'a> {
 
     /// Drops the removals of teams that proved to be in doubt while their slugs' holders were read.
     fn without_troubled(&self, mut guarded: Guarded) -> Guarded {
-        guarded
-            .ready
-            .actions
-            .retain(|planned| !is_delete(planned) || !self.troubles.contains_key(&planned.team));
+        let keeps = |it: &Planned| !is_delete(it) || !self.troubles.contains_key(&it.team);
+        guarded.ready.actions.retain(keeps);
         guarded
     }
 
@@ -348,8 +346,8 @@ impl<'a> Look<'a> {
             guarded.held.iter().map(|(planned, _)| planned.team).collect();
         stored.held = self::held(guarded).collect();
         stored.unwanted = guarded.ready.in_grace().map(|(_, key, since, _)| (key.clone(), since)).collect();
-        let in_grace: BTreeMap<TeamId, Time> =
-            guarded.ready.in_grace().map(|(team, .., until)| (team, until)).collect();
+        let in_grace = guarded.ready.in_grace().map(|(team, .., until)| (team, until));
+        let in_grace: BTreeMap<TeamId, Time> = in_grace.collect();
         // Whether the same was done for another team: what fails for all is an outage.
         let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
         let datadog_works = applied.wrote;
@@ -415,9 +413,15 @@ impl<'a> Look<'a> {
             }
         }
         stored.org = self.reading.org.take();
+        // A team that is not there has nothing held or parked any more.
+        let nowhere = |(id, folded): &(&TeamId, &Folded)| {
+            let gone = folded.team.as_ref().is_none_or(|team| matches!(team.state, TeamState::Gone { .. }));
+            gone && !self.troubles.contains_key(id)
+        };
+        self.asked.extend(self.folded.iter().filter(nowhere).map(|(id, _)| *id));
         // What is held of a paused team stays held.
-        let looked_at = self.asked.iter().filter(|team| self.state.paused.of(**team).is_none());
-        stored.looked_at = looked_at.copied().collect();
+        self.asked.retain(|team| self.state.paused.of(*team).is_none());
+        stored.looked_at.extend(self.asked);
         stored
     }
 

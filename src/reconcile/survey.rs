@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,9 +19,6 @@ use crate::{
     plan::{self, Actual, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
 
-/// How long it is remembered whether a credential sees every team of an organisation.
-const OWNER_TTL: Duration = Duration::from_secs(3600);
-
 /// How many teams that a list lacks are read by id, to find out whether the list was cut.
 const SAMPLE: usize = 3;
 
@@ -36,7 +33,6 @@ pub(super) struct Eyes {
     pub(super) datadog: datadog::Reader,
     pub(super) directory: Directory,
     pub(super) options: Arc<Options>,
-    owners: Arc<Mutex<HashMap<String, (Duration, bool)>>>,
 }
 
 /// What is known of an organisation while it is planned.
@@ -72,8 +68,17 @@ impl Known {
                 connections: HashMap::new(),
                 owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
                 create_intents: creates.collect(),
+                gone: BTreeSet::new(),
             },
         }
+    }
+
+    /// Takes in what is held and what is approved. What a person takes over is made again, whatever limits a first pass.
+    pub(super) fn weigh(&mut self, held: BTreeMap<HeldKey, String>, approved: BTreeSet<HeldKey>) {
+        let adopted = self.actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
+        let adopted = adopted.map(|(key, _)| HeldKey { kind: HeldKind::Create, key: key.clone() });
+        self.population.approved = adopted.chain(approved).collect();
+        self.population.held = held;
     }
 
     /// What is, once Datadog has shown these connections.
@@ -85,29 +90,17 @@ impl Known {
 impl Eyes {
     pub(super) fn new(github: github::Reader, datadog: datadog::Reader, options: Options) -> Self {
         let directory = Directory::new(datadog.clone(), options.teams_ttl, options.clock.clone());
-        Self { github, datadog, directory, options: Arc::new(options), owners: Arc::default() }
+        Self { github, datadog, directory, options: Arc::new(options) }
     }
 
-    /// Whether the credential sees secret teams too: only an owner's does. An answer that failed says nothing.
+    /// Whether the credential sees secret teams too: only an owner's does. Asked anew each time, since an owner may be
+    /// one no more. An answer that failed says nothing.
     pub(super) async fn sees_all_teams(&self, login: &str) -> Result<bool, Trouble> {
-        let known = {
-            let owners = self.owners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            owners
-                .get(login)
-                .filter(|(at, _)| *at + OWNER_TTL > self.options.clock.monotonic())
-                .map(|(_, owner)| *owner)
-        };
-        if let Some(owner) = known {
-            return Ok(owner);
+        match self.github.owner(login).await {
+            Answer::Present(owner) => Ok(owner),
+            Answer::Absent | Answer::Forbidden(_) => Ok(false),
+            Answer::Failed(trouble) => Err(trouble),
         }
-        let owner = match self.github.owner(login).await {
-            Answer::Present(owner) => owner,
-            Answer::Absent | Answer::Forbidden(_) => return Ok(false),
-            Answer::Failed(trouble) => return Err(trouble),
-        };
-        let mut owners = self.owners.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        owners.insert(login.to_owned(), (self.options.clock.monotonic(), owner));
-        Ok(owner)
     }
 
     /// Plans for some teams, with no more of Datadog than they concern.
@@ -132,7 +125,8 @@ impl Eyes {
             let team_ids = ids.into_iter().map(ToString::to_string).collect();
             connections = by_key(self.datadog.connections(&Filter { team_ids, ..Filter::default() }).await?);
         }
-        let actual = known.showing(connections);
+        let mut actual = known.showing(connections);
+        actual.gone = self.directory.gone_of(&directory, &actual, |owned| teams.contains(&owned.team)).await;
         let guarded = self.decide(known, teams, &desired, &actual, &BTreeMap::new());
         Ok((desired, guarded))
     }
@@ -199,11 +193,7 @@ impl Eyes {
     pub(super) async fn survey(&self, state: &OrgState, standing: Standing) -> Result<Surveyed, Trouble> {
         let (org, list) = observe::list(&self.github, state).await?;
         let mut known = Known::new(state, self.options.timeout, self.options.clock.now());
-        known.population.held = standing.held;
-        // What a person takes over is made again, whatever limits a first pass.
-        let adopted = known.actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
-        let adopted = adopted.map(|(key, _)| HeldKey { kind: HeldKind::Create, key: key.clone() });
-        known.population.approved = adopted.chain(standing.approved).collect();
+        known.weigh(standing.held, standing.approved);
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;
         let mut out_of_step = BTreeSet::new();
@@ -241,7 +231,8 @@ impl Eyes {
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
-        let actual = known.showing(connections);
+        let mut actual = known.showing(connections);
+        actual.gone = self.directory.gone_of(&directory, &actual, |_| true).await;
         let orphans = self.plan_orphans(&known, state, &desired, &actual).await?;
         let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
         let guarded = self.decide(&known, &teams, &desired, &actual, &troubled);
@@ -266,13 +257,18 @@ impl Eyes {
         mirror: &Mirror,
         missing: &[TeamId],
     ) -> Result<BTreeMap<TeamId, String>, Trouble> {
+        let suspected = |id: &TeamId| match mirror.teams.get(id) {
+            Some(MirrorTeam { state: TeamState::Suspected { since }, deleted_event_at: None, .. }) => {
+                Some(*since)
+            }
+            _ => None,
+        };
+        let sees_all = missing.iter().all(|id| suspected(id).is_none())
+            || self.sees_all_teams(&mirror.org.login).await?;
         let mut why = BTreeMap::new();
         for id in missing {
-            let suspected = mirror.teams.get(id).filter(|team| team.deleted_event_at.is_none());
-            let reason = match suspected.map(|team| team.state) {
-                Some(TeamState::Suspected { since }) if !self.sees_all_teams(&mirror.org.login).await? => {
-                    super::unproven(since)
-                }
+            let reason = match suspected(id) {
+                Some(since) if !sees_all => super::unproven(since),
                 _ => "the list of the org's teams lacks it; it is looked at by its id".to_owned(),
             };
             why.insert(*id, reason);

@@ -13,7 +13,7 @@ use super::{
     world::{World, rustls},
 };
 
-fn setup() -> Setup {
+pub(super) fn setup() -> Setup {
     Setup {
         rules: vec![RuleSpec::ignore("acme/x*"), RuleSpec::handles("acme/*", ["{slug}"])],
         mode: Mode::Sync,
@@ -27,7 +27,7 @@ fn setup() -> Setup {
     }
 }
 
-async fn pass(world: &World, seconds: u64) {
+pub(super) async fn pass(world: &World, seconds: u64) {
     world.worker.begin_pass(&["acme".to_owned()], Cause::Pass).await.unwrap();
     world.work(Duration::from_secs(seconds)).await;
 }

@@ -13,6 +13,7 @@
 mod grace;
 mod judge;
 mod script;
+mod sequences;
 mod world;
 
 use std::{

@@ -19,7 +19,7 @@ use teamlink::{
     mapping::{RuleSpec, Rules},
     model::{Delivery, OrgId, TeamId, Time},
     plan::{Limits, MissingTeam, Mode},
-    reconcile::{Options, OrgPolicy, Worker},
+    reconcile::{Options, OrgPolicy, Survey, Worker},
     sandbox::{self, Webhook},
     transport,
     upstream::Backoff,
@@ -134,6 +134,12 @@ impl World {
         self.ledger.mark_interrupted(self.clock.now()).await.unwrap();
         let wanted = format!("{:?} {:?}", self.setup.rules, self.setup.mode);
         self.ledger.note_fingerprint(&wanted).await.unwrap();
+    }
+
+    /// What plans for a person.
+    pub fn survey(&self) -> Survey {
+        let (github, datadog, _, options) = clients(&self.http, &self.setup, &self.clock);
+        Survey::new(github, datadog, self.ledger.clone(), options)
     }
 
     /// Asks both services; an answer that is no JSON is null.
@@ -277,6 +283,15 @@ fn worker(
     clock: &Clock,
     wake: &Arc<tokio::sync::Notify>,
 ) -> Worker {
+    let (github, reader, writer, options) = clients(http, setup, clock);
+    Worker::new(github, reader, writer, ledger.clone(), options, "simulated".into(), wake.clone())
+}
+
+fn clients(
+    http: &transport::Client,
+    setup: &Setup,
+    clock: &Clock,
+) -> (github::Reader, datadog::Reader, datadog::Writer, Options) {
     let base_url: url::Url = "http://sandbox".parse().unwrap();
     let timeout = Duration::from_secs(10);
     let github = github::Options {
@@ -324,13 +339,10 @@ fn worker(
         documents: BTreeMap::new(),
         clock: clock.clone(),
     };
-    Worker::new(
+    (
         github::Reader::new(github).unwrap(),
         datadog::Reader::new(&datadog).unwrap(),
         datadog::Writer::new(&datadog).unwrap(),
-        ledger.clone(),
         options,
-        "simulated".into(),
-        wake.clone(),
     )
 }

@@ -128,6 +128,7 @@ impl World {
             owned: self.owned.clone(),
             unwanted_since: self.unwanted_since.clone(),
             create_intents: self.create_intents.clone(),
+            gone: BTreeSet::new(),
         };
         let policy = Policy {
             grace: self.grace,
