@@ -104,7 +104,7 @@ impl Client {
             }
         };
         match (reply.status.as_u16(), known) {
-            (200, _) => {
+            (200 | 204, _) => {
                 let value = decode(&reply).map_err(|error| upstream::invalid(attempt, &reply, &error))?;
                 if let Some(etag) = reply.headers.get(header::ETAG) {
                     self.cache.put(uri, etag.clone(), &value);

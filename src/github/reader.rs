@@ -104,6 +104,13 @@ impl Reader {
         )
     }
 
+    /// Whether a team has access to a repository of its organisation. GitHub: 404 when it has none.
+    pub async fn team_repository(&self, login: &str, slug: &str, repository: &str) -> Answer<()> {
+        let attempt = format!("look whether team {login}/{slug} has {repository}");
+        let uri = path(&["orgs", login, "teams", slug, "repos", login, repository]);
+        one(self.client.get(Of::Login(login), "get_team_repository", &attempt, &uri, |_| Ok(())).await)
+    }
+
     /// All repositories of an organisation.
     pub async fn org_repositories(&self, login: &str) -> Answer<Vec<RepositoryFacts>> {
         let attempt = format!("list the repositories of {login}");
@@ -113,6 +120,13 @@ impl Reader {
             self.list::<wire::Repository, _>(of, "list_org_repositories", &attempt, &uri, repository_id)
                 .await,
         )
+    }
+
+    /// The repository that has this name now.
+    pub async fn repository_by_name(&self, login: &str, name: &str) -> Answer<RepositoryFacts> {
+        let attempt = format!("read repository {login}/{name}");
+        let uri = path(&["repos", login, name]);
+        one(self.get::<wire::Repository, _>(Of::Login(login), "get_repository_by_name", &attempt, &uri).await)
     }
 
     /// A repository by id, as the credential for `org` sees it; the answer survives renames and transfers.

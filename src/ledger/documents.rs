@@ -12,6 +12,8 @@ use crate::model::{EntryKey, HeldKey, Integration, OrgId, RepositoryId, Time};
 pub struct EntryRow {
     /// GitHub: the organisation and the repository that it stands for.
     pub repository: Option<(OrgId, RepositoryId)>,
+    /// Of the repositories of linked teams: one such team, by its slug as Datadog names it.
+    pub team: Option<String>,
     /// The first look of the two that prove the repository's absence.
     pub suspected: Option<Time>,
 }
@@ -45,7 +47,7 @@ impl Ledger {
     pub async fn document_state(&self, integration: Integration, now: Time) -> sqlx::Result<DocumentState> {
         let mut connection = self.read.acquire().await?;
         let rows = sqlx::query(
-            "SELECT entry, org_id, repository_id, suspected_at FROM entries WHERE integration = $1",
+            "SELECT entry, org_id, repository_id, team, suspected_at FROM entries WHERE integration = $1",
         )
         .bind(integration.as_str())
         .fetch_all(&mut *connection)
@@ -121,16 +123,17 @@ async fn insert(
     let entries: Vec<_> = entries.iter().collect();
     rows::insert(
         db,
-        "INSERT INTO entries (integration, entry, org_id, repository_id, suspected_at, added_at) ",
+        "INSERT INTO entries (integration, entry, org_id, repository_id, team, suspected_at, added_at) ",
         " ON CONFLICT (integration, entry) DO UPDATE SET
-             org_id = excluded.org_id, repository_id = excluded.repository_id,
+             org_id = excluded.org_id, repository_id = excluded.repository_id, team = excluded.team,
              suspected_at = excluded.suspected_at",
         &entries,
-        |row, (key, EntryRow { repository, suspected })| {
+        |row, (key, EntryRow { repository, team, suspected })| {
             row.push_bind(integration.as_str())
                 .push_bind(rows::clean(&key.0))
                 .push_bind(repository.map(|(org, _)| org.0))
                 .push_bind(repository.map(|(_, id)| id.0))
+                .push_bind(team.as_deref().map(rows::clean))
                 .push_bind(suspected.map(|at| at.0))
                 .push_bind(now.0);
         },
@@ -146,6 +149,7 @@ fn entry_row(row: &SqliteRow) -> sqlx::Result<(EntryKey, EntryRow)> {
         EntryKey(row.try_get("entry")?),
         EntryRow {
             repository: org.zip(repository).map(|(org, id)| (OrgId(org), RepositoryId(id))),
+            team: row.try_get("team")?,
             suspected: row.try_get::<Option<i64>, _>("suspected_at")?.map(Time),
         },
     ))

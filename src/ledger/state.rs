@@ -73,7 +73,8 @@ pub struct OrgProgress {
     pub passing: i64,
     /// Why the organisation as a whole could not be looked at, if it could not.
     pub unread: Option<String>,
-    /// Teams that one look found gone, and connections that one look found unwanted: they wait for the second.
+    /// Teams and repositories that one look found gone, and connections that one look found unwanted: they wait for
+    /// the second.
     pub suspected: i64,
     /// Removals that wait for a person.
     pub held: i64,
@@ -104,7 +105,8 @@ impl Ledger {
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND suspected_at IS NOT NULL
                          AND gone_at IS NULL)
                         + (SELECT COUNT(*) FROM connections WHERE org_id = $1
-                               AND unwanted_since IS NOT NULL) AS suspected,
+                               AND unwanted_since IS NOT NULL)
+                        + (SELECT COUNT(*) FROM entries WHERE $1 = -1 AND suspected_at IS NOT NULL) AS suspected,
                     (SELECT COUNT(*) FROM held WHERE org_id = $1) AS held,
                     (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
                     (SELECT COUNT(*) FROM paused WHERE org_id IN (0, $1)) AS paused,

@@ -102,7 +102,8 @@ impl EntryKey {
                 Some(subdomain) => Some(subdomain.as_str()?.to_lowercase()),
             },
         };
-        Self(known().unwrap_or_else(|| entry.to_string()))
+        // No name has a blank in it.
+        Self(known().unwrap_or_else(|| format!("as it is: {entry}")))
     }
 
     /// How the entry is named where a connection is: held sets, approvals and the audit trail.
@@ -288,7 +289,7 @@ mod tests {
             (Integration::Pagerduty, json!({"subdomain": 1})),
             (Integration::Pagerduty, json!(null)),
         ] {
-            assert_eq!(EntryKey::of(integration, &odd).0, odd.to_string());
+            assert_eq!(EntryKey::of(integration, &odd).0, format!("as it is: {odd}"));
         }
     }
 

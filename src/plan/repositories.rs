@@ -22,16 +22,19 @@ pub struct RepositoryFilter {
 }
 
 impl RepositoryFilter {
-    /// Why a repository is left out; `None` when it is taken.
-    pub fn leaves_out(&self, repository: &RepositoryFacts) -> Option<&'static str> {
+    /// Why a repository is left out; `None` when it is taken. Globs match the login that was bound to its organisation
+    /// at first sight too, so that they outlast a renaming.
+    pub fn leaves_out(&self, repository: &RepositoryFacts, bound_login: &str) -> Option<&'static str> {
         let Self { hostname: _, include, exclude, archived, visibility, topics } = self;
-        let name = format!("{}/{}", repository.owner, repository.name).to_lowercase();
+        let names = [repository.owner.as_str(), bound_login]
+            .map(|login| format!("{login}/{}", repository.name).to_lowercase());
+        let names_it = |globs: &GlobSet| names.iter().any(|name| globs.is_match(name));
         let has = |wanted: &[String], found: &str| wanted.iter().any(|one| one.eq_ignore_ascii_case(found));
         if repository.archived && !archived {
             Some("it is archived")
-        } else if !include.is_empty() && !include.is_match(&name) {
+        } else if !include.is_empty() && !names_it(include) {
             Some("`integrations.github.include` does not name it")
-        } else if exclude.is_match(&name) {
+        } else if names_it(exclude) {
             Some("`integrations.github.exclude` names it")
         } else if !visibility.is_empty() && !has(visibility, &repository.visibility) {
             Some("its visibility is not in `integrations.github.visibility`")
@@ -40,12 +43,6 @@ impl RepositoryFilter {
         } else {
             None
         }
-    }
-
-    /// The entries of the repositories that are taken.
-    pub fn wanted<'a>(&self, repositories: impl IntoIterator<Item = &'a RepositoryFacts>) -> Vec<Entry> {
-        let taken = repositories.into_iter().filter(|repository| self.leaves_out(repository).is_none());
-        taken.map(|repository| self.entry(repository)).collect()
     }
 
     /// How a repository stands in the document.
@@ -107,15 +104,16 @@ mod tests {
     #[test]
     fn without_conditions_all_but_archived_repositories_are_taken() {
         let archived = RepositoryFacts { archived: true, ..repository("Old") };
-        let wanted = everything().wanted(&[repository("App"), archived.clone()]);
-        assert_eq!(wanted.iter().map(|entry| entry.key().0).collect::<Vec<_>>(), ["github.com/acme/app"]);
-        assert_eq!(RepositoryFilter { archived: true, ..everything() }.leaves_out(&archived), None);
+        assert_eq!(everything().leaves_out(&repository("App"), "acme"), None);
+        assert_eq!(everything().leaves_out(&archived, "acme"), Some("it is archived"));
+        assert_eq!(RepositoryFilter { archived: true, ..everything() }.leaves_out(&archived, "acme"), None);
+        assert_eq!(everything().entry(&repository("App")).key().0, "github.com/acme/app");
     }
 
     #[test]
     fn each_condition_leaves_out_what_does_not_meet_it_whatever_the_case() {
         let app = repository("App-Web");
-        let out = |filter: RepositoryFilter| filter.leaves_out(&app).is_some();
+        let out = |filter: RepositoryFilter| filter.leaves_out(&app, "initech").is_some();
         assert!(!out(RepositoryFilter { include: globs(&["acme/app-*"]), ..everything() }));
         assert!(out(RepositoryFilter { include: globs(&["acme/lib-*"]), ..everything() }));
         assert!(out(RepositoryFilter {
@@ -123,6 +121,8 @@ mod tests {
             exclude: globs(&["*/*-web"]),
             ..everything()
         }));
+        assert!(!out(RepositoryFilter { include: globs(&["initech/*"]), ..everything() }));
+        assert!(out(RepositoryFilter { exclude: globs(&["initech/*"]), ..everything() }));
         assert!(!out(RepositoryFilter { visibility: vec!["private".into()], ..everything() }));
         assert!(out(RepositoryFilter {
             visibility: vec!["public".into(), "internal".into()],

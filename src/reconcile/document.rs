@@ -11,6 +11,7 @@ use super::{
     DocumentOptions, Source,
     lease::{self, Lease},
     pace,
+    repositories::Served,
     survey::{Eyes, Survey},
 };
 use crate::{
@@ -45,6 +46,13 @@ pub(super) struct Wants {
     pub(super) suspected: BTreeMap<EntryKey, Time>,
     /// When the second look is.
     pub(super) second_look: Option<Time>,
+    /// Entries of ours whose repositories are wanted under another name: they go with the PUT that adds that one, which
+    /// is no removal.
+    pub(super) renamed: BTreeSet<EntryKey>,
+    /// The organisations that were listed, by lower-cased login.
+    pub(super) served: BTreeMap<String, Served>,
+    /// Entries of others that certainly are not wanted.
+    pub(super) unwanted: BTreeSet<EntryKey>,
     /// Something could not be read.
     pub(super) unread: Option<Trouble>,
     /// Whether anything may be written.
@@ -86,12 +94,13 @@ impl Survey {
                 id = integration.as_str()
             );
         };
-        let state = self.ledger.document_state(integration, self.eyes.options.clock.now()).await?;
-        let mut wants = self.eyes.wants(&self.ledger, options, integration, &state, true).await?;
-        match wants.unread.take() {
-            Some(trouble) => Err(trouble.into()),
-            None => Ok(self.eyes.merged(integration, options, &state, &wants).await?),
-        }
+        let mut state = self.ledger.document_state(integration, self.eyes.options.clock.now()).await?;
+        let mut wants = self.eyes.wants(&self.ledger, options, integration, &mut state, true).await?;
+        let plan = match wants.unread {
+            None => self.eyes.merged(integration, options, &state, &mut wants).await?,
+            Some(trouble) => return Err(trouble.into()),
+        };
+        wants.unread.map_or(Ok(plan), |trouble| Err(trouble.into()))
     }
 }
 
@@ -101,12 +110,15 @@ impl Eyes {
         ledger: &Ledger,
         options: &DocumentOptions,
         integration: Integration,
-        state: &DocumentState,
+        state: &mut DocumentState,
         preview: bool,
     ) -> sqlx::Result<Wants> {
         let entries = match &options.source {
             Source::Repositories { of, filter } => {
-                return self.repositories(ledger, *of, filter, state, preview).await;
+                let wants = self.repositories(ledger, *of, filter, state, preview).await?;
+                // A new name is no removal: it counts towards no limit, and nobody need approve it.
+                state.approved.extend(wants.renamed.iter().cloned());
+                return Ok(wants);
             }
             Source::Declared(entries) => entries.clone(),
         };
@@ -126,32 +138,70 @@ impl Eyes {
         integration: Integration,
         options: &DocumentOptions,
         state: &DocumentState,
-        wants: &Wants,
+        wants: &mut Wants,
     ) -> Result<DocumentPlan, Trouble> {
-        let remote = match self.datadog.integration(integration.as_str()).await {
-            Answer::Present(document) => Some(document),
-            Answer::Absent => None,
-            Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
-        };
-        let org = remote.as_ref().and_then(|document| document.org_id);
-        if let (Some(known), Some(org)) = (state.datadog_org, org)
-            && known != org
-        {
-            let why = format!(
-                "the keys are those of Datadog organisation {org}, and this ledger's documents are in {known}; \
-                 use the keys of {known}, or another ledger"
-            );
-            return Err(Trouble::new(Class::Auth, why));
+        loop {
+            let remote = match self.datadog.integration(integration.as_str()).await {
+                Answer::Present(document) => Some(document),
+                Answer::Absent => None,
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+            };
+            let org = remote.as_ref().and_then(|document| document.org_id);
+            if let (Some(known), Some(org)) = (state.datadog_org, org)
+                && known != org
+            {
+                let why = format!(
+                    "the keys are those of Datadog organisation {org}, and this ledger's documents are in {known}; \
+                     use the keys of {known}, or another ledger"
+                );
+                return Err(Trouble::new(Class::Auth, why));
+            }
+            let ours = state.entries.keys().cloned().collect();
+            let spared = |key: &EntryKey| {
+                wants.spared.contains(key) || wants.spare_others && !state.entries.contains_key(key)
+            };
+            let config = remote.as_ref().map(|document| &document.config);
+            let merged = plan::merge(integration, config, &ours, &wants.entries, options.mode, spared)
+                .map_err(|why| Trouble::new(Class::Invalid, why))?;
+            let merged = merged.guard(&self.options.limits, &state.held, &state.approved);
+            let others = merged.removed.values().filter(|key| !state.entries.contains_key(*key));
+            let others: Vec<EntryKey> = others.cloned().collect();
+            if !self.check_others(options, &others, wants).await {
+                return Ok(DocumentPlan { remote, merged });
+            }
         }
-        let ours = state.entries.keys().cloned().collect();
-        let spared = |key: &EntryKey| {
-            wants.spared.contains(key) || wants.spare_others && !state.entries.contains_key(key)
-        };
-        let config = remote.as_ref().map(|document| &document.config);
-        let merged = plan::merge(integration, config, &ours, &wants.entries, options.mode, spared)
-            .map_err(|why| Trouble::new(Class::Invalid, why))?;
-        let merged = merged.guard(&self.options.limits, &state.held, &state.approved);
-        Ok(DocumentPlan { remote, merged })
+    }
+
+    /// Checks entries of others that are to go, each once: a list that lacks their repositories may have been cut.
+    /// Says whether there were any to check.
+    async fn check_others(&self, options: &DocumentOptions, others: &[EntryKey], wants: &mut Wants) -> bool {
+        let Source::Repositories { filter, .. } = &options.source else { return false };
+        let mut checked = false;
+        for key in others.iter().filter(|key| !wants.rows.contains_key(*key)) {
+            let mut parts = key.0.split('/');
+            let (Some(host), Some(login), Some(name), None) =
+                (parts.next(), parts.next(), parts.next(), parts.next())
+            else {
+                continue;
+            };
+            let Some(served) =
+                wants.served.get(login).filter(|_| host.eq_ignore_ascii_case(&filter.hostname))
+            else {
+                continue;
+            };
+            if wants.unwanted.contains(key) {
+                continue;
+            }
+            checked = true;
+            match self.unwanted(served, name, filter).await {
+                Ok(()) => drop(wants.unwanted.insert(key.clone())),
+                Err(trouble) => {
+                    wants.unread(trouble, []);
+                    break;
+                }
+            }
+        }
+        checked
     }
 }
 
@@ -162,7 +212,7 @@ enum End {
     /// Nothing was read, or nothing was written.
     Failed(Trouble),
     /// Nobody knows whether it was written.
-    Ambiguous(Trouble, BTreeMap<EntryKey, EntryRow>),
+    Ambiguous(Trouble, Box<DocumentPlan>),
 }
 
 /// Looks at a document and settles its mark.
@@ -179,9 +229,9 @@ pub(super) async fn look(
     let (mut settlement, next) = match eyes.options.documents.get(&integration) {
         None => (Settlement::default(), Next::Nothing),
         Some(options) => {
-            let state = ledger.document_state(integration, started).await?;
-            let wants = eyes.wants(ledger, options, integration, &state, false).await?;
-            let look = Look { eyes, ledger, lease, integration, options, state, wants, started };
+            let mut state = ledger.document_state(integration, started).await?;
+            let wants = eyes.wants(ledger, options, integration, &mut state, false).await?;
+            let mut look = Look { eyes, ledger, lease, integration, options, state, wants, started };
             let end = look.bring_into_step(writer).await?;
             look.settlement(end, &mark)
         }
@@ -209,13 +259,13 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    async fn bring_into_step(&self, writer: &datadog::Writer) -> Result<End, LedgerError> {
+    async fn bring_into_step(&mut self, writer: &datadog::Writer) -> Result<End, LedgerError> {
         let id = self.integration.as_str();
         let mut intended = self.state.entries.clone();
         let (mut asked, mut refused) = (BTreeSet::new(), BTreeSet::new());
         for _ in 0..ROUNDS {
             let mut plan =
-                match self.eyes.merged(self.integration, self.options, &self.state, &self.wants).await {
+                match self.eyes.merged(self.integration, self.options, &self.state, &mut self.wants).await {
                     Ok(plan) => plan,
                     Err(trouble) => return Ok(End::Failed(trouble)),
                 };
@@ -247,9 +297,10 @@ impl Look<'_> {
             }
             let config = plan.merged.document();
             return match writer.put_integration(id, &config, Some(self.lease.fence)).await {
-                Err(trouble) if trouble.ambiguous => Ok(End::Ambiguous(trouble, intended)),
+                Err(trouble) if trouble.ambiguous => Ok(End::Ambiguous(trouble, Box::new(plan))),
                 Err(trouble) => Ok(End::Failed(trouble)),
-                Ok(_) => {
+                Ok(put) => {
+                    plan.remote = Some(put);
                     let back = self.eyes.datadog.integration(id).await;
                     let reads_back = matches!(&back, Answer::Present(back) if back.config == config);
                     if let Answer::Present(_) | Answer::Absent = back
@@ -300,12 +351,31 @@ impl Look<'_> {
                     entries = merged.ours().into_iter().map(|key| (key.clone(), self.row(&key))).collect();
                 }
                 if put {
-                    self.note(&merged, mark, &mut settlement);
+                    telemetry::work::document_put(
+                        self.integration,
+                        merged.added.len(),
+                        merged.removed.len(),
+                        merged.corrected.len(),
+                    );
+                    settlement.audit = self.audit(&merged, mark, "done");
+                    // The approvals that it used up.
+                    let removed = merged.removed.values();
+                    settlement.disowned = removed.map(|key| key.connection_key(self.integration)).collect();
                 }
-                settlement.held = merged.held.iter().map(held).collect();
+                // Of what was spared for want of an answer nothing was decided.
+                let undecided = self.state.held.iter().filter(|(key, _)| {
+                    let unknown = self.wants.unread.is_some() || self.wants.suspected.contains_key(*key);
+                    unknown && merged.spared.contains(*key)
+                });
+                settlement.held = merged.held.iter().chain(undecided).map(held).collect();
                 match &self.wants.unread {
                     Some(trouble) => retry(trouble.clone()),
-                    None if !reads_back => Next::At(now + options.backoff.min),
+                    // Something else may undo each of our PUTs, so that they must become rarer.
+                    None if !reads_back => {
+                        let id = self.integration.as_str();
+                        let why = format!("the document of {id} does not read back as it was written");
+                        retry(Trouble::new(Class::Transient, why))
+                    }
                     None => {
                         let lag = pace::lag_look(mark.event_at, self.started);
                         lag.into_iter().chain(self.wants.second_look).min().map_or(Next::Nothing, Next::At)
@@ -316,8 +386,9 @@ impl Look<'_> {
                 // What is held stays held: nothing was decided.
                 settlement.held = self.state.held.iter().map(held).collect();
                 match failed {
-                    End::Ambiguous(trouble, intended) => {
-                        entries = intended;
+                    End::Ambiguous(trouble, plan) => {
+                        entries.extend(plan.merged.added.keys().map(|key| (key.clone(), self.row(key))));
+                        settlement.audit = self.audit(&plan.merged, mark, "unknown");
                         let at = now + options.timeout + lease::MARGIN;
                         Next::Retry { at, floor: at, error: trouble, burns: false }
                     }
@@ -342,14 +413,8 @@ impl Look<'_> {
         EntryRow { suspected: self.wants.suspected.get(key).copied(), ..known }
     }
 
-    /// The audit of a PUT, and the approvals that it used up.
-    fn note(&self, merged: &Merged, mark: &LeasedMark, settlement: &mut Settlement) {
-        telemetry::work::document_put(
-            self.integration,
-            merged.added.len(),
-            merged.removed.len(),
-            merged.corrected.len(),
-        );
+    /// The audit of a PUT.
+    fn audit(&self, merged: &Merged, mark: &LeasedMark, outcome: &'static str) -> Vec<AuditEntry> {
         let line = |action, key: &EntryKey, reason: String| AuditEntry {
             team: TeamId::NONE,
             action,
@@ -358,7 +423,7 @@ impl Look<'_> {
             cause: mark.cause,
             reason,
             proof: None,
-            outcome: "done",
+            outcome,
             detail: None,
         };
         let added = merged.added.keys().map(|key| line("add_entry", key, "it is wanted".to_owned()));
@@ -366,8 +431,6 @@ impl Look<'_> {
             let unwanted = || "it is not wanted".to_owned();
             line("remove_entry", key, self.wants.reasons.get(key).cloned().unwrap_or_else(unwanted))
         });
-        settlement.audit = added.chain(removed).collect();
-        settlement.disowned =
-            merged.removed.values().map(|key| key.connection_key(self.integration)).collect();
+        added.chain(removed).collect()
     }
 }

@@ -9,15 +9,35 @@ use super::{RepositoriesOf, document::Wants, survey::Eyes};
 use crate::{
     datadog::Filter,
     ledger::{DocumentState, EntryRow, Ledger, OrgRow},
-    model::{Answer, Class, EntryKey, GithubHandle, OrgId, RepositoryFacts, RepositoryId, Time, Trouble},
+    model::{
+        Answer, Class, EntryKey, GithubHandle, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble,
+    },
     plan::{Mode, RepositoryFilter},
 };
 
-/// The repositories that GitHub shows, by id.
-type Listed = BTreeMap<RepositoryId, RepositoryFacts>;
+/// Connected teams of GitHub, as Datadog names them: login and slug, lower-cased.
+type Linked = BTreeSet<(String, String)>;
 
-/// Slugs of linked teams, by lower-cased login.
-type Linked = BTreeMap<String, BTreeSet<String>>;
+/// The repositories that GitHub shows of an organisation.
+#[derive(Default)]
+struct Listed {
+    repositories: BTreeMap<RepositoryId, RepositoryFacts>,
+    /// Of linked teams: one that has the repository.
+    team: BTreeMap<RepositoryId, String>,
+    /// Teams that are gone, though our connections of them are not yet.
+    gone: BTreeSet<String>,
+}
+
+/// An organisation that is served, by the names under which its repositories are listed.
+pub(super) struct Served {
+    /// Its login now.
+    login: String,
+    bound_login: String,
+    /// Its linked teams by slug, with their ids where the connections are ours; `None` when all repositories count.
+    teams: Option<BTreeMap<String, Option<TeamId>>>,
+    /// A connection of ours that Datadog's list lacks: others may be missing too.
+    missing: Option<String>,
+}
 
 /// One of our entries, with the repository that it stands for.
 type Mine<'a> = (&'a EntryKey, &'a EntryRow, RepositoryId);
@@ -86,16 +106,28 @@ impl Eyes {
                 wants.spare(keys);
                 continue;
             }
-            let listed = match self.listed(&org, linked.as_ref()).await {
+            let served = match self.served(ledger, &org, linked.as_ref()).await? {
+                Ok(served) => served,
+                Err(trouble) => {
+                    wants.unread(trouble, keys);
+                    continue;
+                }
+            };
+            let listed = match self.listed(org.facts.id, &served).await {
                 Ok(listed) => listed,
                 Err(trouble) => {
                     wants.unread(trouble, keys);
                     continue;
                 }
             };
-            for repository in listed.values().filter(|one| filter.leaves_out(one).is_none()) {
+            let taken = |one: &&RepositoryFacts| filter.leaves_out(one, &org.bound_login).is_none();
+            for repository in listed.repositories.values().filter(taken) {
                 let entry = filter.entry(repository);
-                let row = EntryRow { repository: Some((org.facts.id, repository.id)), suspected: None };
+                let row = EntryRow {
+                    repository: Some((org.facts.id, repository.id)),
+                    team: listed.team.get(&repository.id).cloned(),
+                    suspected: None,
+                };
                 wants.rows.insert(entry.key(), row);
                 wants.entries.push(entry);
             }
@@ -105,7 +137,8 @@ impl Eyes {
             }
             let unwanted: Vec<_> =
                 mine.into_iter().filter(|(key, ..)| !wants.rows.contains_key(*key)).collect();
-            let fates = unwanted.iter().map(|mine| self.fate(&org, mine, &listed, of, filter, now));
+            let fates =
+                unwanted.iter().map(|mine| self.fate(org.facts.id, mine, &served, &listed, filter, now));
             let fates = join_all(fates).await;
             for ((key, ..), fate) in unwanted.into_iter().zip(fates) {
                 match fate {
@@ -116,10 +149,18 @@ impl Eyes {
                         wants.suspected.insert(key.clone(), since);
                         wants.spared.insert(key.clone());
                     }
+                    Fate::Stays => drop(wants.spared.insert(key.clone())),
                     Fate::Unread(trouble) => wants.unread(trouble, [key]),
                 }
             }
+            wants.served.insert(served.login.to_lowercase(), served);
         }
+        let wanted: BTreeSet<RepositoryId> =
+            wants.rows.values().filter_map(|row| Some(row.repository?.1)).collect();
+        let renamed = |row: &EntryRow| row.repository.is_some_and(|(_, id)| wanted.contains(&id));
+        let renamed =
+            state.entries.iter().filter(|(key, row)| !wants.rows.contains_key(*key) && renamed(row));
+        wants.renamed = renamed.map(|(key, _)| key.clone()).collect();
         // Those of organisations that are not served any more are left alone.
         wants.spared.extend(ours.into_values().flatten().map(|(key, ..)| key.clone()));
         Ok(wants)
@@ -128,82 +169,201 @@ impl Eyes {
     /// The teams that Datadog connects, whoever connected them.
     async fn linked(&self) -> Result<Linked, Trouble> {
         let filter = Filter { sources: vec!["github".to_owned()], ..Filter::default() };
-        let mut linked = Linked::new();
-        for handle in self.datadog.connections(&filter).await?.into_iter().filter_map(|it| it.github) {
-            if let Some((login, slug)) = GithubHandle::from_datadog(handle.to_lowercase()).parts() {
-                linked.entry(login.to_owned()).or_default().insert(slug.to_owned());
+        let handles = self.datadog.connections(&filter).await?.into_iter().filter_map(|it| it.github);
+        Ok(handles.filter_map(|handle| parts(&handle)).collect())
+    }
+
+    /// Under which names an organisation is to be listed. Its login is read by its id: the one in the ledger may be
+    /// another organisation's by now. A connection of ours may still name it, or a team, as they were called before.
+    async fn served(
+        &self,
+        ledger: &Ledger,
+        org: &OrgRow,
+        linked: Option<&Linked>,
+    ) -> sqlx::Result<Result<Served, Trouble>> {
+        let login = match self.github.org(org.facts.id).await {
+            Answer::Present(facts) => facts.login,
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Ok(Err(trouble)),
+            Answer::Absent => {
+                let why =
+                    format!("GitHub answers 404 to organisation {}, once {}", org.facts.id, org.facts.login);
+                return Ok(Err(Trouble::new(Class::Auth, why)));
             }
-        }
-        Ok(linked)
+        };
+        let mut missing = None;
+        let teams = match linked {
+            None => None,
+            Some(linked) => {
+                let own = login.to_lowercase();
+                let of_org = linked.iter().filter(|(of, _)| *of == own);
+                let mut teams: BTreeMap<_, _> = of_org.map(|(_, slug)| (slug.clone(), None)).collect();
+                let owned =
+                    ledger.org_state(org.facts.id).await?.map(|state| state.owned).unwrap_or_default();
+                for owned in owned {
+                    let Some(handle) = parts(&owned.key.github) else { continue };
+                    if !linked.contains(&handle) {
+                        missing = Some(owned.key.github);
+                    }
+                    teams.insert(handle.1, Some(owned.team));
+                }
+                Some(teams)
+            }
+        };
+        Ok(Ok(Served { login, bound_login: org.bound_login.clone(), teams, missing }))
     }
 
     /// The repositories of an organisation, or of its linked teams.
-    async fn listed(&self, org: &OrgRow, linked: Option<&Linked>) -> Result<Listed, Trouble> {
-        let login = &org.facts.login;
-        let found = match linked {
-            None => vec![answered(self.github.org_repositories(login).await)?],
-            Some(linked) => {
-                let slugs = linked.get(&login.to_lowercase());
-                try_join_all(slugs.into_iter().flatten().map(|slug| self.of_team(login, slug))).await?
-            }
+    async fn listed(&self, org: OrgId, Served { login, teams, .. }: &Served) -> Result<Listed, Trouble> {
+        let mut listed = Listed::default();
+        let Some(teams) = teams else {
+            let all = answered(self.github.org_repositories(login).await)?;
+            listed.repositories = all.into_iter().map(|repository| (repository.id, repository)).collect();
+            return Ok(listed);
         };
-        Ok(found.into_iter().flatten().map(|repository| (repository.id, repository)).collect())
+        let lists = try_join_all(teams.iter().map(|(slug, id)| self.of_team(org, login, slug, *id))).await?;
+        for (slug, list) in teams.keys().zip(lists) {
+            let Some(list) = list else {
+                listed.gone.insert(slug.clone());
+                continue;
+            };
+            for repository in list {
+                listed.team.entry(repository.id).or_insert_with(|| slug.clone());
+                listed.repositories.insert(repository.id, repository);
+            }
+        }
+        Ok(listed)
     }
 
-    /// A connection may name a team that is gone, whose repositories answer 404.
-    async fn of_team(&self, login: &str, slug: &str) -> Result<Vec<RepositoryFacts>, Trouble> {
-        match self.github.team_repositories(login, slug).await {
-            Answer::Forbidden(trouble) if trouble.status == Some(404) => {
-                match self.github.team_by_slug(login, slug).await {
-                    Answer::Absent => Ok(Vec::new()),
-                    _ => Err(trouble),
-                }
+    /// The repositories of a connected team. A connection may name a team that is gone or renamed, whose repositories
+    /// answer 404: `None` for one of ours that is gone, since its end is the connection's to prove.
+    async fn of_team(
+        &self,
+        org: OrgId,
+        login: &str,
+        slug: &str,
+        id: Option<TeamId>,
+    ) -> Result<Option<Vec<RepositoryFacts>>, Trouble> {
+        let trouble = match self.github.team_repositories(login, slug).await {
+            Answer::Forbidden(trouble) if trouble.status == Some(404) => trouble,
+            answer => return answered(answer).map(Some),
+        };
+        let team = match id {
+            Some(id) => self.github.team(org, id).await,
+            None => self.github.team_by_slug(login, slug).await,
+        };
+        match team {
+            Answer::Present(team) if !team.slug.eq_ignore_ascii_case(slug) => {
+                answered(self.github.team_repositories(login, &team.slug).await).map(Some)
             }
-            answer => answered(answer),
+            Answer::Absent => {
+                self.sees(login).await?;
+                Ok(id.is_none().then(Vec::new))
+            }
+            Answer::Present(_) | Answer::Forbidden(_) | Answer::Failed(_) => Err(trouble),
         }
+    }
+
+    /// Whether a 404 means absence: GitHub answers so too whoever has lost access to the organisation.
+    async fn sees(&self, login: &str) -> Result<(), Trouble> {
+        answered(self.github.teams_answer(login).await)
     }
 
     /// What becomes of an entry of ours that no list wants: by its repository's id.
     async fn fate(
         &self,
-        org: &OrgRow,
+        org: OrgId,
         (_, row, id): &Mine<'_>,
+        served: &Served,
         listed: &Listed,
-        of: RepositoriesOf,
         filter: &RepositoryFilter,
         now: Time,
     ) -> Fate {
         let name = |repository: &RepositoryFacts| format!("{}/{}", repository.owner, repository.name);
-        let moved = |repository: &RepositoryFacts| match filter.leaves_out(repository) {
+        let moved = |repository: &RepositoryFacts| match filter.leaves_out(repository, &served.bound_login) {
             Some(why) => format!("{}: {why}", name(repository)),
             None => format!("the repository is {} now", name(repository)),
         };
-        if let Some(repository) = listed.get(id) {
+        if let Some(repository) = listed.repositories.get(id) {
             return Fate::Goes(moved(repository));
         }
-        match self.github.repository(org.facts.id, *id).await {
-            Answer::Present(found) if !found.owner.eq_ignore_ascii_case(&org.facts.login) => {
+        match self.github.repository(org, *id).await {
+            Answer::Present(found) if !found.owner.eq_ignore_ascii_case(&served.login) => {
                 Fate::Goes(moved(&found))
             }
-            Answer::Present(found) if of == RepositoriesOf::LinkedTeams => {
-                Fate::Goes(format!("no linked team has {}", name(&found)))
-            }
-            Answer::Present(found) => Fate::Unread(Trouble::new(
-                Class::Transient,
-                format!(
-                    "the list of {}'s repositories lacks {}, which its id shows",
-                    org.facts.login, found.name
-                ),
-            )),
-            Answer::Absent => match row.suspected {
-                Some(since) if since + self.options.grace <= now => {
-                    Fate::Goes(format!("404 by id at {since} and at {now}, while its org answered"))
+            Answer::Present(found) => match (&served.teams, &row.team) {
+                (Some(_), Some(team)) if listed.gone.contains(team) => Fate::Stays,
+                (Some(teams), Some(team)) if teams.contains_key(team) => {
+                    match self.github.team_repository(&served.login, team, &found.name).await {
+                        Answer::Absent => Fate::Goes(format!("no linked team has {}", name(&found))),
+                        Answer::Present(()) => Fate::Unread(short(&format!("team {team}"), &name(&found))),
+                        Answer::Forbidden(trouble) | Answer::Failed(trouble) => Fate::Unread(trouble),
+                    }
                 }
-                since => Fate::Suspected { since: since.unwrap_or(now) },
+                (Some(_), _) => match &served.missing {
+                    Some(ours) => Fate::Unread(Trouble::new(
+                        Class::Transient,
+                        format!("Datadog's list of team connections lacks {ours}, which is ours"),
+                    )),
+                    None => Fate::Goes(format!("no linked team has {}", name(&found))),
+                },
+                (None, _) => Fate::Unread(short(&served.login, &name(&found))),
+            },
+            Answer::Absent => match self.sees(&served.login).await {
+                Err(trouble) => Fate::Unread(trouble),
+                Ok(()) => match row.suspected {
+                    Some(since) if since + self.options.grace <= now => {
+                        Fate::Goes(format!("404 by id at {since} and at {now}, while its org answered"))
+                    }
+                    since => Fate::Suspected { since: since.unwrap_or(now) },
+                },
             },
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => Fate::Unread(trouble),
         }
     }
+
+    /// Whether an entry of others, which is to go from a list that is exclusively ours, names no repository that is
+    /// wanted: the list that lacks it may have been cut.
+    pub(super) async fn unwanted(
+        &self,
+        served: &Served,
+        name: &str,
+        filter: &RepositoryFilter,
+    ) -> Result<(), Trouble> {
+        let Served { login, bound_login, teams, missing: _ } = served;
+        let found = match self.github.repository_by_name(login, name).await {
+            Answer::Present(found) => found,
+            Answer::Absent => return self.sees(login).await,
+            // Renamed or transferred.
+            Answer::Failed(trouble) if trouble.status == Some(301) => return Ok(()),
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+        };
+        let is_it = found.owner.eq_ignore_ascii_case(login) && found.name.eq_ignore_ascii_case(name);
+        if !is_it || filter.leaves_out(&found, bound_login).is_some() {
+            return Ok(());
+        }
+        let Some(teams) = teams else { return Err(short(login, name)) };
+        for team in teams.keys() {
+            match self.github.team_repository(login, team, name).await {
+                Answer::Absent => {}
+                Answer::Present(()) => return Err(short(&format!("team {team}"), name)),
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A list that lacks what another read shows.
+fn short(whose: &str, repository: &str) -> Trouble {
+    let why = format!("the list of the repositories of {whose} lacks {repository}, which another read shows");
+    Trouble::new(Class::Transient, why)
+}
+
+/// Login and slug of a connected team.
+fn parts(handle: &str) -> Option<(String, String)> {
+    GithubHandle::from_datadog(handle.to_owned())
+        .parts()
+        .map(|(login, slug)| (login.to_lowercase(), slug.to_lowercase()))
 }
 
 /// What becomes of an entry that no list wants.
@@ -212,6 +372,8 @@ enum Fate {
     Goes(String),
     /// One look of the two found its repository gone.
     Suspected { since: Time },
+    /// It stays for as long as its team is connected.
+    Stays,
     /// Nothing is known.
     Unread(Trouble),
 }

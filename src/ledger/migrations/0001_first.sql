@@ -104,6 +104,7 @@ CREATE TABLE entries (
     entry         TEXT   NOT NULL,       -- its names, lower-cased
     org_id        BIGINT,                -- of github: its organisation and its repository
     repository_id BIGINT,
+    team          TEXT,                  -- of linked teams: the slug of one that had the repository
     suspected_at  BIGINT,                -- the first of the two looks that prove the repository's absence
     added_at      BIGINT NOT NULL,
     PRIMARY KEY (integration, entry)

@@ -27,6 +27,8 @@ pub struct Merged {
     pub corrected: BTreeMap<usize, bool>,
     /// Entries to leave out, by their place in the list.
     pub removed: BTreeMap<usize, EntryKey>,
+    /// Entries that would be left out, but are spared.
+    pub spared: BTreeSet<EntryKey>,
     /// Entries that would be left out, and why they wait for a person.
     pub held: BTreeMap<EntryKey, String>,
 }
@@ -61,7 +63,7 @@ pub fn merge(
     let mut missing: BTreeMap<EntryKey, &Entry> =
         wanted.iter().rev().map(|entry| (entry.key(), entry)).collect();
     let wanted: BTreeMap<EntryKey, &Entry> = missing.clone();
-    let (mut corrected, mut removed) = (BTreeMap::new(), BTreeMap::new());
+    let (mut corrected, mut removed, mut kept) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     // Of several entries with one key, at most one was added by us.
     let mut seen = BTreeSet::new();
     for (place, (key, entry)) in entries.iter().enumerate() {
@@ -72,7 +74,9 @@ pub fn merge(
             DocumentMode::Exclusive => !first || !wanted.contains_key(key),
         };
         if goes {
-            if !spared(key) {
+            if spared(key) {
+                kept.insert(key.clone());
+            } else {
                 removed.insert(place, key.clone());
             }
         } else if let Some(Entry::Account { enabled, .. }) = wanted.get(key)
@@ -83,7 +87,18 @@ pub fn merge(
     }
     let added = missing.into_iter().map(|(key, entry)| (key, entry.clone())).collect();
     let ours = ours.iter().filter(|key| seen.contains(key)).cloned().collect();
-    Ok(Merged { integration, rest, ours, mode, added, corrected, removed, held: BTreeMap::new(), entries })
+    Ok(Merged {
+        integration,
+        rest,
+        entries,
+        ours,
+        mode,
+        added,
+        corrected,
+        removed,
+        spared: kept,
+        held: BTreeMap::new(),
+    })
 }
 
 impl Merged {
@@ -110,7 +125,11 @@ impl Merged {
 
     /// The entries that are ours once this is in Datadog.
     pub fn ours(&self) -> BTreeSet<EntryKey> {
-        let gone: BTreeSet<&EntryKey> = self.removed.values().collect();
+        // Of several entries with one key, ours is the first.
+        let mut seen = BTreeSet::new();
+        let first = self.entries.iter().enumerate().filter(|(_, (key, _))| seen.insert(key));
+        let gone = first.filter(|(place, _)| self.removed.contains_key(place));
+        let gone: BTreeSet<&EntryKey> = gone.map(|(_, (key, _))| key).collect();
         let stay = self.ours.iter().filter(|key| !gone.contains(key));
         stay.chain(self.added.keys()).cloned().collect()
     }

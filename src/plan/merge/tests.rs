@@ -90,6 +90,23 @@ fn a_second_entry_of_the_same_name_is_anothers() {
 }
 
 #[test]
+fn of_two_entries_with_one_name_exclusive_keeps_the_first_and_it_stays_ours() {
+    let merged = merged(&document(&["a", "A"]), &["a"], &["a"], Exclusive);
+    assert_eq!((merged.document(), merged.ours()), (document(&["a"]), keys(&["a"])));
+}
+
+#[test]
+fn an_entry_that_is_not_understood_is_never_taken_for_a_wanted_one() {
+    let odd = json!({"accounts": [7, null, "acme"]});
+    let wanted =
+        ["7", "null", "acme"].map(|name| Entry::Account { enabled: true, subdomain: Some(name.into()) });
+    let merged =
+        merge(Integration::Pagerduty, odd.as_object(), &BTreeSet::new(), &wanted, Additive, |_| false)
+            .unwrap();
+    assert_eq!(merged.document()["accounts"].as_array().unwrap().len(), 6);
+}
+
+#[test]
 fn what_is_spared_stays_ours_though_it_is_not_wanted() {
     let remote = document(&["a", "b"]);
     let merged =
