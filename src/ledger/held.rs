@@ -215,18 +215,15 @@ pub(super) async fn replace_held(
     now: Time,
 ) -> sqlx::Result<()> {
     let still: BTreeSet<&HeldKey> = held.iter().map(|item| &item.key).collect();
-    for team in looked_at {
-        let rows =
-            sqlx::query("SELECT kind, datadog_team_id, github FROM held WHERE org_id = $1 AND team_id = $2")
-                .bind(org.0)
-                .bind(team.0)
-                .fetch_all(&mut *db)
-                .await?;
-        for row in &rows {
-            let key = held_key(row)?;
-            if !still.contains(&key) {
-                forget(db, "DELETE FROM held WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4", org, &key).await?;
-            }
+    for item in held_of(db, org).await? {
+        if looked_at.contains(&item.team) && !still.contains(&item.key) {
+            forget(
+                db,
+                "DELETE FROM held WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4",
+                org,
+                &item.key,
+            )
+            .await?;
         }
     }
     // Rows that stay keep the time since when they are held, and their reason.

@@ -203,15 +203,13 @@ async fn note_unwanted(
     looked_at: &[TeamId],
     unwanted: &[(ConnectionKey, Time)],
 ) -> sqlx::Result<()> {
-    for team in looked_at {
-        sqlx::query(
-            "UPDATE connections SET unwanted_since = NULL
-             WHERE org_id = $1 AND team_id = $2 AND unwanted_since IS NOT NULL",
-        )
-        .bind(org.0)
-        .bind(team.0)
-        .execute(&mut *db)
-        .await?;
+    let some = "SELECT DISTINCT team_id FROM connections WHERE org_id = $1 AND unwanted_since IS NOT NULL";
+    for team in teams_of(db, some, org, looked_at).await? {
+        sqlx::query("UPDATE connections SET unwanted_since = NULL WHERE org_id = $1 AND team_id = $2")
+            .bind(org.0)
+            .bind(team.0)
+            .execute(&mut *db)
+            .await?;
     }
     for (key, since) in unwanted {
         sqlx::query("UPDATE connections SET unwanted_since = $3 WHERE datadog_team_id = $1 AND github = $2")
@@ -222,6 +220,18 @@ async fn note_unwanted(
             .await?;
     }
     Ok(())
+}
+
+/// The teams that a query gives of an organisation, as far as they are among these: mostly there are none, and a
+/// look at a hundred teams must not cost a statement for each.
+async fn teams_of(
+    db: &mut SqliteConnection,
+    sql: &'static str,
+    org: OrgId,
+    among: &[TeamId],
+) -> sqlx::Result<Vec<TeamId>> {
+    let found: Vec<i64> = sqlx::query_scalar(sql).bind(org.0).fetch_all(db).await?;
+    Ok(found.into_iter().map(TeamId).filter(|team| among.contains(team)).collect())
 }
 
 async fn store_teams(db: &mut SqliteConnection, org: OrgId, teams: &[Settled]) -> sqlx::Result<()> {
@@ -264,7 +274,8 @@ async fn park_actions(
     parked: &[ParkedAction],
     now: Time,
 ) -> sqlx::Result<()> {
-    for team in looked_at {
+    let some = "SELECT DISTINCT team_id FROM parked WHERE kind = 'action' AND org_id = $1";
+    for team in teams_of(db, some, org, looked_at).await? {
         sqlx::query("DELETE FROM parked WHERE kind = 'action' AND org_id = $1 AND team_id = $2")
             .bind(org.0)
             .bind(team.0)

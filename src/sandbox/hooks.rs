@@ -2,7 +2,7 @@
 //! know what the events mean.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -74,7 +74,8 @@ pub(crate) struct Counts {
 /// Every hook with its queue, and the sender behind each.
 pub(crate) struct Hooks {
     pub(crate) counts: Arc<Counts>,
-    client: reqwest::Client,
+    /// Set up by the first hook that is sent to.
+    client: OnceLock<reqwest::Client>,
     stop: CancellationToken,
     board: Mutex<Board>,
 }
@@ -85,16 +86,23 @@ struct Board {
 }
 
 impl Hooks {
-    /// Fails if no HTTP client can be set up on this machine.
-    pub(crate) fn new(seed: u64, stop: CancellationToken) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(PATIENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent("GitHub-Hookshot/teamlink")
-            .build()?;
+    pub(crate) fn new(seed: u64, stop: CancellationToken) -> Self {
         let board = Mutex::new(Board { hooks: Vec::new(), guids: StdRng::seed_from_u64(seed) });
-        Ok(Self { counts: Arc::default(), client, stop, board })
+        Self { counts: Arc::default(), client: OnceLock::new(), stop, board }
+    }
+
+    /// What sends deliveries: a plain client where this machine cannot set up ours.
+    fn client(&self) -> reqwest::Client {
+        let build = || {
+            reqwest::Client::builder()
+                .no_proxy()
+                .timeout(PATIENCE)
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent("GitHub-Hookshot/teamlink")
+                .build()
+                .unwrap_or_default()
+        };
+        self.client.get_or_init(build).clone()
     }
 
     /// Every delivery from here on, handed over instead of sent.
@@ -114,7 +122,7 @@ impl Hooks {
 
     pub(crate) fn add(&self, hook: Hook) {
         let (queue, parcels) = mpsc::unbounded_channel();
-        let sending = send_all(hook.clone(), parcels, self.client.clone(), self.counts.clone());
+        let sending = send_all(hook.clone(), parcels, self.client(), self.counts.clone());
         let stop = self.stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(sending).await });
         self.board().hooks.push((hook, queue));

@@ -178,7 +178,7 @@ fn worlds(
         clock,
         github: RwLock::new(github::World::new()),
         datadog: RwLock::new(datadog::World::new(options.seed)),
-        hooks: hooks::Hooks::new(options.seed, stop.clone()).map_err(io::Error::other)?,
+        hooks: hooks::Hooks::new(options.seed, stop.clone()),
         faults: Mutex::new(faults::Faults::new(options.seed)),
         journal: Mutex::default(),
         github_rate: rate::Rate::default(),

@@ -12,6 +12,7 @@ mod retry;
 
 use std::{
     io,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -50,7 +51,9 @@ pub type Direct = BoxCloneSyncService<http::Request<Bytes>, http::Response<Bytes
 impl Client {
     /// A client that opens no connection: `direct` answers whatever is asked.
     pub fn direct(direct: Direct) -> Self {
-        Self { wire: reqwest::Client::new(), direct: Some(direct) }
+        // It only forms requests. Setting one up reads every certificate authority of the system: once is enough.
+        static FORMS: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
+        Self { wire: FORMS.clone(), direct: Some(direct) }
     }
 
     /// A request in the making.

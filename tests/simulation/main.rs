@@ -48,7 +48,7 @@ fn nothing_is_removed_that_should_not_be() {
     let wrong: Mutex<Vec<(u64, String)>> = Mutex::default();
     let total: Mutex<Tally> = Mutex::default();
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+        for _ in 0..2 * std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 loop {
