@@ -248,3 +248,58 @@ async fn a_put_whose_answer_is_lost_stands_in_the_audit_trail() {
     let audit = text(&world.teamlink(&["audit"]).await);
     assert!(audit.contains("add_entry 127.0.0.1/acme/repo-1 = integration:github: unknown"), "{audit}");
 }
+
+#[tokio::test]
+async fn a_repository_that_moves_between_served_organisations_is_no_removal() {
+    let repos = numbered(3);
+    let env = [ORG, ("TEAMLINK_GITHUB__ORGS", "acme,other"), ("TEAMLINK_GUARD__MAX_REMOVALS", "0")];
+    let world = repositories(&repos, &env).await;
+    world.seed(json!({"orgs": [{"login": "other"}]})).await;
+    world.pass().await;
+    world.github(Method::POST, "/repos/acme/repo-3/transfer", json!({"new_owner": "other"})).await;
+    world.pass().await;
+    let mut moved = of("acme", &repos[..2]);
+    moved.insert("other/repo-3".to_owned());
+    assert_eq!(names(&world).await, moved);
+    // A removal is held, and paused organisations are left alone.
+    world.github(Method::PATCH, "/repos/acme/repo-1", json!({"archived": true})).await;
+    let paused = world.teamlink(&["pause", "acme", "--reason", "a migration"]).await;
+    assert!(paused.status.success(), "{}", text(&paused));
+    assert!(!text(&world.teamlink(&["sync"]).await).contains("held: delete"), "what is paused is not held");
+    assert!(world.teamlink(&["resume", "acme"]).await.status.success());
+    assert!(text(&world.teamlink(&["sync"]).await).contains("held: delete"));
+    assert_eq!(names(&world).await, moved);
+}
+
+#[tokio::test]
+async fn an_approval_is_for_one_removal_and_what_was_switched_off_is_taken_up_again() {
+    let repos = numbered(3);
+    let mut world = repositories(&repos, &[ORG, ("TEAMLINK_GUARD__MAX_REMOVALS", "0")]).await;
+    world.pass().await;
+    let archived = |yes: bool| json!({"archived": yes});
+    for round in 1..=2 {
+        world.github(Method::PATCH, "/repos/acme/repo-1", archived(true)).await;
+        let held = text(&world.teamlink(&["sync"]).await);
+        let hash =
+            held.split("teamlink approve ").nth(1).expect("held anew").split(' ').next().unwrap().to_owned();
+        assert_eq!(names(&world).await, of("acme", &repos), "{round}");
+        let approved = world.teamlink(&["approve", &hash, "--reason", "meant so"]).await;
+        assert!(approved.status.success(), "{}", text(&approved));
+        world.pass().await;
+        assert_eq!(names(&world).await, of("acme", &repos[1..]), "{round}");
+        world.github(Method::PATCH, "/repos/acme/repo-1", archived(false)).await;
+        world.pass().await;
+        assert_eq!(names(&world).await, of("acme", &repos), "{round}");
+    }
+    let before = puts(&world).await.len();
+    world.set(&[
+        ("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "none"),
+        ("TEAMLINK_GUARD__MAX_REMOVALS", "9"),
+    ]);
+    world.github(Method::PATCH, "/repos/acme/repo-1", archived(true)).await;
+    world.pass().await;
+    assert_eq!(puts(&world).await.len(), before, "it is left alone");
+    world.set(&[ORG]);
+    world.pass().await;
+    assert_eq!(names(&world).await, of("acme", &repos[1..]));
+}

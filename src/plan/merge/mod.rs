@@ -19,6 +19,8 @@ pub struct Merged {
     rest: Map<String, Value>,
     /// Its list as it is, each entry with its key.
     entries: Vec<(EntryKey, Value)>,
+    /// Of each key, the place of the entry that counts as ours, if the key is.
+    places: BTreeMap<EntryKey, usize>,
     ours: BTreeSet<EntryKey>,
     mode: DocumentMode,
     /// Entries to append, by key.
@@ -64,14 +66,24 @@ pub fn merge(
         wanted.iter().rev().map(|entry| (entry.key(), entry)).collect();
     let wanted: BTreeMap<EntryKey, &Entry> = missing.clone();
     let (mut corrected, mut removed, mut kept) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-    // Of several entries with one key, at most one was added by us.
-    let mut seen = BTreeSet::new();
+    // Of several entries with one key, at most one was added by us: with no other fields than ours.
+    let plain = |entry: &Value| {
+        let known = |field: &String| integration.field_names().any(|name| name == field);
+        entry.as_object().is_some_and(|fields| fields.keys().all(known))
+    };
+    let mut places: BTreeMap<EntryKey, usize> = BTreeMap::new();
     for (place, (key, entry)) in entries.iter().enumerate() {
-        let first = seen.insert(key);
+        let first = *places.entry(key.clone()).or_insert(place);
+        if !plain(&entries[first].1) && plain(entry) {
+            places.insert(key.clone(), place);
+        }
+    }
+    for (place, (key, entry)) in entries.iter().enumerate() {
+        let own = places[key] == place;
         missing.remove(key);
         let goes = match mode {
-            DocumentMode::Additive => first && ours.contains(key) && !wanted.contains_key(key),
-            DocumentMode::Exclusive => !first || !wanted.contains_key(key),
+            DocumentMode::Additive => own && ours.contains(key) && !wanted.contains_key(key),
+            DocumentMode::Exclusive => !own || !wanted.contains_key(key),
         };
         if goes {
             if spared(key) {
@@ -86,11 +98,12 @@ pub fn merge(
         }
     }
     let added = missing.into_iter().map(|(key, entry)| (key, entry.clone())).collect();
-    let ours = ours.iter().filter(|key| seen.contains(key)).cloned().collect();
+    let ours = ours.iter().filter(|key| places.contains_key(*key)).cloned().collect();
     Ok(Merged {
         integration,
         rest,
         entries,
+        places,
         ours,
         mode,
         added,
@@ -125,11 +138,8 @@ impl Merged {
 
     /// The entries that are ours once this is in Datadog.
     pub fn ours(&self) -> BTreeSet<EntryKey> {
-        // Of several entries with one key, ours is the first.
-        let mut seen = BTreeSet::new();
-        let first = self.entries.iter().enumerate().filter(|(_, (key, _))| seen.insert(key));
-        let gone = first.filter(|(place, _)| self.removed.contains_key(place));
-        let gone: BTreeSet<&EntryKey> = gone.map(|(_, (key, _))| key).collect();
+        let gone = self.removed.iter().filter(|(place, key)| self.places.get(*key) == Some(*place));
+        let gone: BTreeSet<&EntryKey> = gone.map(|(_, key)| key).collect();
         let stay = self.ours.iter().filter(|key| !gone.contains(key));
         stay.chain(self.added.keys()).cloned().collect()
     }

@@ -107,6 +107,15 @@ fn an_entry_that_is_not_understood_is_never_taken_for_a_wanted_one() {
 }
 
 #[test]
+fn of_two_entries_with_one_name_the_one_with_fields_of_its_own_is_anothers() {
+    let mut remote = document(&["A", "a"]);
+    remote["enabled_repos"][0]["since"] = json!(1);
+    let merged = merged(&remote, &["a"], &[], Additive);
+    assert_eq!(merged.document()["enabled_repos"], json!([remote["enabled_repos"][0]]));
+    assert_eq!(merged.ours(), keys(&[]));
+}
+
+#[test]
 fn what_is_spared_stays_ours_though_it_is_not_wanted() {
     let remote = document(&["a", "b"]);
     let merged =
@@ -276,7 +285,12 @@ proptest! {
                             // Of entries with one name, one at most is ours.
                             match left.iter().position(|found| found == entry) {
                                 Some(place) => drop(left.remove(place)),
-                                None => prop_assert!(added_by_us.remove(&name(entry)), "{} is lost", entry),
+                                None => {
+                                    prop_assert!(added_by_us.remove(&name(entry)), "{} is lost", entry);
+                                    let plain = |it: &&Value| name(it) == name(entry) && it.get("tool").is_none();
+                                    let anothers = entry.get("tool").is_some() && list.iter().any(|it| plain(&it));
+                                    prop_assert!(!anothers, "{} went in place of ours", entry);
+                                }
                             }
                         }
                     }
