@@ -47,8 +47,12 @@ impl Directory {
         Self { reader, ttl, clock, state: Arc::default() }
     }
 
-    /// Datadog's teams, good for deciding about these handles.
-    pub(super) async fn covering(&self, handles: &BTreeSet<String>) -> Result<Arc<DatadogTeams>, Trouble> {
+    /// Datadog's teams, good for deciding about these handles; with `missing`, also about those that do not exist.
+    pub(super) async fn covering(
+        &self,
+        handles: &BTreeSet<String>,
+        missing: bool,
+    ) -> Result<Arc<DatadogTeams>, Trouble> {
         let mut state = self.state.lock().await;
         if self.fresh(&state) {
             return Ok(state.teams.clone());
@@ -57,7 +61,11 @@ impl Directory {
             return self.list(&mut state).await;
         }
         let found = try_join_all(handles.iter().map(|handle| self.reader.teams_matching(handle))).await?;
-        Ok(Arc::new(DatadogTeams::new(found.into_iter().flatten(), false)))
+        let found = DatadogTeams::new(found.into_iter().flatten(), false);
+        if missing && handles.iter().any(|handle| found.find(handle).is_none()) {
+            return self.list(&mut state).await;
+        }
+        Ok(Arc::new(found))
     }
 
     /// The whole list, however old the remembered one is when `fresh` is asked for.

@@ -109,7 +109,8 @@ impl Eyes {
         known: &Known,
         teams: &BTreeSet<TeamId>,
     ) -> Result<(Desired, Guarded), Trouble> {
-        let directory = self.directory.covering(&self.handles(&known.mirror, teams)).await?;
+        let creates = self.policy(known).missing_team == plan::MissingTeam::Create;
+        let directory = self.directory.covering(&self.handles(&known.mirror, teams), creates).await?;
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
         let wanted =

@@ -108,6 +108,8 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
                 run.audit(team, "forget", &key, None, &reason, None, "done", None);
                 run.out.stored.disowned.push(key.clone());
                 run.out.stored.closed_intents.push(key);
+                // With nothing of its own any more, the team may want what it could not want before.
+                run.out.stored.found.extend((team != TeamId::NONE).then_some(team));
             }
         }
     }
