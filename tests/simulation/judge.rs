@@ -36,11 +36,22 @@ pub struct Judge {
     pub approved: BTreeSet<(String, String)>,
     /// The worker was started anew, and has forgotten what it need not know.
     pub restarted: bool,
+    /// It was killed in this round: what it did last, nobody wrote down.
+    pub crashed: bool,
+    /// What a person has paused.
+    pub paused: Option<Pausing>,
     /// Something of ours went without us.
     pub disturbed: bool,
     removed_at: Vec<Time>,
     /// What was judged, for the figures.
     pub tally: Tally,
+}
+
+/// What is paused.
+#[derive(Clone, Copy, Debug)]
+pub enum Pausing {
+    All,
+    Team(TeamId),
 }
 
 /// How often what was judged.
@@ -77,6 +88,8 @@ impl Judge {
             told: BTreeSet::new(),
             approved: BTreeSet::new(),
             restarted: false,
+            crashed: false,
+            paused: None,
             disturbed: false,
             removed_at: Vec::new(),
             tally: Tally::default(),
@@ -124,6 +137,9 @@ impl Judge {
         if setup.mode == Mode::Observe && !writes.is_empty() {
             return Err(format!("`observe` wrote: {writes:?}"));
         }
+        if matches!(self.paused, Some(Pausing::All)) && !writes.is_empty() {
+            return Err(format!("written while all is paused: {writes:?}"));
+        }
         for request in writes.iter().filter(|request| request["path"] == "/api/v2/team") {
             let handle = request["body"]["data"]["attributes"]["handle"].as_str().unwrap_or_default();
             if setup.missing_team == MissingTeam::Report {
@@ -163,6 +179,11 @@ impl Judge {
                 let approved = self.approved.contains(&key);
                 // A connection that was made and went in one round was nobody's before.
                 let team = claims.get(id).map(|claim| claim.0).or(before.teams.get(id).copied());
+                if let (Some(Pausing::Team(paused)), Some(team)) = (self.paused, team)
+                    && paused == team
+                {
+                    return Err(format!("team {team} is paused, and lost {connection:?}"));
+                }
                 let claim = team.map(|team| (team, claims.get(id).and_then(|claim| claim.1)));
                 match self.removal(&connection, id, at, claim, approved, &rules, &before, &setup)? {
                     Kind::Replaced => self.tally.replaced += 1,
@@ -235,8 +256,12 @@ impl Judge {
         if setup.mode == Mode::Upsert {
             return Err(format!("`upsert` deleted {what}"));
         }
-        let slug = connection.github.trim_start_matches("@acme/");
-        let wants = |slug: &str| match rules.resolve(&["acme"], slug).outcome {
+        let handle = connection.github.trim_start_matches('@');
+        let resolve = |handle: &str| {
+            let (login, slug) = handle.split_once('/').unwrap();
+            rules.resolve(&[login, "acme"], slug).outcome
+        };
+        let wants = |handle: &str| match resolve(handle) {
             Outcome::Handles { handles, .. } => {
                 handles.iter().any(|handle| before.handles.get(handle) == Some(&connection.datadog_team))
             }
@@ -245,24 +270,27 @@ impl Judge {
         };
         let views = self.views(at);
         // Whoever has had this slug for as long as an answer may be old.
-        let holder = views[0].iter().find(|(_, has)| *has == slug).map(|(team, _)| *team);
+        let holder = views[0].iter().find(|(_, has)| *has == handle).map(|(team, _)| *team);
         let holder =
-            holder.filter(|team| views.iter().all(|view| view.get(team).is_some_and(|has| has == slug)));
+            holder.filter(|team| views.iter().all(|view| view.get(team).is_some_and(|has| has == handle)));
         if let Some(holder) = holder
-            && wants(slug)
+            && wants(handle)
         {
             return Err(format!("team {holder} wants {what}"));
         }
+        if claim.is_none() && self.crashed {
+            return Ok(Kind::Replaced);
+        }
         let Some((team, proof)) = claim else { return Err(format!("nothing tells for whom {what} went")) };
         if holder == Some(team) && !approved {
-            return Err(format!("team {team} is there and named {slug}: {what} went without approval"));
+            return Err(format!("team {team} is there and named {handle}: {what} went without approval"));
         }
         let gone = views.iter().any(|view| !view.contains_key(&team));
-        let renamed = views.iter().any(|view| view.get(&team).is_some_and(|has| has != slug));
+        let renamed = views.iter().any(|view| view.get(&team).is_some_and(|has| has != handle));
         if !gone && !renamed && !approved {
             return Err(format!("team {team} is there: {what} went"));
         }
-        if !approved && proof.is_none() {
+        if !approved && proof.is_none() && !self.crashed {
             return Err(format!("{what} went without proof"));
         }
         if gone && !renamed && self.narrow && !self.told.contains(&team) && !approved {
@@ -272,8 +300,8 @@ impl Judge {
         }
         let elsewhere = |view: &BTreeMap<TeamId, String>| {
             view.get(&team).is_some_and(|has| {
-                has != slug
-                    && match rules.resolve(&["acme"], has).outcome {
+                has != handle
+                    && match resolve(has) {
                         Outcome::Handles { handles, .. } => !handles.is_empty(),
                         Outcome::TeamIds(_) => true,
                         Outcome::Ignored | Outcome::Unmapped => false,
@@ -281,7 +309,7 @@ impl Judge {
             })
         };
         let replaced = views.iter().any(|view| elsewhere(view));
-        if !replaced && setup.protected.iter().any(|_| slug.starts_with('s')) {
+        if !replaced && setup.protected.iter().any(|_| handle.starts_with("acme/s")) {
             return Err(format!("{what} is protected"));
         }
         Ok(if replaced { Kind::Replaced } else { Kind::Removed })

@@ -17,6 +17,7 @@ mod sequences;
 mod world;
 
 use std::{
+    collections::BTreeSet,
     env,
     sync::{
         Mutex,
@@ -25,11 +26,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use judge::{Judge, Tally, Verdict};
+use judge::{Judge, Pausing, Tally, Verdict};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use script::{Happening, NAMES};
 use serde_json::{Value, json};
-use teamlink::model::{Cause, TeamId};
+use teamlink::{
+    model::{Cause, PauseScope, TeamId, TeamKey, TeamState},
+    operate,
+    plan::{Action, MissingTeam, Mode, Planned},
+    reconcile::{Asked, Outcome},
+};
 use world::{OURS, Setup, THEIRS, World, rustls};
 
 /// Worlds that are tried: few by an unoptimised build, all of them with `cargo test --profile simulation`.
@@ -117,7 +123,8 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
     if dice.random_bool(0.5) {
         // Somebody was here before us.
         let handles = world.datadog_teams().await;
-        for (_, slug) in world.teams().await {
+        for (_, handle) in world.teams().await {
+            let slug = handle.split_once('/').unwrap().1.to_owned();
             let mark = script::one_of(dice, &[None, None, Some(THEIRS), Some(OURS)]);
             if let (Some(to), Some(mark)) = (handles.get(&slug), mark) {
                 judge.by_hand.extend(world.connect(to, &slug, mark).await);
@@ -174,7 +181,15 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
             let approved = world.ledger.approve(&set.hash, "simulated", expires, world.clock.now()).await;
             judge.approve(approved.unwrap().unwrap());
         }
-        world.work(Duration::from_secs(script::one_of(dice, &[1, 30, 200, 4000]))).await;
+        let horizon = Duration::from_secs(script::one_of(dice, &[1, 30, 200, 4000]));
+        judge.crashed =
+            dice.random_bool(0.3) && world.work_and_crash(horizon, dice.random_range(1..400)).await;
+        if judge.crashed {
+            verbose(&"killed");
+            world.restart().await;
+            judge.restarted = true;
+        }
+        world.work(horizon).await;
         world.faults(&[]).await;
         judge.after(world, before).await.map_err(|why| format!("round {round}: {why}"))?;
     }
@@ -183,6 +198,8 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
 
 /// Once nothing goes wrong any more: a pass, and then nothing is left to do.
 async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verdict {
+    world.ledger.resume(PauseScope::All, "", world.clock.now()).await.unwrap();
+    (judge.paused, judge.crashed) = (None, false);
     for pass in 0..2 {
         world.faults(standing).await;
         let before = judge.before(world).await;
@@ -209,18 +226,64 @@ async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verd
             judge.after(world, before).await.map_err(|why| format!("quiet pass {pass}: {why}"))?;
         }
     }
+    let progress = world.ledger.org_progress(world.org, world.clock.now()).await.unwrap();
+    // Datadog refuses a team for a handle that is free where the name is not: that is said, and stays.
+    let refused = world.setup.missing_team == MissingTeam::Create;
+    if (progress.failing, progress.parked) != (0, 0) && !refused {
+        return Err(format!("something stays wrong in a settled world: {progress:?}"));
+    }
+    world.faults(standing).await;
+    let plan = world.survey().plan("acme").await.unwrap();
+    world.faults(&[]).await;
+    let guarded = plan.plan.as_ref().map_err(|trouble| trouble.to_string())?;
+    let creates_team = |planned: &&Planned| matches!(planned.action, Action::CreateTeam { .. });
+    let open: Vec<_> = guarded.ready.actions.iter().filter(|planned| !creates_team(planned)).collect();
+    if world.setup.mode != Mode::Observe && !open.is_empty() {
+        return Err(format!("a settled world is not as it should be: {open:?}"));
+    }
+    let planned: BTreeSet<_> = plan.held().map(|held| held.key).collect();
+    let set = world.ledger.held_set(world.org, world.clock.now()).await.unwrap();
+    // Of a team about which nothing will ever be proven, nothing can be planned.
+    let teams = world.state().await.map(|state| state.teams).unwrap_or_default();
+    let doubted =
+        |team: TeamId| teams.get(&team).is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }));
+    let held = set.into_iter().flat_map(|set| set.items).filter(|held| !doubted(held.team));
+    let held: BTreeSet<_> = held.map(|held| held.key).collect();
+    if held != planned {
+        return Err(format!("held is {held:?}, planned to be held {planned:?}"));
+    }
     Ok(())
+}
+
+/// Takes over all that somebody else has made, as far as it may be.
+async fn adopt(world: &mut World, judge: &mut Judge) {
+    let asked = Asked::ManagedBy(THEIRS.into());
+    let (survey, orgs) = (world.survey(), ["acme".to_owned()]);
+    // An organisation that cannot be read has no candidates.
+    let Ok(candidates) = operate::adopt::candidates(&survey, &world.ledger, &orgs, &asked).await else {
+        return;
+    };
+    for candidate in &candidates {
+        let Ok(adoption) = &candidate.step else { continue };
+        let outcome = world.worker.adopt(candidate, adoption).await.unwrap();
+        assert!(!matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    }
+    judge.seen.extend(world.connections().await);
 }
 
 async fn happen(world: &mut World, judge: &mut Judge, happening: Happening) {
     let teams: Vec<(TeamId, String)> = world.teams().await.into_iter().collect();
-    let team = |which: usize| teams.get(which % teams.len().max(1)).map(|(_, slug)| slug.clone());
+    let slug = |handle: &String| handle.split_once('/').unwrap().1.to_owned();
+    let team = |which: usize| teams.get(which % teams.len().max(1)).map(|(_, handle)| slug(handle));
+    let datadog: Vec<String> = world.datadog_teams().await.into_values().collect();
+    let datadog_team =
+        |which: usize| datadog.get(which % datadog.len().max(1)).map(|id| format!("/api/v2/team/{id}"));
     match happening {
         Happening::Created { name, known } => {
             if known {
                 world.datadog_team(name).await;
             }
-            world.ask("POST", "/orgs/acme/teams", json!({"name": name})).await;
+            world.create(name).await;
         }
         Happening::Renamed { which, name } => {
             if let Some(slug) = team(which) {
@@ -236,7 +299,7 @@ async fn happen(world: &mut World, judge: &mut Judge, happening: Happening) {
             if let Some(slug) = team(which) {
                 world.delete(&slug).await;
                 judge.witness(world).await;
-                world.ask("POST", "/orgs/acme/teams", json!({"name": slug})).await;
+                world.create(&slug).await;
             }
         }
         Happening::Swapped { one, other } => {
@@ -267,6 +330,35 @@ async fn happen(world: &mut World, judge: &mut Judge, happening: Happening) {
             }
         }
         Happening::DatadogTeam { name } => world.datadog_team(name).await,
+        Happening::DatadogRenamed { which, name } => {
+            if let Some(path) = datadog_team(which) {
+                let attributes = json!({"handle": name.to_lowercase(), "name": name});
+                world.ask("PATCH", &path, json!({"data": {"type": "team", "attributes": attributes}})).await;
+            }
+        }
+        Happening::DatadogGone { which } => {
+            if let Some(path) = datadog_team(which) {
+                let owned = world.owned().await;
+                world.ask("DELETE", &path, Value::Null).await;
+                judge.disturbed |= world.owned().await != owned;
+            }
+        }
+        Happening::OrgRenamed(login) => world.rename_org(login).await,
+        Happening::Paused { which } => {
+            let team = which.and_then(|which| teams.get(which % teams.len().max(1))).map(|(team, _)| *team);
+            world.ledger.resume(PauseScope::All, "", world.clock.now()).await.unwrap();
+            let (scope, pausing) = match team {
+                Some(team) => (PauseScope::Team(TeamKey { org: world.org, team }), Pausing::Team(team)),
+                None => (PauseScope::All, Pausing::All),
+            };
+            world.ledger.pause(scope, "", world.clock.now()).await.unwrap();
+            judge.paused = Some(pausing);
+        }
+        Happening::Resumed => {
+            world.ledger.resume(PauseScope::All, "", world.clock.now()).await.unwrap();
+            judge.paused = None;
+        }
+        Happening::Adopted => adopt(world, judge).await,
         Happening::Rules(rules) => {
             world.setup.rules = rules;
             world.restart().await;

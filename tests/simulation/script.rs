@@ -100,13 +100,30 @@ pub enum Happening {
     DatadogTeam {
         name: &'static str,
     },
+    /// A Datadog team is called otherwise, or is deleted.
+    DatadogRenamed {
+        which: usize,
+        name: &'static str,
+    },
+    DatadogGone {
+        which: usize,
+    },
+    /// The organisation is renamed.
+    OrgRenamed(&'static str),
+    /// A person pauses a team, or all; or ends every pause.
+    Paused {
+        which: Option<usize>,
+    },
+    Resumed,
+    /// A person takes over what others have made.
+    Adopted,
     /// The rules change.
     Rules(Vec<RuleSpec>),
 }
 
 pub fn happening(dice: &mut StdRng) -> Happening {
     let (which, name) = (dice.random_range(0..20), one_of(dice, &NAMES));
-    match dice.random_range(0..20) {
+    match dice.random_range(0..27) {
         0..3 => Happening::Created { name, known: dice.random_bool(0.6) },
         3..7 => Happening::Renamed { which, name },
         7..12 => Happening::Deleted { which },
@@ -116,6 +133,12 @@ pub fn happening(dice: &mut StdRng) -> Happening {
         16 => Happening::Disconnected { which },
         17 => Happening::DatadogTeam { name },
         18 => Happening::Rules(rules(dice)),
+        19 => Happening::DatadogRenamed { which, name },
+        20 => Happening::DatadogGone { which },
+        21 => Happening::OrgRenamed(one_of(dice, &["newco", "acme", "other"])),
+        22 => Happening::Paused { which: dice.random_bool(0.7).then_some(which) },
+        23 | 24 => Happening::Resumed,
+        25 => Happening::Adopted,
         _ => Happening::Deleted { which },
     }
 }

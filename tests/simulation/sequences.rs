@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use teamlink::{
     model::{Cause, TeamId},
     operate,
+    plan::MissingTeam,
     reconcile::{Asked, Outcome},
 };
 
@@ -35,7 +36,7 @@ async fn held(world: &World) -> Vec<String> {
 }
 
 async fn team_id(world: &World, slug: &str) -> TeamId {
-    world.teams().await.into_iter().find(|(_, has)| has == slug).unwrap().0
+    world.teams().await.into_iter().find(|(_, has)| has.ends_with(&format!("/{slug}"))).unwrap().0
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn the_last_connection_stays_when_the_one_that_would_have_been_another_is_refuse
         pass(&world, 1).await;
         // The second look at the one and the first at the other are one look.
         world.clock.advance(Duration::from_secs(61));
-        world.ask("POST", "/orgs/acme/teams", json!({"name": "Core"})).await;
+        world.create("Core").await;
         let told = std::iter::from_fn(|| world.webhooks.try_recv().ok()).collect();
         world.deliver(told).await;
         world.clock.advance(Duration::from_secs(2));
@@ -124,7 +125,7 @@ fn a_connection_that_is_made_again_takes_a_slot_of_its_own_when_it_goes_again() 
         for _ in 0..2 {
             world.delete("team-1").await;
             pass(&world, 60).await;
-            world.ask("POST", "/orgs/acme/teams", json!({"name": "Team 1"})).await;
+            world.create("Team 1").await;
             pass(&world, 60).await;
         }
         let deletes = world.ledger.audit(None, teamlink::model::Time(0)).await.unwrap();
@@ -172,6 +173,21 @@ fn an_approval_for_an_organisation_that_no_pass_has_seen_waits_for_one() {
         world.worker.begin_pass(&["acme".to_owned()], Cause::Pass).await.unwrap();
         world.work(Duration::from_secs(1)).await;
         assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/team-2"]);
+    });
+}
+
+#[test]
+fn a_datadog_team_is_created_after_an_event_and_after_a_failure_however_old_the_list_is() {
+    run(async |dir| {
+        let mut world =
+            World::new(1, 1, Setup { missing_team: MissingTeam::Create, ..setup() }, dir.path()).await;
+        pass(&world, 1000).await;
+        world.create("Core").await;
+        let told = std::iter::from_fn(|| world.webhooks.try_recv().ok()).collect();
+        world.deliver(told).await;
+        world.faults(&[json!({"method": "POST", "path": "/api/v2/team", "status": 503, "times": 1})]).await;
+        world.work(Duration::from_secs(60)).await;
+        assert_eq!(linked(&world).await, ["@acme/core", "@acme/team-1"]);
     });
 }
 

@@ -62,6 +62,8 @@ pub struct World {
     pub worker: Worker,
     pub setup: Setup,
     pub org: OrgId,
+    /// What the organisation is called now.
+    pub login: String,
     service: transport::Direct,
     http: transport::Client,
     pub webhooks: tokio::sync::mpsc::UnboundedReceiver<Webhook>,
@@ -116,6 +118,7 @@ impl World {
             worker,
             setup,
             org: OrgId(0),
+            login: "acme".into(),
             service,
             http,
             webhooks,
@@ -131,6 +134,7 @@ impl World {
     /// The daemon is started anew, with what is set now.
     pub async fn restart(&mut self) {
         self.worker = worker(&self.http, &self.ledger, &self.setup, &self.clock, &self.wake);
+        self.ledger.end_daemon_leases().await.unwrap();
         self.ledger.mark_interrupted(self.clock.now()).await.unwrap();
         let wanted = format!("{:?} {:?}", self.setup.rules, self.setup.mode);
         self.ledger.note_fingerprint(&wanted).await.unwrap();
@@ -170,10 +174,13 @@ impl World {
         requests
     }
 
-    /// GitHub's teams by id, as they are.
+    /// GitHub's teams by id, as they are: `org/slug`.
     pub async fn teams(&self) -> BTreeMap<TeamId, String> {
-        let (_, teams) = self.ask("GET", "/orgs/acme/teams?per_page=100", Value::Null).await;
-        let team = |team: &Value| Some((TeamId(team["id"].as_i64()?), team["slug"].as_str()?.to_owned()));
+        let (_, teams) =
+            self.ask("GET", &format!("/orgs/{}/teams?per_page=100", self.login), Value::Null).await;
+        let team = |team: &Value| {
+            Some((TeamId(team["id"].as_i64()?), format!("{}/{}", self.login, team["slug"].as_str()?)))
+        };
         teams.as_array().unwrap().iter().filter_map(team).collect()
     }
 
@@ -203,12 +210,24 @@ impl World {
 
     /// Renames a GitHub team; where the name is taken, nothing happens.
     pub async fn rename(&self, slug: &str, name: &str) {
-        self.ask("PATCH", &format!("/orgs/acme/teams/{slug}"), json!({"name": name})).await;
+        self.ask("PATCH", &format!("/orgs/{}/teams/{slug}", self.login), json!({"name": name})).await;
     }
 
     /// Deletes a GitHub team.
     pub async fn delete(&self, slug: &str) {
-        self.ask("DELETE", &format!("/orgs/acme/teams/{slug}"), Value::Null).await;
+        self.ask("DELETE", &format!("/orgs/{}/teams/{slug}", self.login), Value::Null).await;
+    }
+
+    /// Makes a GitHub team; where the name is taken, nothing happens.
+    pub async fn create(&self, name: &str) {
+        self.ask("POST", &format!("/orgs/{}/teams", self.login), json!({"name": name})).await;
+    }
+
+    /// Renames the organisation.
+    pub async fn rename_org(&mut self, login: &str) {
+        self.ask("PATCH", &format!("/orgs/{}", self.login), json!({"login": login})).await;
+        let (_, org) = self.ask("GET", &format!("/organizations/{}", self.org), Value::Null).await;
+        self.login = org["login"].as_str().unwrap().to_owned();
     }
 
     /// Makes a Datadog team; where the handle is taken, nothing happens.
@@ -224,7 +243,7 @@ impl World {
             "attributes": {"managed_by": managed_by, "source": "github"},
             "relationships": {
                 "team": {"data": {"id": datadog_team, "type": "team"}},
-                "connected_team": {"data": {"id": format!("@acme/{slug}"), "type": "github_team"}},
+                "connected_team": {"data": {"id": format!("@{}/{slug}", self.login), "type": "github_team"}},
             },
         }]});
         let (_, made) = self.ask("POST", "/api/v2/team/connections", connection).await;
@@ -262,6 +281,19 @@ impl World {
         owned.into_iter().map(|owned| owned.id.to_string()).filter(|id| there.contains_key(id)).collect()
     }
 
+    /// The same, but the process is killed on the way; says whether it was.
+    pub async fn work_and_crash(&self, horizon: Duration, mut steps: u32) -> bool {
+        let mut work = std::pin::pin!(self.work(horizon));
+        std::future::poll_fn(|cx| {
+            if steps == 0 {
+                return std::task::Poll::Ready(true);
+            }
+            steps -= 1;
+            work.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    }
+
     /// Lets the worker do what falls due within this time.
     pub async fn work(&self, horizon: Duration) {
         let end = self.clock.now() + horizon;
@@ -284,7 +316,7 @@ fn worker(
     wake: &Arc<tokio::sync::Notify>,
 ) -> Worker {
     let (github, reader, writer, options) = clients(http, setup, clock);
-    Worker::new(github, reader, writer, ledger.clone(), options, "simulated".into(), wake.clone())
+    Worker::new(github, reader, writer, ledger.clone(), options, "daemon:simulated".into(), wake.clone())
 }
 
 fn clients(
