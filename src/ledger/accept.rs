@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use sqlx::SqliteConnection;
 
-use super::{Ledger, rows};
-use crate::model::{Cause, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
+use super::{Ledger, rows, team_lists};
+use crate::model::{Cause, Integration, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
 
 /// What became of a delivery at our door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +159,9 @@ impl Ledger {
                     let received_at = Some(entry.received_at);
                     requests.entry(target).or_insert(Request { target, cause: Cause::Event, received_at });
                 }
+            }
+            if entry.targets.contains(&Target::Document(Integration::Github)) {
+                note_lists(&mut transaction, &entry.targets, now).await?;
             }
             if let Some(error) = &entry.error {
                 super::parked::park_delivery(&mut transaction, entry, error, now).await?;
@@ -330,6 +333,23 @@ async fn remember_deleted(connection: &mut SqliteConnection, key: TeamKey, at: T
     .bind(at.0)
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// What marks GitHub's document together with a team or an organisation tells that their lists of repositories changed.
+/// A team has its parent's repositories too.
+async fn note_lists(connection: &mut SqliteConnection, targets: &[Target], now: Time) -> sqlx::Result<()> {
+    for target in targets {
+        match *target {
+            Target::Team(key) => {
+                let below = descendants(connection, key).await?;
+                let teams = below.into_iter().chain([key.team]).map(|team| TeamKey { org: key.org, team });
+                team_lists::note_change(connection, &teams.collect(), now).await?;
+            }
+            Target::Org(org) => team_lists::note_change_of_org(connection, org, now).await?,
+            Target::Document(_) => {}
+        }
+    }
     Ok(())
 }
 

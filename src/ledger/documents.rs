@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use super::{Ledger, LedgerError, held, rows, settle};
-use crate::model::{EntryKey, HeldKey, Integration, OrgId, RepositoryId, Time};
+use super::{Ledger, LedgerError, held, rows, settle, team_lists};
+use crate::model::{EntryKey, HeldKey, Integration, OrgId, RepositoryId, TeamKey, Time};
 
 /// An entry that we added, or are about to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub struct SettledDocument {
     pub entries: BTreeMap<EntryKey, EntryRow>,
     /// The Datadog organisation that it was read in.
     pub datadog_org: Option<i64>,
+    /// The repositories of teams, as far as they were read again.
+    pub lists: BTreeMap<TeamKey, BTreeSet<RepositoryId>>,
+    /// When the look began.
+    pub read_at: Time,
 }
 
 impl Ledger {
@@ -86,7 +90,7 @@ impl Ledger {
 /// Replaces what is known of a document's entries.
 pub(super) async fn store(
     db: &mut SqliteConnection,
-    SettledDocument { integration, entries, datadog_org }: &SettledDocument,
+    SettledDocument { integration, entries, datadog_org, lists, read_at }: &SettledDocument,
     now: Time,
 ) -> sqlx::Result<()> {
     let known: Vec<String> = sqlx::query_scalar("SELECT entry FROM entries WHERE integration = $1")
@@ -101,6 +105,7 @@ pub(super) async fn store(
             .await?;
     }
     insert(db, *integration, entries, now).await?;
+    team_lists::store(db, lists, *read_at).await?;
     if let Some(org) = datadog_org {
         sqlx::query(
             "INSERT INTO documents (integration, datadog_org_id) VALUES ($1, $2)

@@ -164,7 +164,11 @@ impl Ledger {
             "SELECT datadog_team_id, github, at, EXISTS (
                  SELECT 1 FROM connections
                  WHERE connections.datadog_team_id = removal_slots.datadog_team_id
-                     AND connections.github = removal_slots.github AND created_at > at) AS used
+                     AND connections.github = removal_slots.github AND created_at > at
+                 UNION ALL
+                 SELECT 1 FROM entries
+                 WHERE 'integration:' || entries.integration = removal_slots.datadog_team_id
+                     AND entries.entry = removal_slots.github AND added_at > at) AS used
              FROM removal_slots",
         )
         .fetch_all(&mut *transaction)

@@ -23,6 +23,7 @@ mod settle;
 mod settlement;
 mod state;
 mod story;
+mod team_lists;
 #[cfg(test)]
 mod tests;
 mod upkeep;

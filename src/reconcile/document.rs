@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     DocumentOptions, Source,
     lease::{self, Lease},
+    linked::Lists,
     pace,
     repositories::Served,
     survey::{Eyes, Survey},
@@ -51,6 +52,8 @@ pub(super) struct Wants {
     pub(super) renamed: BTreeSet<EntryKey>,
     /// The organisations that were listed, by lower-cased login.
     pub(super) served: BTreeMap<String, Served>,
+    /// The repositories of teams, as far as they were read again.
+    pub(super) lists: Lists,
     /// Entries of others that certainly are not wanted.
     pub(super) unwanted: BTreeSet<EntryKey>,
     /// Something could not be read.
@@ -403,7 +406,13 @@ impl Look<'_> {
                 }
             }
         };
-        settlement.document = Some(SettledDocument { integration: self.integration, entries, datadog_org });
+        settlement.document = Some(SettledDocument {
+            integration: self.integration,
+            entries,
+            datadog_org,
+            lists: self.wants.lists.clone(),
+            read_at: self.started,
+        });
         (settlement, next)
     }
 

@@ -29,6 +29,7 @@ mod drift;
 mod fold;
 mod foresee;
 mod lease;
+mod linked;
 mod look;
 mod observe;
 mod orphans;

@@ -74,6 +74,10 @@ impl Worker {
             orgs.push(facts.id);
         }
         let documents: Vec<Integration> = self.eyes.options.documents.keys().copied().collect();
+        if self.eyes.options.lists_linked_teams() {
+            self.ledger.distrust_team_lists().await?;
+            self.eyes.others.distrust().await;
+        }
         let targets = orgs.iter().map(|org| Target::Org(*org));
         let targets: Vec<Target> = targets.chain(documents.iter().copied().map(Target::Document)).collect();
         self.ledger.mark(&targets, cause, self.now()).await?;

@@ -3,38 +3,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 
-use super::{RepositoriesOf, document::Wants, survey::Eyes};
+use super::{
+    RepositoriesOf,
+    document::Wants,
+    linked::{Linked, parts},
+    survey::Eyes,
+};
 use crate::{
-    datadog::Filter,
     ledger::{DocumentState, EntryRow, Ledger, OrgRow},
-    model::{
-        Answer, Class, EntryKey, GithubHandle, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble,
-    },
+    model::{Answer, Class, EntryKey, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble},
     plan::{Mode, RepositoryFilter},
 };
 
-/// Connected teams of GitHub, as Datadog names them: login and slug, lower-cased.
-type Linked = BTreeSet<(String, String)>;
-
 /// The repositories that GitHub shows of an organisation.
 #[derive(Default)]
-struct Listed {
-    repositories: BTreeMap<RepositoryId, RepositoryFacts>,
+pub(super) struct Listed {
+    pub(super) repositories: BTreeMap<RepositoryId, RepositoryFacts>,
     /// Of linked teams: one that has the repository.
-    team: BTreeMap<RepositoryId, String>,
+    pub(super) team: BTreeMap<RepositoryId, String>,
     /// Teams that are gone, though our connections of them are not yet.
-    gone: BTreeSet<String>,
+    pub(super) gone: BTreeSet<String>,
 }
 
 /// An organisation that is served, by the names under which its repositories are listed.
 pub(super) struct Served {
     /// Its login now.
-    login: String,
+    pub(super) login: String,
     bound_login: String,
     /// Its linked teams by slug, with their ids where the connections are ours; `None` when all repositories count.
-    teams: Option<BTreeMap<String, Option<TeamId>>>,
+    pub(super) teams: Option<BTreeMap<String, Option<TeamId>>>,
     /// A connection of ours that Datadog's list lacks: others may be missing too.
     missing: Option<String>,
 }
@@ -63,7 +62,7 @@ impl Eyes {
         }
         let linked = match of {
             RepositoriesOf::Org => None,
-            RepositoriesOf::LinkedTeams => match self.linked().await {
+            RepositoriesOf::LinkedTeams => match self.linked(ledger).await? {
                 Ok(linked) => Some(linked),
                 Err(trouble) => {
                     wants.unread(trouble, state.entries.keys());
@@ -113,7 +112,9 @@ impl Eyes {
                     continue;
                 }
             };
-            let listed = match self.listed(org.facts.id, &served).await {
+            let known =
+                if preview { Default::default() } else { self.remembered(ledger, org.facts.id).await? };
+            let listed = match self.listed(org.facts.id, &served, &known, &mut wants.lists).await {
                 Ok(listed) => listed,
                 Err(trouble) => {
                     wants.unread(trouble, keys);
@@ -166,13 +167,6 @@ impl Eyes {
         Ok(wants)
     }
 
-    /// The teams that Datadog connects, whoever connected them.
-    async fn linked(&self) -> Result<Linked, Trouble> {
-        let filter = Filter { sources: vec!["github".to_owned()], ..Filter::default() };
-        let handles = self.datadog.connections(&filter).await?.into_iter().filter_map(|it| it.github);
-        Ok(handles.filter_map(|handle| parts(&handle)).collect())
-    }
-
     /// Under which names an organisation is to be listed. Its login is read by its id: the one in the ledger may be
     /// another organisation's by now. A connection of ours may still name it, or a team, as they were called before.
     async fn served(
@@ -190,81 +184,27 @@ impl Eyes {
                 return Ok(Err(Trouble::new(Class::Auth, why)));
             }
         };
-        let mut missing = None;
         let teams = match linked {
             None => None,
             Some(linked) => {
                 let own = login.to_lowercase();
-                let of_org = linked.iter().filter(|(of, _)| *of == own);
+                let of_org = linked.handles.iter().filter(|(of, _)| *of == own);
                 let mut teams: BTreeMap<_, _> = of_org.map(|(_, slug)| (slug.clone(), None)).collect();
                 let owned =
                     ledger.org_state(org.facts.id).await?.map(|state| state.owned).unwrap_or_default();
                 for owned in owned {
                     let Some(handle) = parts(&owned.key.github) else { continue };
-                    if !linked.contains(&handle) {
-                        missing = Some(owned.key.github);
-                    }
                     teams.insert(handle.1, Some(owned.team));
                 }
                 Some(teams)
             }
         };
+        let missing = linked.and_then(|linked| linked.missing.clone());
         Ok(Ok(Served { login, bound_login: org.bound_login.clone(), teams, missing }))
     }
 
-    /// The repositories of an organisation, or of its linked teams.
-    async fn listed(&self, org: OrgId, Served { login, teams, .. }: &Served) -> Result<Listed, Trouble> {
-        let mut listed = Listed::default();
-        let Some(teams) = teams else {
-            let all = answered(self.github.org_repositories(login).await)?;
-            listed.repositories = all.into_iter().map(|repository| (repository.id, repository)).collect();
-            return Ok(listed);
-        };
-        let lists = try_join_all(teams.iter().map(|(slug, id)| self.of_team(org, login, slug, *id))).await?;
-        for (slug, list) in teams.keys().zip(lists) {
-            let Some(list) = list else {
-                listed.gone.insert(slug.clone());
-                continue;
-            };
-            for repository in list {
-                listed.team.entry(repository.id).or_insert_with(|| slug.clone());
-                listed.repositories.insert(repository.id, repository);
-            }
-        }
-        Ok(listed)
-    }
-
-    /// The repositories of a connected team. A connection may name a team that is gone or renamed, whose repositories
-    /// answer 404: `None` for one of ours that is gone, since its end is the connection's to prove.
-    async fn of_team(
-        &self,
-        org: OrgId,
-        login: &str,
-        slug: &str,
-        id: Option<TeamId>,
-    ) -> Result<Option<Vec<RepositoryFacts>>, Trouble> {
-        let trouble = match self.github.team_repositories(login, slug).await {
-            Answer::Forbidden(trouble) if trouble.status == Some(404) => trouble,
-            answer => return answered(answer).map(Some),
-        };
-        let team = match id {
-            Some(id) => self.github.team(org, id).await,
-            None => self.github.team_by_slug(login, slug).await,
-        };
-        match team {
-            Answer::Present(team) if !team.slug.eq_ignore_ascii_case(slug) => {
-                answered(self.github.team_repositories(login, &team.slug).await).map(Some)
-            }
-            Answer::Absent => {
-                self.sees(login).await?;
-                Ok(id.is_none().then(Vec::new))
-            }
-            Answer::Present(_) | Answer::Forbidden(_) | Answer::Failed(_) => Err(trouble),
-        }
-    }
-
     /// Whether a 404 means absence: GitHub answers so too whoever has lost access to the organisation.
-    async fn sees(&self, login: &str) -> Result<(), Trouble> {
+    pub(super) async fn sees(&self, login: &str) -> Result<(), Trouble> {
         answered(self.github.teams_answer(login).await)
     }
 
@@ -359,13 +299,6 @@ fn short(whose: &str, repository: &str) -> Trouble {
     Trouble::new(Class::Transient, why)
 }
 
-/// Login and slug of a connected team.
-fn parts(handle: &str) -> Option<(String, String)> {
-    GithubHandle::from_datadog(handle.to_owned())
-        .parts()
-        .map(|(login, slug)| (login.to_lowercase(), slug.to_lowercase()))
-}
-
 /// What becomes of an entry that no list wants.
 enum Fate {
     /// It may go, for this reason.
@@ -378,7 +311,7 @@ enum Fate {
     Unread(Trouble),
 }
 
-fn answered<T>(answer: Answer<T>) -> Result<T, Trouble> {
+pub(super) fn answered<T>(answer: Answer<T>) -> Result<T, Trouble> {
     match answer {
         Answer::Present(value) => Ok(value),
         Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Foresight, Options, apply::by_key, directory::Directory, lease, observe};
+use super::{Foresight, Options, apply::by_key, directory::Directory, lease, linked::OthersLinks, observe};
 use crate::{
     datadog::{self, Filter},
     github,
@@ -33,6 +33,7 @@ pub(super) struct Eyes {
     pub(super) datadog: datadog::Reader,
     pub(super) directory: Directory,
     pub(super) options: Arc<Options>,
+    pub(super) others: OthersLinks,
 }
 
 /// What is known of an organisation while it is planned.
@@ -90,7 +91,7 @@ impl Known {
 impl Eyes {
     pub(super) fn new(github: github::Reader, datadog: datadog::Reader, options: Options) -> Self {
         let directory = Directory::new(datadog.clone(), options.teams_ttl, options.clock.clone());
-        Self { github, datadog, directory, options: Arc::new(options) }
+        Self { github, datadog, directory, options: Arc::new(options), others: OthersLinks::default() }
     }
 
     /// Whether the credential sees secret teams too: only an owner's does. Asked anew each time, since an owner may be

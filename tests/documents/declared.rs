@@ -3,7 +3,10 @@
 use serde_json::json;
 use teamlink::settings::Settings;
 
-use super::{config, put, world::World};
+use super::{
+    documents::{config, put, puts},
+    world::{World, text},
+};
 
 #[tokio::test]
 async fn jira_and_pagerduty_are_made_changed_and_repaired() {
@@ -41,8 +44,36 @@ async fn jira_and_pagerduty_are_made_changed_and_repaired() {
     let account = json!({"subdomain": "Acme", "enabled": true, "note": 1});
     assert_eq!(config(&world, "pagerduty").await, json!({"accounts": [account]}));
 
+    world.pass().await;
+    assert_eq!(puts(&world).await.len(), 4, "two made, two repaired, and nothing for the pass after that");
+
     declare(&mut world, "[integrations.jira]\nenabled_projects = []");
     world.pass().await;
     assert_eq!(config(&world, "jira").await, json!({"enabled_projects": [project("OPS")]}));
     assert_eq!(config(&world, "pagerduty").await, json!({"accounts": [account]}), "it is left alone");
+}
+
+#[tokio::test]
+async fn a_wrong_shape_is_an_error_that_names_the_key_before_anything_is_asked() {
+    let world = World::new(0, &[]).await;
+    for (settings, key) in [
+        ("[integrations.github]\nrepositories = \"teams\"", "integrations.github.repositories = \"teams\""),
+        (
+            "[[integrations.jira.enabled_projects]]\nhostname = \"h\"\naccount_id = \"1\"",
+            "integrations.jira.enabled_projects[1].project_key",
+        ),
+        (
+            "[[integrations.pagerduty.accounts]]\nsubdomain = \"acme\"",
+            "integrations.pagerduty.accounts[1].enabled",
+        ),
+    ] {
+        let file = world.file("wrong.toml", settings);
+        for command in ["run", "sync"] {
+            let refused = world.teamlink(&[command, "--config", &file]).await;
+            println!("{}", text(&refused));
+            assert_eq!(refused.status.code(), Some(78), "{command}");
+            assert!(text(&refused).contains(key), "{key}: {}", text(&refused));
+        }
+    }
+    assert_eq!(world.requests(0).await.len(), 0);
 }

@@ -7,76 +7,19 @@
 )]
 
 mod declared;
+#[path = "../support/documents.rs"]
+mod documents;
 mod linked;
-mod load;
+mod person;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/world.rs"]
 mod world;
 
-use std::collections::BTreeSet;
-
+use documents::{become_, config, names, put, puts, repo, repositories, repository, set};
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::eventually;
-use world::{World, text};
-
-const ORG: (&str, &str) = ("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "org");
-
-fn path(id: &str) -> String {
-    format!("/api/v2/idp/entity_integrations/{id}")
-}
-
-/// `acme` with these repositories.
-async fn repositories(names: &[&str], env: &[(&str, &str)]) -> World {
-    let world = World::new(0, &[&[ORG], env].concat()).await;
-    let repos: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
-    world.seed(json!({"orgs": [{"login": "acme", "repos": repos}]})).await;
-    world
-}
-
-/// An entry of GitHub's document.
-fn repository(name: &str) -> Value {
-    json!({"hostname": "127.0.0.1", "github_org_name": "acme", "repo_name": name})
-}
-
-async fn put(world: &World, id: &str, config: &Value) {
-    let body =
-        json!({"data": {"type": "entity_integration_config_requests", "attributes": {"config": config}}});
-    world.datadog(Method::PUT, &path(id), body).await;
-}
-
-async fn config(world: &World, id: &str) -> Value {
-    world.datadog(Method::GET, &path(id), Value::Null).await["data"]["attributes"]["config"].clone()
-}
-
-/// The names in GitHub's document.
-async fn names(world: &World) -> BTreeSet<String> {
-    let url = format!("{}{}", world.sandbox.url(), path("github"));
-    let request = world.http.get(url).header("DD-API-KEY", "api").header("DD-APPLICATION-KEY", "app");
-    let answer: Value = request.send().await.unwrap().json().await.unwrap();
-    let entries = answer["data"]["attributes"]["config"]["enabled_repos"].as_array().cloned();
-    let name = |entry: &Value| entry["repo_name"].as_str().unwrap().to_owned();
-    entries.unwrap_or_default().iter().map(name).collect()
-}
-
-fn set(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-async fn become_(world: &World, expected: &[&str]) {
-    eventually("the names in the document", set(expected), async || names(world).await).await;
-}
-
-/// The PUTs that teamlink sent.
-async fn puts(world: &World) -> Vec<Value> {
-    let requests = world.requests(0).await;
-    requests.into_iter().filter(|it| it["method"] == "PUT" && !it["fence"].is_null()).collect()
-}
-
-async fn repo(world: &World, name: &str, change: Value) {
-    world.github(Method::PATCH, &format!("/repos/acme/{name}"), change).await;
-}
+use world::text;
 
 #[tokio::test]
 async fn repositories_are_followed_by_events_and_what_a_person_added_survives() {
@@ -233,6 +176,19 @@ async fn a_put_whose_end_is_unknown_is_looked_up_and_what_it_added_is_ours() {
 }
 
 #[tokio::test]
+async fn an_entry_that_is_made_again_and_removed_again_takes_another_slot() {
+    let world = repositories(&["app", "lib"], &[("TEAMLINK_GUARD__MAX_PER_WINDOW", "1")]).await;
+    world.pass().await;
+    for (archived, expected) in
+        [(true, set(&["lib"])), (false, set(&["app", "lib"])), (true, set(&["app", "lib"]))]
+    {
+        repo(&world, "app", json!({"archived": archived})).await;
+        world.pass().await;
+        assert_eq!(names(&world).await, expected);
+    }
+}
+
+#[tokio::test]
 async fn removals_of_entries_take_slots_of_the_guards_window() {
     let names_of: Vec<String> = (1..=6).map(|n| format!("repo-{n}")).collect();
     let all: Vec<&str> = names_of.iter().map(String::as_str).collect();
@@ -258,4 +214,7 @@ async fn removals_of_entries_take_slots_of_the_guards_window() {
     assert!(approved.status.success(), "{}", text(&approved));
     world.pass().await;
     assert_eq!(names(&world).await, set(&["repo-6"]), "what is approved needs no slot");
+    repo(&world, "repo-6", json!({"name": "renamed"})).await;
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["renamed"]), "nor does what is replaced");
 }

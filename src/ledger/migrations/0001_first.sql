@@ -76,6 +76,15 @@ CREATE TABLE teams (
     PRIMARY KEY (org_id, team_id)
 );
 CREATE INDEX teams_parent ON teams (parent_id);
+-- The repositories of linked teams, as GitHub last listed them: an event makes teamlink read few of them again.
+CREATE TABLE team_lists (
+    org_id       BIGINT NOT NULL,
+    team_id      BIGINT NOT NULL,
+    repositories TEXT   NOT NULL DEFAULT '',  -- their ids, with spaces between
+    read_at      BIGINT,                      -- null: to be read again
+    changed_at   BIGINT NOT NULL DEFAULT 0,   -- the last event that told of a change
+    PRIMARY KEY (org_id, team_id)
+);
 -- Kept apart from `teams`: an event may name a team that no look has seen.
 CREATE TABLE deleted_events (
     org_id  BIGINT NOT NULL,

@@ -1,0 +1,108 @@
+//! Which repositories a team has, as GitHub last listed them, so that an event about one team does not make teamlink
+//! read the lists of all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use sqlx::SqliteConnection;
+
+use super::{Ledger, rows};
+use crate::model::{ConnectionKey, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey, Time};
+
+impl Ledger {
+    /// The lists of an organisation's teams that are good: read at least `lag` after the last event that told of a
+    /// change, since an event can beat GitHub's own replicas.
+    pub async fn team_lists(
+        &self,
+        org: OrgId,
+        lag: Duration,
+    ) -> sqlx::Result<BTreeMap<TeamId, BTreeSet<RepositoryId>>> {
+        let lag = i64::try_from(lag.as_micros()).unwrap_or(i64::MAX / 2);
+        let rows: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT team_id, repositories FROM team_lists WHERE org_id = $1 AND read_at >= changed_at + $2",
+        )
+        .bind(org.0)
+        .bind(lag)
+        .fetch_all(&self.read)
+        .await?;
+        let ids = |text: &str| text.split(' ').filter_map(|id| id.parse().ok().map(RepositoryId)).collect();
+        Ok(rows.iter().map(|(team, list)| (TeamId(*team), ids(list))).collect())
+    }
+
+    /// Has every list read again, because a full pass takes nothing for granted.
+    pub async fn distrust_team_lists(&self) -> sqlx::Result<()> {
+        sqlx::query("UPDATE team_lists SET read_at = NULL").execute(&self.write).await?;
+        Ok(())
+    }
+
+    /// Every connection that is ours or is just being written, and whether it stands for sure: nothing is being done
+    /// to it.
+    pub async fn owned_keys(&self) -> sqlx::Result<BTreeMap<ConnectionKey, bool>> {
+        let rows: Vec<(String, String, bool)> = sqlx::query_as(
+            "SELECT datadog_team_id, github, TRUE FROM connections
+             UNION ALL SELECT datadog_team_id, github, FALSE FROM intents",
+        )
+        .fetch_all(&self.read)
+        .await?;
+        let mut keys = BTreeMap::new();
+        for (team, github, stands) in rows {
+            let key = ConnectionKey { datadog_team: DatadogTeamId(team), github };
+            *keys.entry(key).or_insert(true) &= stands;
+        }
+        Ok(keys)
+    }
+}
+
+/// Stores lists that a look has read, at the time when it began.
+pub(super) async fn store(
+    db: &mut SqliteConnection,
+    lists: &BTreeMap<TeamKey, BTreeSet<RepositoryId>>,
+    read_at: Time,
+) -> sqlx::Result<()> {
+    let lists: Vec<_> = lists.iter().collect();
+    rows::insert(
+        db,
+        "INSERT INTO team_lists (org_id, team_id, repositories, read_at) ",
+        " ON CONFLICT (org_id, team_id) DO UPDATE SET
+             repositories = excluded.repositories, read_at = excluded.read_at",
+        &lists,
+        |row, (key, repositories)| {
+            let ids: Vec<String> = repositories.iter().map(ToString::to_string).collect();
+            row.push_bind(key.org.0).push_bind(key.team.0).push_bind(ids.join(" ")).push_bind(read_at.0);
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// An event told that the lists of these teams changed.
+pub(super) async fn note_change(
+    db: &mut SqliteConnection,
+    teams: &BTreeSet<TeamKey>,
+    now: Time,
+) -> sqlx::Result<()> {
+    let teams: Vec<_> = teams.iter().collect();
+    rows::insert(
+        db,
+        "INSERT INTO team_lists (org_id, team_id, changed_at) ",
+        " ON CONFLICT (org_id, team_id) DO UPDATE SET changed_at = excluded.changed_at",
+        &teams,
+        |row, key| {
+            row.push_bind(key.org.0).push_bind(key.team.0).push_bind(now.0);
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// An event told that teamlink may see other repositories of an organisation than before.
+pub(super) async fn note_change_of_org(db: &mut SqliteConnection, org: OrgId, now: Time) -> sqlx::Result<()> {
+    sqlx::query("UPDATE team_lists SET changed_at = $2 WHERE org_id = $1")
+        .bind(org.0)
+        .bind(now.0)
+        .execute(db)
+        .await?;
+    Ok(())
+}
