@@ -142,6 +142,13 @@ impl Ledger {
         Ok((held, approved_of(&mut connection, org, now).await?))
     }
 
+    /// For which team each held action of an organisation waits; orphans are no team's.
+    pub async fn held_teams(&self, org: OrgId) -> sqlx::Result<Vec<(HeldKey, TeamId)>> {
+        let held = held_of(&mut *self.read.acquire().await?, org).await?;
+        let of_teams = held.into_iter().filter(|item| item.team != TeamId::NONE);
+        Ok(of_teams.map(|item| (item.key, item.team)).collect())
+    }
+
     /// Takes slots of the window for removals, at most `max` in it over all organisations. Answers those that
     /// got one. A key that has one keeps it, from now on anew, until it is removed: what is made again after that needs
     /// another.

@@ -2,7 +2,7 @@
 //! installation and approved orphans ask for. It marks the teams that are out of step and writes nothing for them;
 //! all that it removes are orphans that a person approved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     apply::Hands,
@@ -51,6 +51,12 @@ pub(super) async fn look_at_whole(
             let creates = held(&surveyed.guarded).filter(|held| held.key.kind == HeldKind::Create);
             settlement.held.extend(creates);
             settlement.found = surveyed.out_of_step.iter().chain(&surveyed.missing).copied().collect();
+            // What is held and planned no more, for a team that went while it was paused, say, is looked at again.
+            let planned: BTreeSet<_> = held(&surveyed.guarded).map(|held| held.key).collect();
+            let stale = ledger.held_teams(lease.org).await?;
+            settlement
+                .found
+                .extend(stale.into_iter().filter(|(key, _)| !planned.contains(key)).map(|(_, team)| team));
             if state.org.passed {
                 let waiting = ledger.unanswered_teams(lease.org).await?;
                 let (mirror, missing) = (&surveyed.mirror, &surveyed.missing);

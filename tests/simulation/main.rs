@@ -200,6 +200,8 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
 async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verdict {
     world.ledger.resume(PauseScope::All, "", world.clock.now()).await.unwrap();
     (judge.paused, judge.crashed) = (None, false);
+    // By then every list of Datadog's teams is too old to be used.
+    world.clock.advance(Duration::from_secs(301));
     for pass in 0..2 {
         world.faults(standing).await;
         let before = judge.before(world).await;
