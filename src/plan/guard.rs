@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{Action, Plan, Planned, RemovalCause, Why};
-use crate::model::{ConnectionKey, HeldKey, HeldKind, TeamId};
+use crate::model::{ConnectionKey, HeldKey, HeldKind, TeamId, Time};
 
 /// Why a removal is held that got no slot of the window.
 pub(super) const WINDOW_IS_FULL: &str = "the removals of `guard.window` reach `guard.max_per_window`";
@@ -90,6 +90,19 @@ impl Guarded {
             &format!("the {creates} creates of the org's first pass exceed `guard.first_creates` ({limit})"),
         );
         self
+    }
+
+    /// The connections whose grace has begun, and when: those that wait for its end, and those that it did not save
+    /// but that wait for a person. `begun` is what was known of them.
+    pub fn unwanted(&self, begun: &BTreeMap<ConnectionKey, Time>, now: Time) -> Vec<(ConnectionKey, Time)> {
+        let steps = self.ready.actions.iter().chain(self.held.iter().map(|(planned, _)| planned));
+        let over = steps.filter_map(|planned| match &planned.action {
+            Action::Delete { key, cause: RemovalCause::Renamed { .. }, .. } => {
+                Some((key.clone(), begun.get(key).copied().unwrap_or(now)))
+            }
+            _ => None,
+        });
+        self.ready.in_grace().map(|(_, key, since, _)| (key.clone(), since)).chain(over).collect()
     }
 
     /// What is held: how it is named, its team and the reason.

@@ -4,7 +4,7 @@
 //! those are searched for one by one instead; only a whole list can say that a handle does not exist.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use crate::{
     clock::Clock,
     datadog,
-    model::{Answer, DatadogTeam, DatadogTeamId, Owned, Trouble},
+    model::{Answer, Class, Connection, ConnectionKey, DatadogTeam, DatadogTeamId, Owned, Trouble},
     plan::{Actual, DatadogTeams},
 };
 
@@ -108,6 +108,21 @@ impl Directory {
     pub(super) async fn gone(&self, teams: &[DatadogTeamId]) {
         let mut state = self.state.lock().await;
         state.ever.retain(|team| !teams.contains(team));
+    }
+
+    /// Connections vanish with their Datadog team: a list without the team of a living one of ours was cut, and what
+    /// its handles resolve to cannot be told from it.
+    pub(super) async fn lacks_none(
+        &self,
+        listed: &DatadogTeams,
+        owned: &HashMap<ConnectionKey, Owned>,
+        connections: &HashMap<ConnectionKey, Connection>,
+    ) -> Result<(), Trouble> {
+        let cut = |key: &&ConnectionKey| connections.contains_key(key) && !listed.has(&key.datadog_team);
+        let Some(key) = owned.keys().find(cut).filter(|_| listed.complete()) else { return Ok(()) };
+        self.distrust().await;
+        let why = format!("the list of Datadog's teams lacks {}, which has a connection", key.datadog_team);
+        Err(Trouble::new(Class::Invalid, why))
     }
 
     /// The Datadog teams of these rows that are gone, and their connections with them, by a list that lacks them and by

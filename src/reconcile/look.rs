@@ -345,7 +345,7 @@ impl<'a> Look<'a> {
         let waiting_for_a_person: BTreeSet<TeamId> =
             guarded.held.iter().map(|(planned, _)| planned.team).collect();
         stored.held = self::held(guarded).collect();
-        stored.unwanted = guarded.ready.in_grace().map(|(_, key, since, _)| (key.clone(), since)).collect();
+        stored.unwanted = guarded.unwanted(&self.state.unwanted_since, self.started);
         let in_grace = guarded.ready.in_grace().map(|(team, .., until)| (team, until));
         let in_grace: BTreeMap<TeamId, Time> = in_grace.collect();
         // Whether the same was done for another team: what fails for all is an outage.

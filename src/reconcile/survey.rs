@@ -127,6 +127,7 @@ impl Eyes {
             let team_ids = ids.into_iter().map(ToString::to_string).collect();
             connections = by_key(self.datadog.connections(&Filter { team_ids, ..Filter::default() }).await?);
         }
+        self.directory.lacks_none(&directory, &known.actual.owned, &connections).await?;
         let mut actual = known.showing(connections);
         actual.gone = self.directory.gone_of(&directory, &actual, |owned| teams.contains(&owned.team)).await;
         let guarded = self.decide(known, teams, &desired, &actual, &BTreeMap::new());
@@ -164,8 +165,10 @@ impl Eyes {
                 .is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }))
         };
         // Of the teams that were not planned, what the ledger has; of the others, what the plan says.
-        let elsewhere =
-            |key: &&ConnectionKey| actual.owned.get(*key).is_some_and(|owned| !teams.contains(&owned.team));
+        let held = |key: &ConnectionKey| known.population.held.keys().any(|held| held.key == *key);
+        let elsewhere = |key: &&ConnectionKey| {
+            actual.owned.get(*key).is_some_and(|owned| !teams.contains(&owned.team)) && !held(key)
+        };
         let unwanted = plan.in_grace().count() + actual.unwanted_since.keys().filter(elsewhere).count();
         let waiting = actual.owned.values().filter(suspected).count() + unwanted;
         self.guard(known, plan, waiting)
@@ -219,17 +222,7 @@ impl Eyes {
         let directory = self.directory.whole(false).await?;
         let sources = vec!["github".to_owned()];
         let connections = by_key(self.datadog.connections(&Filter { sources, ..Filter::default() }).await?);
-        for owned in known.actual.owned.values() {
-            // Connections vanish with their Datadog team: a list without the team of a living one was cut.
-            if connections.contains_key(&owned.key) && !directory.has(&owned.key.datadog_team) {
-                let why = format!(
-                    "the list of Datadog's teams lacks {}, which has a connection",
-                    owned.key.datadog_team
-                );
-                self.directory.distrust().await;
-                return Err(Trouble::new(Class::Invalid, why));
-            }
-        }
+        self.directory.lacks_none(&directory, &known.actual.owned, &connections).await?;
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
