@@ -201,7 +201,9 @@ impl Run<'_> {
             let progress = !there.is_empty();
             for item in there {
                 let found = &actual[&item.key];
-                if found.managed_by.as_deref() == Some(&self.hands.options.managed_by) {
+                let ours = found.managed_by.as_deref() == Some(&self.hands.options.managed_by);
+                // What a clear refusal leaves was there before it: an orphan, if it has our mark.
+                if ours && trouble.ambiguous {
                     self.record(item.team, item.key, found.id.clone(), &item.reason, "already");
                 } else {
                     // Somebody else made it meanwhile: what we wanted exists, and is not ours.
