@@ -39,7 +39,7 @@ use teamlink::{
 use world::{OURS, Setup, THEIRS, World, rustls};
 
 /// Worlds that are tried: few by an unoptimised build, all of them with `cargo test --profile simulation`.
-const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
+const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 4_000 };
 
 #[test]
 fn nothing_is_removed_that_should_not_be() {
