@@ -13,9 +13,10 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
+    Survey,
     lease::Lease,
     look, observe,
-    survey::{Known, Standing, Survey},
+    survey::{Known, Standing},
     worker::{PATIENCE, Worker},
 };
 use crate::{

@@ -4,7 +4,7 @@
 //! those are searched for one by one instead; only a whole list can say that a handle does not exist.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 use crate::{
     clock::Clock,
     datadog,
-    model::{Answer, Class, Connection, ConnectionKey, DatadogTeam, DatadogTeamId, Owned, Trouble},
-    plan::{Actual, DatadogTeams},
+    model::{Answer, Class, ConnectionKey, DatadogTeam, DatadogTeamId, Trouble},
+    plan::DatadogTeams,
 };
 
 /// Up to this many handles are searched for one by one when there is no fresh list.
@@ -37,8 +37,6 @@ struct Remembered {
     handles: BTreeSet<String>,
     /// The handles as of the last refresh, which is when those who wait for one hear of it.
     told: BTreeSet<String>,
-    /// The teams that a list ever showed.
-    ever: BTreeSet<DatadogTeamId>,
     listed_at: Option<Duration>,
 }
 
@@ -98,63 +96,76 @@ impl Directory {
         state.listed_at.is_some_and(|at| at + self.ttl > self.clock.monotonic())
     }
 
-    /// Teams that an earlier list showed and this one does not: gone since, or this list was cut.
-    pub(super) async fn vanished(&self, now: &DatadogTeams) -> Vec<DatadogTeamId> {
-        let state = self.state.lock().await;
-        state.ever.iter().filter(|id| !now.has(id)).cloned().collect()
-    }
-
-    /// These teams are gone for certain.
-    pub(super) async fn gone(&self, teams: &[DatadogTeamId]) {
-        let mut state = self.state.lock().await;
-        state.ever.retain(|team| !teams.contains(team));
-    }
-
-    /// Connections vanish with their Datadog team: a list without the team of a living one of ours was cut, and what
-    /// its handles resolve to cannot be told from it.
-    pub(super) async fn lacks_none(
+    /// The Datadog teams of rows of ours that are gone, and their connections with them: a whole list lacks them, and
+    /// their ids answer 404.
+    ///
+    /// # Errors
+    /// When a team that the list lacks shows itself by a connection, which would have vanished with it, or by its id:
+    /// the list was cut, and what its handles resolve to cannot be told from it.
+    pub(super) async fn gone(
         &self,
         listed: &DatadogTeams,
-        owned: &HashMap<ConnectionKey, Owned>,
-        connections: &HashMap<ConnectionKey, Connection>,
-    ) -> Result<(), Trouble> {
-        let cut = |key: &&ConnectionKey| connections.contains_key(key) && !listed.has(&key.datadog_team);
-        let Some(key) = owned.keys().find(cut).filter(|_| listed.complete()) else { return Ok(()) };
-        self.distrust().await;
-        let why = format!("the list of Datadog's teams lacks {}, which has a connection", key.datadog_team);
-        Err(Trouble::new(Class::Invalid, why))
-    }
-
-    /// The Datadog teams of these rows that are gone, and their connections with them, by a list that lacks them and by
-    /// their ids. A list that lacks a team which its id shows was cut: then nothing more is asked.
-    pub(super) async fn gone_of(
-        &self,
-        listed: &DatadogTeams,
-        actual: &Actual,
-        concerns: impl Fn(&Owned) -> bool,
-    ) -> BTreeSet<DatadogTeamId> {
-        let lacks = |owned: &&Owned| {
-            let team = &owned.key.datadog_team;
-            concerns(owned) && !actual.connections.contains_key(&owned.key) && !listed.has(team)
+        connections: &[&ConnectionKey],
+        rows: &[&ConnectionKey],
+    ) -> Result<BTreeSet<DatadogTeamId>, Trouble> {
+        if !listed.complete() {
+            return Ok(BTreeSet::new());
+        }
+        let lacking = |key: &&ConnectionKey| !listed.has(&key.datadog_team);
+        let missing = rows.iter().copied().filter(lacking).map(|key| key.datadog_team.clone()).collect();
+        let verdict = match connections.iter().copied().find(lacking) {
+            Some(key) => Err(cut(&format!("{}, which has a connection", key.datadog_team))),
+            None => self.are_gone(&missing).await,
         };
-        let missing = actual.owned.values().filter(lacks).map(|owned| &owned.key.datadog_team);
-        let mut gone = BTreeSet::new();
-        for team in missing.filter(|_| listed.complete()).collect::<BTreeSet<_>>() {
-            match self.reader.team(team).await {
-                Answer::Absent => drop(gone.insert(team.clone())),
-                Answer::Present(_) | Answer::Forbidden(_) | Answer::Failed(_) => break,
+        if verdict.is_err() {
+            self.distrust().await;
+        }
+        verdict.map(|()| missing)
+    }
+
+    /// These handles were searched for and not found. A team of these rows that has one of them by its id was missed.
+    pub(super) async fn not_found(&self, handles: &[String], rows: &[&ConnectionKey]) -> Result<(), Trouble> {
+        for key in rows {
+            match self.reader.team(&key.datadog_team).await {
+                Answer::Present(team) if handles.contains(&team.handle.to_lowercase()) => {
+                    return Err(cut(&format!("`{}`, which its id shows", team.handle)));
+                }
+                Answer::Present(_) | Answer::Absent => {}
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
             }
         }
-        gone
+        Ok(())
     }
 
+    /// That each of these teams, which a list lacks, answers 404 by its id too.
+    async fn are_gone(&self, teams: &BTreeSet<DatadogTeamId>) -> Result<(), Trouble> {
+        for team in teams {
+            match self.reader.team(team).await {
+                Answer::Absent => {}
+                Answer::Present(_) => return Err(cut(&format!("{team}, which its id shows"))),
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the list anew. What an earlier one showed must be in it, or be gone.
     async fn list(&self, state: &mut Remembered) -> Result<Arc<DatadogTeams>, Trouble> {
+        state.listed_at = None;
         let teams: BTreeMap<String, DatadogTeam> =
             self.reader.teams().await?.into_iter().map(|team| (team.handle.to_lowercase(), team)).collect();
-        state.handles = teams.keys().cloned().collect();
-        state.ever.extend(teams.values().map(|team| team.id.clone()));
-        state.teams = Arc::new(DatadogTeams::new(teams.into_values(), true));
+        let handles = teams.keys().cloned().collect();
+        let listed = DatadogTeams::new(teams.into_values(), true);
+        let known = state.teams.handles().map(|(_, id)| id);
+        self.are_gone(&known.filter(|id| !listed.has(id)).cloned().collect()).await?;
+        state.handles = handles;
+        state.teams = Arc::new(listed);
         state.listed_at = Some(self.clock.monotonic());
         Ok(state.teams.clone())
     }
+}
+
+/// The trouble with a list that lacks what is there.
+fn cut(lacks: &str) -> Trouble {
+    Trouble::new(Class::Invalid, format!("the list of Datadog's teams lacks {lacks}"))
 }

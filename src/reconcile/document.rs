@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    DocumentOptions, Source,
+    DocumentOptions, Source, Survey,
     lease::{self, Lease},
     linked::Lists,
     pace,
     repositories::Served,
-    survey::{Eyes, Survey},
+    survey::Eyes,
 };
 use crate::{
     datadog,

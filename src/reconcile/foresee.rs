@@ -1,14 +1,154 @@
-//! A look at one team that changes nothing: the same reading and the same plan, and nothing more.
+//! What a person is told: the plan of an organisation, and of one team. The same reading and the same plan as in a
+//! look, and nothing more: nothing is written, nothing stored.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
+    Options,
     look::Look,
+    observe,
     survey::{Eyes, Standing},
 };
 use crate::{
-    ledger::{Ledger, OrgState},
-    model::{MirrorTeam, OrgFacts, Owned, Pause, TeamId, Time, Trouble},
+    datadog, github,
+    ledger::{Held, Ledger, OrgRow, OrgState},
+    model::{Class, DatadogTeamId, MirrorTeam, OrgFacts, Owned, Pause, TeamId, Time, Trouble},
     plan::{Guarded, Mode},
 };
+
+/// How often a person's plan is tried where one list lacks what another read shows: teams that come and go shift the
+/// pages of a list while it is read.
+const SURVEYS: usize = 3;
+
+/// Plans whole organisations and single teams for a person. Reads the ledger, writes nothing anywhere.
+pub struct Survey {
+    pub(super) eyes: Eyes,
+    pub(super) ledger: Ledger,
+}
+
+/// The plan of one organisation.
+#[derive(Clone, Debug)]
+pub struct OrgPlan {
+    /// The organisation.
+    pub org: OrgFacts,
+    /// Slugs of its teams, for printing.
+    pub slugs: BTreeMap<TeamId, String>,
+    /// Handles of Datadog's teams, for printing.
+    pub handles: BTreeMap<DatadogTeamId, String>,
+    /// Teams that a daemon is about to work on, or worked on while this was planned.
+    pub in_flight: BTreeSet<TeamId>,
+    /// Teams that GitHub shows other than they are remembered, and no event has told of it.
+    pub untold: BTreeSet<TeamId>,
+    /// What of it a person has paused.
+    pub paused: Vec<Pause>,
+    /// The plan, or why there is none.
+    pub plan: Result<Guarded, Trouble>,
+}
+
+impl OrgPlan {
+    /// What waits for a person.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        self.plan.iter().flat_map(super::look::held)
+    }
+
+    /// Whether another look may change the answer.
+    pub fn in_doubt(&self) -> bool {
+        self.plan.as_ref().is_ok_and(|guarded| super::look::in_doubt(&guarded.ready))
+    }
+}
+
+impl Survey {
+    /// A survey over what these clients show.
+    pub fn new(github: github::Reader, datadog: datadog::Reader, ledger: Ledger, options: Options) -> Self {
+        Self { eyes: Eyes::new(github, datadog, options), ledger }
+    }
+
+    /// What a look at one team would find and do now.
+    pub async fn foresee(&self, org: &OrgRow, team: TeamId) -> sqlx::Result<Foresight> {
+        let state = match self.ledger.org_state(org.facts.id).await? {
+            Some(state) => state,
+            None => self.newcomer(org.clone()).await?,
+        };
+        foresee(&self.eyes, &self.ledger, state, team).await
+    }
+
+    /// An organisation that the ledger has never seen.
+    async fn newcomer(&self, org: OrgRow) -> sqlx::Result<OrgState> {
+        Ok(OrgState {
+            paused: self.ledger.paused(org.facts.id).await?,
+            org,
+            teams: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            unwanted_since: BTreeMap::new(),
+            owned: Vec::new(),
+            intents: Vec::new(),
+        })
+    }
+
+    /// What the ledger has of the organisation with this login, now or when it was bound.
+    pub(super) async fn state(&self, login: &str) -> anyhow::Result<OrgState> {
+        let known = self.ledger.orgs().await?.into_iter().find(|org| {
+            org.facts.login.eq_ignore_ascii_case(login) || org.bound_login.eq_ignore_ascii_case(login)
+        });
+        if let Some(org) = known
+            && let Some(state) = self.ledger.org_state(org.facts.id).await?
+        {
+            return Ok(state);
+        }
+        let absent = || format!("GitHub has no organisation {login} that this credential may see");
+        let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
+        Ok(self.newcomer(OrgRow { bound_login: facts.login.clone(), facts, passed: false }).await?)
+    }
+
+    /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.
+    pub async fn plan(&self, login: &str) -> anyhow::Result<OrgPlan> {
+        let began = self.eyes.options.clock.now();
+        let state = self.state(login).await?;
+        let id = state.org.facts.id;
+        let standing = Standing::read(&self.ledger, id, &self.eyes.options, false).await?;
+        let mut surveyed = self.eyes.survey(&state, standing.clone()).await;
+        for _ in 1..SURVEYS {
+            if !surveyed.as_ref().is_err_and(|trouble| trouble.class == Class::Invalid) {
+                break;
+            }
+            surveyed = self.eyes.survey(&state, standing.clone()).await;
+        }
+        // Nobody was kept from working meanwhile.
+        let (in_flight, known) = self.ledger.moving(id, began).await?;
+        Ok(match surveyed {
+            Ok(surveyed) => OrgPlan {
+                untold: surveyed
+                    .mirror
+                    .teams
+                    .iter()
+                    .filter(|(id, team)| state.teams.get(id).is_none_or(|known| known.facts != team.facts))
+                    .map(|(id, _)| *id)
+                    .filter(|id| !in_flight.contains(id))
+                    .collect(),
+                in_flight,
+                slugs: surveyed
+                    .mirror
+                    .teams
+                    .iter()
+                    .map(|(id, team)| (*id, team.facts.slug.clone()))
+                    .collect(),
+                handles: surveyed.handles,
+                org: surveyed.mirror.org,
+                paused: state.paused.all().cloned().collect(),
+                plan: Ok(surveyed.guarded.and(surveyed.orphans.without(&known))),
+            },
+            Err(trouble) => OrgPlan {
+                in_flight,
+                untold: BTreeSet::new(),
+                paused: state.paused.all().cloned().collect(),
+                org: state.org.facts,
+                slugs: BTreeMap::new(),
+                handles: BTreeMap::new(),
+                plan: Err(trouble),
+            },
+        })
+    }
+}
 
 /// What a look at one team would find and do now. Writes nothing, stores nothing.
 pub(super) async fn foresee(

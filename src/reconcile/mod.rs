@@ -1,7 +1,7 @@
 //! The worker: lease an organisation → observe → plan → guard → apply → read back → settle.
 //!
 //! There is one path. An event, the full pass and a person's command only mark teams; a look at due teams
-//! (`look.rs`) is the only place from which anything is written for a team. The look at a whole organisation
+//! (`look/`) is the only place from which anything is written for a team. The look at a whole organisation
 //! (`whole.rs`) finds the teams that are out of step and marks them, so that the periodic path cannot do anything
 //! that the event path does not do; it removes nothing but the orphans that a person approved (`orphans.rs`), which
 //! belong to no team. A person's `adopt` deletes what is not ours (`adopt.rs`); what it deletes, a look makes again.
@@ -45,9 +45,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 pub use adopt::{Adoption, Asked, Candidate, Outcome};
 pub use document::DocumentPlan;
 pub use fold::unproven;
-pub use foresee::Foresight;
+pub use foresee::{Foresight, OrgPlan, Survey};
 pub use pass::Taken;
-pub use survey::{OrgPlan, Survey};
 pub use worker::Worker;
 
 use crate::{

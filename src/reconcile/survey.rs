@@ -6,25 +6,21 @@ use std::{
     time::Duration,
 };
 
-use super::{Foresight, Options, apply::by_key, directory::Directory, lease, linked::OthersLinks, observe};
+use super::{Options, apply::by_key, directory::Directory, lease, linked::OthersLinks, observe};
 use crate::{
     datadog::{self, Filter},
     github,
-    ledger::{Held, IntentKind, Ledger, OrgRow, OrgState},
+    ledger::{IntentKind, Ledger, OrgState},
     mapping::Outcome,
     model::{
-        Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, OrgFacts,
-        OrgId, Owned, Pause, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
+        Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, OrgId, Owned,
+        Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
-    plan::{self, Actual, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
+    plan::{self, Actual, DatadogTeams, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
 
 /// How many teams that a list lacks are read by id, to find out whether the list was cut.
 const SAMPLE: usize = 3;
-
-/// How often a person's plan is tried where one list lacks what another read shows: teams that come and go shift the
-/// pages of a list while it is read.
-const SURVEYS: usize = 3;
 
 /// What reads and plans. Holds nothing that writes to Datadog.
 #[derive(Clone)]
@@ -127,11 +123,45 @@ impl Eyes {
             let team_ids = ids.into_iter().map(ToString::to_string).collect();
             connections = by_key(self.datadog.connections(&Filter { team_ids, ..Filter::default() }).await?);
         }
-        self.directory.lacks_none(&directory, &known.actual.owned, &connections).await?;
         let mut actual = known.showing(connections);
-        actual.gone = self.directory.gone_of(&directory, &actual, |owned| teams.contains(&owned.team)).await;
+        actual.gone = self.gone(&directory, &actual, |owned| teams.contains(&owned.team)).await?;
+        if !directory.complete() {
+            self.check_search(teams, &desired, &actual, &directory).await?;
+        }
         let guarded = self.decide(known, teams, &desired, &actual, &BTreeMap::new());
         Ok((desired, guarded))
+    }
+
+    /// The Datadog teams of these rows that are gone; a list that lacks one with a connection of ours decides nothing.
+    async fn gone(
+        &self,
+        listed: &DatadogTeams,
+        actual: &Actual,
+        concerns: impl Fn(&Owned) -> bool,
+    ) -> Result<BTreeSet<DatadogTeamId>, Trouble> {
+        let living = actual.owned.keys().filter(|key| actual.connections.contains_key(*key));
+        let rows = actual.owned.values().filter(|owned| concerns(owned)).map(|owned| &owned.key);
+        let (living, rows): (Vec<_>, Vec<_>) = (living.collect(), rows.collect());
+        self.directory.gone(listed, &living, &rows).await
+    }
+
+    /// A handle that a search does not find keeps its team where it is, and lets go of what stands in its place: that
+    /// must not be the Datadog team with this handle.
+    async fn check_search(
+        &self,
+        teams: &BTreeSet<TeamId>,
+        desired: &Desired,
+        actual: &Actual,
+        found: &DatadogTeams,
+    ) -> Result<(), Trouble> {
+        let wanted = teams.iter().filter_map(|team| desired.teams.get(team));
+        for wanted in wanted.filter(|wanted| !wanted.unresolved.is_empty()) {
+            let in_place =
+                |key: &&ConnectionKey| key.github == wanted.github_key && !found.has(&key.datadog_team);
+            let rows: Vec<_> = actual.owned.keys().filter(in_place).collect();
+            self.directory.not_found(&wanted.unresolved, &rows).await?;
+        }
+        Ok(())
     }
 
     /// The handles that the rules give these teams.
@@ -222,12 +252,11 @@ impl Eyes {
         let directory = self.directory.whole(false).await?;
         let sources = vec!["github".to_owned()];
         let connections = by_key(self.datadog.connections(&Filter { sources, ..Filter::default() }).await?);
-        self.directory.lacks_none(&directory, &known.actual.owned, &connections).await?;
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
         let mut actual = known.showing(connections);
-        actual.gone = self.directory.gone_of(&directory, &actual, |_| true).await;
+        actual.gone = self.gone(&directory, &actual, |_| true).await?;
         let orphans = self.plan_orphans(&known, state, &desired, &actual).await?;
         let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
         let guarded = self.decide(&known, &teams, &desired, &actual, &troubled);
@@ -355,134 +384,4 @@ pub(super) struct Surveyed {
     pub(super) others: (usize, usize),
     /// Handles of Datadog's teams.
     pub(super) handles: BTreeMap<DatadogTeamId, String>,
-}
-
-/// Plans whole organisations and single teams for a person. Reads the ledger, writes nothing anywhere.
-pub struct Survey {
-    pub(super) eyes: Eyes,
-    pub(super) ledger: Ledger,
-}
-
-/// The plan of one organisation.
-#[derive(Clone, Debug)]
-pub struct OrgPlan {
-    /// The organisation.
-    pub org: OrgFacts,
-    /// Slugs of its teams, for printing.
-    pub slugs: BTreeMap<TeamId, String>,
-    /// Handles of Datadog's teams, for printing.
-    pub handles: BTreeMap<DatadogTeamId, String>,
-    /// Teams that a daemon is about to work on, or worked on while this was planned.
-    pub in_flight: BTreeSet<TeamId>,
-    /// Teams that GitHub shows other than they are remembered, and no event has told of it.
-    pub untold: BTreeSet<TeamId>,
-    /// What of it a person has paused.
-    pub paused: Vec<Pause>,
-    /// The plan, or why there is none.
-    pub plan: Result<Guarded, Trouble>,
-}
-
-impl OrgPlan {
-    /// What waits for a person.
-    pub fn held(&self) -> impl Iterator<Item = Held> {
-        self.plan.iter().flat_map(super::look::held)
-    }
-
-    /// Whether another look may change the answer.
-    pub fn in_doubt(&self) -> bool {
-        self.plan.as_ref().is_ok_and(|guarded| super::look::in_doubt(&guarded.ready))
-    }
-}
-
-impl Survey {
-    /// A survey over what these clients show.
-    pub fn new(github: github::Reader, datadog: datadog::Reader, ledger: Ledger, options: Options) -> Self {
-        Self { eyes: Eyes::new(github, datadog, options), ledger }
-    }
-
-    /// What a look at one team would find and do now.
-    pub async fn foresee(&self, org: &OrgRow, team: TeamId) -> sqlx::Result<Foresight> {
-        let state = match self.ledger.org_state(org.facts.id).await? {
-            Some(state) => state,
-            None => self.newcomer(org.clone()).await?,
-        };
-        super::foresee::foresee(&self.eyes, &self.ledger, state, team).await
-    }
-
-    /// An organisation that the ledger has never seen.
-    async fn newcomer(&self, org: OrgRow) -> sqlx::Result<OrgState> {
-        Ok(OrgState {
-            paused: self.ledger.paused(org.facts.id).await?,
-            org,
-            teams: BTreeMap::new(),
-            waiting: BTreeSet::new(),
-            unwanted_since: BTreeMap::new(),
-            owned: Vec::new(),
-            intents: Vec::new(),
-        })
-    }
-
-    /// What the ledger has of the organisation with this login, now or when it was bound.
-    pub(super) async fn state(&self, login: &str) -> anyhow::Result<OrgState> {
-        let known = self.ledger.orgs().await?.into_iter().find(|org| {
-            org.facts.login.eq_ignore_ascii_case(login) || org.bound_login.eq_ignore_ascii_case(login)
-        });
-        if let Some(org) = known
-            && let Some(state) = self.ledger.org_state(org.facts.id).await?
-        {
-            return Ok(state);
-        }
-        let absent = || format!("GitHub has no organisation {login} that this credential may see");
-        let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
-        Ok(self.newcomer(OrgRow { bound_login: facts.login.clone(), facts, passed: false }).await?)
-    }
-
-    /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.
-    pub async fn plan(&self, login: &str) -> anyhow::Result<OrgPlan> {
-        let began = self.eyes.options.clock.now();
-        let state = self.state(login).await?;
-        let id = state.org.facts.id;
-        let standing = Standing::read(&self.ledger, id, &self.eyes.options, false).await?;
-        let mut surveyed = self.eyes.survey(&state, standing.clone()).await;
-        for _ in 1..SURVEYS {
-            if !surveyed.as_ref().is_err_and(|trouble| trouble.class == Class::Invalid) {
-                break;
-            }
-            surveyed = self.eyes.survey(&state, standing.clone()).await;
-        }
-        // Nobody was kept from working meanwhile.
-        let (in_flight, known) = self.ledger.moving(id, began).await?;
-        Ok(match surveyed {
-            Ok(surveyed) => OrgPlan {
-                untold: surveyed
-                    .mirror
-                    .teams
-                    .iter()
-                    .filter(|(id, team)| state.teams.get(id).is_none_or(|known| known.facts != team.facts))
-                    .map(|(id, _)| *id)
-                    .filter(|id| !in_flight.contains(id))
-                    .collect(),
-                in_flight,
-                slugs: surveyed
-                    .mirror
-                    .teams
-                    .iter()
-                    .map(|(id, team)| (*id, team.facts.slug.clone()))
-                    .collect(),
-                handles: surveyed.handles,
-                org: surveyed.mirror.org,
-                paused: state.paused.all().cloned().collect(),
-                plan: Ok(surveyed.guarded.and(surveyed.orphans.without(&known))),
-            },
-            Err(trouble) => OrgPlan {
-                in_flight,
-                untold: BTreeSet::new(),
-                paused: state.paused.all().cloned().collect(),
-                org: state.org.facts,
-                slugs: BTreeMap::new(),
-                handles: BTreeMap::new(),
-                plan: Err(trouble),
-            },
-        })
-    }
 }

@@ -97,6 +97,9 @@ async fn live(seed: u64) -> (Verdict, Tally) {
     let teams = dice.random_range(1..12);
     let mut world = World::new(seed, teams, setup, dir.path()).await;
     let verdict = history(&mut world, &mut judge, dice, stale).await;
+    if verdict.is_err() && env::var("TEAMLINK_SEED").is_ok() {
+        world.tell().await;
+    }
     (verdict, judge.tally)
 }
 
@@ -200,8 +203,8 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
 async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verdict {
     world.ledger.resume(PauseScope::All, "", world.clock.now()).await.unwrap();
     (judge.paused, judge.crashed) = (None, false);
-    // By then every list of Datadog's teams is too old to be used.
-    world.clock.advance(Duration::from_secs(301));
+    // By then every list of Datadog's teams is too old to be used, and every approval has expired.
+    world.clock.advance(Duration::from_secs(3601));
     for pass in 0..2 {
         world.faults(standing).await;
         let before = judge.before(world).await;

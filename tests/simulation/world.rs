@@ -174,6 +174,17 @@ impl World {
         requests
     }
 
+    /// Prints every request that there was: of those that a person repeats.
+    pub async fn tell(&self) {
+        let (_, requests) = self.ask("GET", "/_sandbox/requests", Value::Null).await;
+        for it in requests.as_array().unwrap() {
+            let field = |name: &str| it[name].as_str().unwrap_or_default().to_owned();
+            let (method, path, query, fence) =
+                (field("method"), field("path"), field("query"), field("fence"));
+            println!("  {} {method} {path}?{query} {} {fence} {}", it["at_us"], it["status"], it["body"]);
+        }
+    }
+
     /// GitHub's teams by id, as they are: `org/slug`.
     pub async fn teams(&self) -> BTreeMap<TeamId, String> {
         let (_, teams) =

@@ -1,12 +1,10 @@
 //! Creating Datadog teams for handles that do not exist (`policy.missing_team = "create"`). A list that was cut
 //! must never be taken for a Datadog without teams.
 
-use std::collections::BTreeSet;
-
 use super::Run;
 use crate::{
     datadog::Filter,
-    model::{Answer, Class, ConnectionId, ConnectionKey, DatadogTeamId, TeamId, Trouble},
+    model::{Class, Connection, ConnectionId, ConnectionKey, TeamId, Trouble},
     plan::DatadogTeams,
 };
 
@@ -17,12 +15,9 @@ impl Run<'_> {
         if !self.may_write() {
             return self.leave(team);
         }
-        match self.handle_is_free(handle).await {
-            Ok(()) => {}
-            Err(trouble) => {
-                self.out.unfinished.insert(team, trouble);
-                return;
-            }
+        if let Err(trouble) = self.handle_is_free(handle).await {
+            self.out.unfinished.insert(team, trouble);
+            return;
         }
         let key = ConnectionKey { datadog_team: handle.into(), github: String::new() };
         let result = self.hands.writer.create_team(handle, name, Some(self.hands.lease.fence)).await;
@@ -50,10 +45,7 @@ impl Run<'_> {
     async fn handle_is_free(&mut self, handle: &str) -> Result<(), Trouble> {
         if self.listed.is_none() {
             let teams = self.hands.directory.whole(true).await?;
-            if let Err(trouble) = self.list_is_whole(&teams).await {
-                self.hands.directory.distrust().await;
-                return Err(trouble);
-            }
+            self.list_is_whole(&teams).await?;
             self.listed = Some(teams);
         }
         match self.listed.as_ref().and_then(|teams| teams.find(handle)) {
@@ -62,35 +54,17 @@ impl Run<'_> {
         }
     }
 
-    /// Every connection has its team in the list; so has every team that we knew, unless its id answers 404.
+    /// Every connection has its team in the list; so has every row of ours, unless its team's id answers 404.
     async fn list_is_whole(&self, teams: &DatadogTeams) -> Result<(), Trouble> {
-        let cut = |team: &DatadogTeamId, shown: &str| {
-            let why = format!(
-                "the list of Datadog's teams lacks {team}, which {shown}: no team is created from it"
-            );
-            Trouble::new(Class::Invalid, why)
-        };
         let sources = vec!["github".to_owned()];
         let connections = self.hands.reader.connections(&Filter { sources, ..Filter::default() }).await?;
-        let connected = connections.iter().filter_map(|connection| connection.datadog_team.as_ref());
-        if let Some(team) = connected.into_iter().find(|team| !teams.has(team)) {
-            return Err(cut(team, "has a connection"));
-        }
+        let connections: Vec<_> = connections.iter().filter_map(Connection::key).collect();
         let state = self.hands.ledger.org_state(self.hands.lease.org).await;
         let state =
             state.map_err(|error| Trouble::new(Class::Transient, format!("the ledger failed: {error}")))?;
-        let owned = state.into_iter().flat_map(|state| state.owned).map(|owned| owned.key.datadog_team);
-        let mut known: BTreeSet<_> = owned.filter(|team| !teams.has(team)).collect();
-        known.extend(self.hands.directory.vanished(teams).await);
-        let mut gone = Vec::new();
-        for team in known {
-            match self.hands.reader.team(&team).await {
-                Answer::Absent => gone.push(team),
-                Answer::Present(_) => return Err(cut(&team, "its id shows")),
-                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
-            }
-        }
-        self.hands.directory.gone(&gone).await;
-        Ok(())
+        let owned = state.map(|state| state.owned).unwrap_or_default();
+        let rows: Vec<_> = owned.iter().map(|owned| &owned.key).collect();
+        let connections: Vec<_> = connections.iter().collect();
+        self.hands.directory.gone(teams, &connections, &rows).await.map(drop)
     }
 }
