@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 /// Held as long as the daemon lives; the OS lets go of it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct DaemonLock {
-    _file: File,
+    file: File,
 }
 
 impl DaemonLock {
@@ -26,7 +26,7 @@ impl DaemonLock {
         let file = File::create(&path)
             .with_context(|| format!("failed to create the lock file {}", path.display()))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => bail!(
                 "another teamlink daemon runs on the ledger {}; stop it, or give this one its own `ledger.url`",
                 options.get_filename().display()
@@ -35,5 +35,13 @@ impl DaemonLock {
                 Err(error).with_context(|| format!("failed to lock {}", path.display()))
             }
         }
+    }
+}
+
+impl Drop for DaemonLock {
+    fn drop(&mut self) {
+        // Closing is not enough while a process that was forked a moment ago still has the file open. Where this
+        // fails, the lock ends with that process.
+        drop(self.file.unlock());
     }
 }
