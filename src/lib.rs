@@ -49,6 +49,7 @@
 //! | [`upstream`] | classes of errors, backoff; pure | a refusal is retried, or is not |
 //! | [`plan`] | what should be, the steps to it, and which of them wait for a person; pure | a plan is wrong |
 //! | [`mapping`] | rules: GitHub team → Datadog teams; pure | a team is linked to the wrong one |
+//! | [`signature`] | whether GitHub signed a body; pure | a signature is refused |
 //! | [`event`] | GitHub's webhook JSON → events → marks; pure | an event is not understood |
 //! | [`model`] | ids, values and snapshots that all rooms speak; pure | two rooms need a common word |
 //! | [`sandbox`] | a stateful GitHub and Datadog on one port; imports nothing of ours, for it is the judge | a test needs a world |
@@ -79,6 +80,7 @@ pub mod event;
 pub mod mapping;
 pub mod model;
 pub mod plan;
+pub mod signature;
 pub mod upstream;
 
 pub mod sandbox;

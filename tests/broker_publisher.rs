@@ -26,6 +26,7 @@ fn delivery(guid: usize, event: &str) -> Delivery {
         guid: format!("guid-{guid}"),
         event: event.into(),
         host: None,
+        signature: None,
         received_at: Time(1_700_000_000_000_000),
         body: Bytes::from(format!("{{\"number\":{guid}}}")),
     }

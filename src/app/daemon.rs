@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::options;
 use crate::{
     admin,
-    clock::Clock,
-    intake::{Inbox, Intake, Watch},
+    intake::Inbox,
     ledger::{DaemonLock, Ledger},
     model::{Cause, Time},
     queue::{Consumer, Publisher},
@@ -79,6 +78,7 @@ impl Daemon {
         let mut health =
             admin::Options { metrics, loops: Vec::new(), doors: Vec::new(), upstreams: Vec::new() };
 
+        let (secrets, secrets_now) = watch::channel(settings.server.webhook_secrets.clone());
         let (mut ledger, mut lock, mut intake) = (None, None, None);
         if role != Role::Webhook {
             // Before anything is read: a second daemon on the same file must not touch it.
@@ -88,15 +88,7 @@ impl Daemon {
             store.mark_interrupted(Time::from(std::time::SystemTime::now())).await?;
             store.note_fingerprint(&options::fingerprint(settings)).await?;
             let wake = Arc::new(Notify::new());
-            let bound = store.orgs().await?.into_iter().map(|org| (org.facts.id, org.bound_login));
-            let watch = Watch::new(&settings.github.orgs, bound);
-            intake = Some(Intake::start(
-                store.clone(),
-                watch,
-                options::pace(settings),
-                wake.clone(),
-                Clock::default(),
-            ));
+            intake = Some(super::intake(settings, &store, wake.clone(), secrets_now.clone()).await?);
             let worker = super::worker(settings, store.clone(), "daemon", wake)?;
             let turning = worker.clone();
             health.loops.push(("worker", Box::new(move || turning.turning())));
@@ -131,7 +123,6 @@ impl Daemon {
             inbox = Some(Arc::new(intake));
         }
 
-        let (secrets, secrets_now) = watch::channel(settings.server.webhook_secrets.clone());
         let mut router = Router::new();
         if let Some(inbox) = inbox.filter(|_| role != Role::Worker) {
             let asked = inbox.clone();

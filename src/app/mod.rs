@@ -11,12 +11,14 @@ pub use daemon::{Daemon, Role};
 
 use std::sync::Arc;
 
-use secrecy::ExposeSecret as _;
-use tokio::sync::Notify;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::{
+    clock::Clock,
     datadog, github,
+    intake::{Intake, Watch},
     ledger::Ledger,
     reconcile::{Survey, Worker},
     settings::Settings,
@@ -25,6 +27,29 @@ use crate::{
 /// The ledger that the settings name.
 pub async fn ledger(settings: &Settings) -> anyhow::Result<Ledger> {
     Ledger::open(settings.ledger.url.expose_secret()).await
+}
+
+/// What takes deliveries into the ledger. Messages of a broker are checked with the secrets of the moment; behind the
+/// webhook alone they have been.
+pub async fn intake(
+    settings: &Settings,
+    ledger: &Ledger,
+    wake: Arc<Notify>,
+    secrets: watch::Receiver<Vec<SecretString>>,
+) -> anyhow::Result<Intake> {
+    let bound = ledger.orgs().await?.into_iter().map(|org| (org.facts.id, org.bound_login));
+    let watch = Watch::new(&settings.github.orgs, bound);
+    let intake = Intake::start(ledger.clone(), watch, options::pace(settings), wake, Clock::default());
+    Ok(match settings.queue.url {
+        Some(_) => intake.verifying(options::verify(settings, secrets)),
+        None => intake,
+    })
+}
+
+/// The same for a command, which hands over what is parked.
+pub async fn intake_alone(settings: &Settings, ledger: &Ledger) -> anyhow::Result<Intake> {
+    let secrets = watch::channel(settings.server.webhook_secrets.clone()).1;
+    intake(settings, ledger, Arc::default(), secrets).await
 }
 
 /// A worker with its clients. `role` tells the leases of daemons from those of commands.

@@ -4,18 +4,32 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context as _;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use crate::{
     clock::Clock,
+    intake,
     ledger::Pace,
     plan,
     reconcile::{self, DocumentOptions, RepositoriesOf, Source},
     settings::{
         GithubDocument, Integration, Integrations, MissingTeam, Mode, OrgPolicy, Repositories, Settings,
+        Verify,
     },
     upstream::Backoff,
 };
+
+/// How messages from the queue are checked.
+pub(super) fn verify(settings: &Settings, secrets: watch::Receiver<Vec<SecretString>>) -> intake::Verify {
+    let when = match settings.queue.verify {
+        Verify::WhenSigned => intake::VerifyWhen::Signed,
+        Verify::Always => intake::VerifyWhen::Always,
+        Verify::Never => intake::VerifyWhen::Never,
+    };
+    intake::Verify { when, secrets }
+}
 
 /// What governs the looks.
 pub(super) fn reconcile(settings: &Settings) -> anyhow::Result<reconcile::Options> {

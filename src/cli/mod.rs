@@ -93,7 +93,7 @@ pub enum Command {
     Integrations(integrations::Args),
     /// Take connections over from whoever made them
     Adopt(adopt::Args),
-    /// Look at what was given up on
+    /// List, show, replay and discard what was given up on
     Parked(parked::Args),
     /// Show what was done, why, and what led to it
     Audit(audit::Args),

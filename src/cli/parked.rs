@@ -1,18 +1,39 @@
-//! `teamlink parked`: what was given up on.
+//! `teamlink parked`: what was given up on, to be looked at, tried again or thrown away.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{Duration, SystemTime},
+};
 
+use anyhow::ensure;
 use clap::Subcommand;
 
-use super::output::{self, Format};
-use crate::{app, ledger::ParkedKind, settings::Loaded};
+use super::{
+    names,
+    output::{self, Format, Hinted},
+};
+use crate::{
+    app,
+    ledger::{Ledger, Parked, ParkedKind},
+    model::{Integration, Time},
+    operate::parked::{self, Filter, Story, Tried},
+    settings::Loaded,
+};
 
 /// Arguments of `teamlink parked`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   teamlink parked list
-  teamlink parked list --format json")]
+  teamlink parked list --class invalid --older-than 1d --format json
+  teamlink parked show 17
+  teamlink parked replay 17 18 --reason \"secret corrected\"
+  teamlink parked replay --place dead_queue --limit 50 --rate 5 --reason \"the bug is mended\"
+  teamlink parked discard --text \"not JSON\" --reason \"a scanner\"
+
+A delivery is replayed by accepting it as at the first time, its signature checked anew; an action by looking at its
+team again. `replay` and `discard` show what they are about to do and ask, or take --yes; both are kept in the audit
+trail. Exit codes: 0 done; 2 some were given up on again, or stay parked; 1 failed.")]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -20,40 +41,282 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Show what was given up on: deliveries that cannot be decoded, writes that Datadog refuses
+    /// List what was given up on, by class and place
     List {
+        #[command(flatten)]
+        which: Which,
         /// The form of the output
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Tell everything that is known of one, its payload too
+    Show {
+        /// Its number, as `list` prints it
+        id: i64,
+        /// The form of the output
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Try some again
+    Replay {
+        #[command(flatten)]
+        which: Which,
+        /// How many at most, oldest first within each class and place
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// How many a second
+        #[arg(long, value_name = "PER_SECOND", default_value_t = 10.0, value_parser = rate)]
+        rate: f64,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Throw some away
+    Discard {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        consent: Consent,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Consent {
+    /// Why; kept in the audit trail
+    #[arg(long)]
+    reason: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Which of them; all conditions must hold.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// These numbers
+    ids: Vec<i64>,
+    /// Only these
+    #[arg(long, value_parser = ["delivery", "action"])]
+    kind: Option<String>,
+    /// The class of the last error: transient, throttled, auth, permanent or invalid
+    #[arg(long)]
+    class: Option<String>,
+    /// Where: decode, signature, store, dead_queue; create, delete, look, replace
+    #[arg(long)]
+    place: Option<String>,
+    /// A part of the reason or of the subject
+    #[arg(long)]
+    text: Option<String>,
+    /// The organisation (login or id), or the document (github, jira, pagerduty) that an action belongs to
+    #[arg(long)]
+    org: Option<String>,
+    /// Given up on before this moment (RFC 3339, UTC)
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_rfc3339_weak)]
+    before: Option<SystemTime>,
+    /// Given up on longer ago than this
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, conflicts_with = "before")]
+    older_than: Option<Duration>,
+    /// Everything that is parked
+    #[arg(long)]
+    all: bool,
+}
+
+impl Which {
+    async fn filter(&self, ledger: &Ledger) -> anyhow::Result<Filter> {
+        let ago = self.older_than.map(|ago| Time::from(SystemTime::now()) - ago);
+        let document = |name: &str| Integration::ALL.into_iter().find(|it| it.as_str() == name);
+        Ok(Filter {
+            ids: self.ids.clone(),
+            kind: self.kind.as_deref().map(|kind| match kind {
+                "delivery" => ParkedKind::Delivery,
+                _ => ParkedKind::Action,
+            }),
+            class: self.class.clone(),
+            place: self.place.clone(),
+            text: self.text.clone(),
+            org: match self.org.as_deref() {
+                Some(name) => match document(name) {
+                    Some(integration) => Some(integration.scope()),
+                    None => Some(names::org(ledger, name).await?.facts.id),
+                },
+                None => None,
+            },
+            before: self.before.map(Time::from).or(ago),
+        })
+    }
+
+    /// What it names, for those who change something: that must have been said.
+    async fn chosen(&self, ledger: &Ledger) -> anyhow::Result<Vec<Parked>> {
+        let filter = self.filter(ledger).await?;
+        if filter.is_everything() != self.all {
+            return Err(Hinted {
+                error: "say which of them".to_owned(),
+                hint: "give their numbers, a filter such as --place or --older-than, or --all alone"
+                    .to_owned(),
+            }
+            .into());
+        }
+        let chosen = parked::list(ledger, &filter).await?;
+        for id in &self.ids {
+            ensure!(chosen.iter().any(|parked| parked.id == *id), "nothing is parked under the number {id}");
+        }
+        Ok(chosen)
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("write a number above 0".to_owned()) }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// When the ledger cannot be read.
+/// When the ledger cannot be read or written, or nobody confirms.
 pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
-    let Verb::List { format } = args.verb;
-    let parked = app::ledger(&loaded.settings).await?.parked().await?;
-    match format {
-        Format::Json => output::print_json(&parked)?,
-        Format::Text if parked.is_empty() => anstream::println!("nothing is parked"),
-        Format::Text => {
-            let rows = parked.iter().map(|parked| {
-                let kind = match parked.kind {
-                    ParkedKind::Delivery => "delivery",
-                    ParkedKind::Action => "action",
-                };
-                vec![
-                    parked.id.to_string(),
-                    kind.to_owned(),
-                    parked.parked_at.to_string(),
-                    parked.subject.clone(),
-                    parked.error.clone(),
-                ]
-            });
-            anstream::println!("{}", output::table(&["ID", "KIND", "PARKED AT", "WHAT", "WHY"], rows));
+    let ledger = app::ledger(&loaded.settings).await?;
+    match args.verb {
+        Verb::List { which, format } => {
+            let parked = parked::list(&ledger, &which.filter(&ledger).await?).await?;
+            match format {
+                Format::Json => output::print_json(&parked)?,
+                Format::Text => show_list(&parked),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Show { id, format } => {
+            let story = parked::show(&ledger, id).await?.ok_or_else(|| Hinted {
+                error: format!("nothing is parked under the number {id}"),
+                hint: "`teamlink parked list` shows what is".to_owned(),
+            })?;
+            match format {
+                Format::Json => output::print_json(&as_json(&story))?,
+                Format::Text => show_story(&story),
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Replay { which, limit, rate, consent } => {
+            let mut chosen = which.chosen(&ledger).await?;
+            let more = chosen.len().saturating_sub(limit);
+            chosen.truncate(limit);
+            if more > 0 {
+                anstream::println!("{more} more match; --limit {limit} leaves them for later");
+            }
+            if !agreed(&chosen, "replay", &consent)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let intake = app::intake_alone(&loaded.settings, &ledger).await?;
+            let pause = Duration::from_secs_f64((1.0 / rate).min(3600.0));
+            let mut anew = 0;
+            parked::replay(&ledger, &intake, &chosen, pause, &consent.reason, |parked, tried| {
+                anew += usize::from(tried == Tried::ParkedAnew);
+                anstream::println!("{} {}: {}", parked.id, parked.subject, said(tried));
+            })
+            .await?;
+            Ok(ExitCode::from(if anew > 0 { 2 } else { 0 }))
+        }
+        Verb::Discard { which, consent } => {
+            let chosen = which.chosen(&ledger).await?;
+            if !agreed(&chosen, "discard", &consent)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let discarded = parked::discard(&ledger, &chosen, &consent.reason).await?;
+            anstream::println!("{discarded} of {} discarded", chosen.len());
+            Ok(ExitCode::from(if discarded < chosen.len() { 2 } else { 0 }))
         }
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what is about to be done, and asks. False when there is nothing to do.
+fn agreed(chosen: &[Parked], what: &str, consent: &Consent) -> anyhow::Result<bool> {
+    show_list(chosen);
+    if chosen.is_empty() {
+        return Ok(false);
+    }
+    output::confirm(consent.yes, &format!("{what} {}", chosen.len()))?;
+    Ok(true)
+}
+
+fn said(tried: Tried) -> &'static str {
+    match tried {
+        Tried::Accepted => "accepted",
+        Tried::ParkedAnew => "given up on again; `teamlink parked show` tells why",
+        Tried::Marked => "marked; a running daemon looks at it within seconds, or run `teamlink sync`",
+        Tried::Gone => "not parked any more",
+    }
+}
+
+fn kind(parked: &Parked) -> &'static str {
+    match parked.kind {
+        ParkedKind::Delivery => "delivery",
+        ParkedKind::Action => "action",
+    }
+}
+
+fn show_list(parked: &[Parked]) {
+    if parked.is_empty() {
+        anstream::println!("nothing is parked that matches");
+    }
+    let bold = anstyle::Style::new().bold();
+    for group in parked.chunk_by(|a, b| (&a.class, &a.place) == (&b.class, &b.place)) {
+        let Parked { class, place, .. } = &group[0];
+        anstream::println!("{bold}{class}, {place}{bold:#} ({})", group.len());
+        let rows = group.iter().map(|parked| {
+            vec![
+                parked.id.to_string(),
+                kind(parked).to_owned(),
+                parked.parked_at.to_string(),
+                parked.attempts.to_string(),
+                printable(&parked.subject),
+                printable(&parked.error),
+            ]
+        });
+        let header = ["ID", "KIND", "PARKED AT", "TRIED", "WHAT", "WHY"];
+        anstream::println!("{}", output::table(&header, rows));
+    }
+}
+
+fn show_story(story: &Story) {
+    let Story { parked, of, guids, delivery } = story;
+    let line = |name: &str, text: &str| anstream::println!("{name:<12} {}", printable(text));
+    line("what", &format!("{} {}", kind(parked), parked.subject));
+    if let Some(of) = of {
+        line("of", of);
+    }
+    line("given up", &format!("{} at {}", parked.parked_at, parked.place));
+    line("class", &parked.class);
+    line("why", &parked.error);
+    line("tried", &parked.attempts.to_string());
+    line("first", &format!("{}: {}", parked.first_at, parked.first_error));
+    if let Some(delivery) = delivery {
+        line("event", &delivery.event);
+        line("received", &delivery.received_at.to_string());
+        line("host", delivery.host.as_deref().unwrap_or("github.com"));
+        line("signature", delivery.signature.as_deref().unwrap_or("none"));
+    }
+    line("deliveries", &guids.join(" "));
+    if let Some(delivery) = delivery {
+        let body = printable(&String::from_utf8_lossy(&delivery.body));
+        anstream::println!("payload      {} bytes\n{body}", delivery.body.len());
+    }
+}
+
+/// Text of unknown origin on a terminal: what could command the terminal is shown as an escape.
+fn printable(text: &str) -> String {
+    let harmless =
+        |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(harmless).collect()
+}
+
+fn as_json(story: &Story) -> serde_json::Value {
+    let Story { parked, of, guids, delivery } = story;
+    let delivery = delivery.as_ref().map(|delivery| {
+        serde_json::json!({
+            "event": delivery.event,
+            "host": delivery.host,
+            "signature": delivery.signature,
+            "received_at": delivery.received_at,
+            "body": String::from_utf8_lossy(&delivery.body),
+        })
+    });
+    serde_json::json!({ "parked": parked, "of": of, "guids": guids, "delivery": delivery })
 }

@@ -11,7 +11,14 @@ use crate::model::{Delivery, OrgId, Time};
 
 fn delivery(event: &str, body: impl Into<Bytes>) -> Delivery {
     let event = event.to_owned();
-    Delivery { guid: "guid".into(), event, host: None, received_at: Time(0), body: body.into() }
+    Delivery {
+        guid: "guid".into(),
+        event,
+        host: None,
+        signature: None,
+        received_at: Time(0),
+        body: body.into(),
+    }
 }
 
 fn event(name: &str, body: &Value) -> Event {

@@ -7,7 +7,9 @@
 //! The intake commits in groups: while one transaction is being written, whatever arrives waits together for the
 //! next, so that a thousand deliveries cost a handful of disk flushes. Nothing is told `Ok` before its commit.
 
+mod replay;
 mod sort;
+mod verify;
 mod watch;
 
 use std::{
@@ -22,11 +24,15 @@ use futures_util::future::BoxFuture;
 use sqlx::error::ErrorKind;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
-use self::sort::entry;
-pub use self::watch::Watch;
+use self::sort::{Received, entry};
+pub use self::{
+    replay::Replayed,
+    verify::{Verify, VerifyWhen},
+    watch::Watch,
+};
 use crate::{
     clock::Clock,
-    ledger::{Entry, Ledger, Outcome, Pace},
+    ledger::{Entry, Ledger, Outcome, Pace, ParkedPlace},
     model::{Delivery, OrgId, Time},
     telemetry,
 };
@@ -66,11 +72,16 @@ pub struct Intake {
     groups: mpsc::Sender<Group>,
     bytes: Arc<Semaphore>,
     healthy: Arc<AtomicBool>,
+    /// For what is parked in it.
+    ledger: Ledger,
+    clock: Clock,
+    /// `None`: the door before it has checked the signatures.
+    verify: Option<Verify>,
 }
 
 /// Deliveries that arrived together, and who waits for their commit.
 struct Group {
-    deliveries: Vec<Delivery>,
+    received: Vec<Received>,
     done: oneshot::Sender<Result<(), Refused>>,
 }
 
@@ -80,19 +91,45 @@ impl Intake {
     pub fn start(ledger: Ledger, watch: Watch, pace: Pace, accepted: Arc<Notify>, clock: Clock) -> Self {
         let (groups, waiting) = mpsc::channel(GROUP);
         let healthy = Arc::new(AtomicBool::new(true));
-        let committer = Committer { ledger, watch, pace, accepted, clock, healthy: healthy.clone() };
+        let committer = Committer {
+            ledger: ledger.clone(),
+            watch,
+            pace,
+            accepted,
+            clock: clock.clone(),
+            healthy: healthy.clone(),
+        };
         tokio::spawn(committer.run(waiting));
-        Self { groups, bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES)), healthy }
+        let bytes = Arc::new(Semaphore::new(IN_FLIGHT_BYTES));
+        Self { groups, bytes, healthy, ledger, clock, verify: None }
+    }
+
+    /// The same intake behind a door that does not check signatures itself.
+    pub fn verifying(self, verify: Verify) -> Self {
+        Self { verify: Some(verify), ..self }
     }
 
     /// Stores deliveries in the order given, in one transaction with whatever else is waiting. `Ok` means that
-    /// all of them are committed (those that cannot be decoded are parked, which is stored too).
+    /// all of them are committed (those that cannot be decoded or believed are parked, which is stored too).
     pub async fn accept_all(&self, deliveries: Vec<Delivery>) -> Result<(), Refused> {
-        let bytes = deliveries.iter().map(|delivery| delivery.body.len()).sum::<usize>();
+        let received = deliveries.into_iter().map(|delivery| {
+            let wrong = self.verify.as_ref().and_then(|verify| verify.check(&delivery).err());
+            Received { delivery, unfit: wrong.map(|wrong| (ParkedPlace::Signature, wrong)) }
+        });
+        self.store(received.collect()).await
+    }
+
+    /// Parks a delivery that the broker gave up, whatever it says.
+    pub async fn park_dead(&self, delivery: Delivery, why: String) -> Result<(), Refused> {
+        self.store(vec![Received { delivery, unfit: Some((ParkedPlace::DeadQueue, why)) }]).await
+    }
+
+    async fn store(&self, received: Vec<Received>) -> Result<(), Refused> {
+        let bytes = received.iter().map(|received| received.delivery.body.len()).sum::<usize>();
         let permits = u32::try_from(bytes.clamp(1, IN_FLIGHT_BYTES)).unwrap_or(u32::MAX);
         let _in_flight = self.bytes.acquire_many(permits).await.map_err(|_| closed())?;
         let (done, committed) = oneshot::channel();
-        self.groups.send(Group { deliveries, done }).await.map_err(|_| closed())?;
+        self.groups.send(Group { received, done }).await.map_err(|_| closed())?;
         committed.await.map_err(|_| closed())?
     }
 }
@@ -135,11 +172,11 @@ struct Committer {
 impl Committer {
     async fn run(mut self, mut waiting: mpsc::Receiver<Group>) {
         while let Some(first) = waiting.recv().await {
-            let mut size = first.deliveries.len();
+            let mut size = first.received.len();
             let mut groups = vec![first];
             while size < GROUP {
                 let Ok(next) = waiting.try_recv() else { break };
-                size += next.deliveries.len();
+                size += next.received.len();
                 groups.push(next);
             }
             let now = self.clock.now();
@@ -166,8 +203,8 @@ impl Committer {
     }
 
     fn sort(&mut self, groups: &[Group]) -> Vec<Entry> {
-        let deliveries = groups.iter().flat_map(|group| &group.deliveries);
-        deliveries.map(|delivery| entry(delivery, &mut self.watch)).collect()
+        let received = groups.iter().flat_map(|group| &group.received);
+        received.map(|received| entry(received, &mut self.watch)).collect()
     }
 
     /// Commits entries. Those that the store refuses for what they hold are found by halving, and parked.

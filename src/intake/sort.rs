@@ -3,13 +3,21 @@
 use super::watch::{Standing, Watch};
 use crate::{
     event::{self, About},
-    ledger::{Entry, Outcome},
+    ledger::{Entry, Outcome, ParkedPlace},
     model::{Delivery, Mark, Target},
     telemetry,
 };
 
+/// A delivery on its way into the ledger.
+pub(super) struct Received {
+    pub(super) delivery: Delivery,
+    /// Where and why it is given up on, without a look at what it says.
+    pub(super) unfit: Option<(ParkedPlace, String)>,
+}
+
 /// Decodes a delivery and decides what becomes of it.
-pub(super) fn entry(delivery: &Delivery, watch: &mut Watch) -> Entry {
+pub(super) fn entry(received: &Received, watch: &mut Watch) -> Entry {
+    let Received { delivery, unfit } = received;
     let mut entry = Entry {
         guid: delivery.guid.clone(),
         event: delivery.event.clone(),
@@ -22,14 +30,19 @@ pub(super) fn entry(delivery: &Delivery, watch: &mut Watch) -> Entry {
         deleted: None,
         binds: None,
         host: delivery.host.clone(),
+        signature: delivery.signature.clone(),
         body: delivery.body.clone(),
-        error: None,
+        unfit: unfit.clone(),
     };
+    if unfit.is_some() {
+        entry.outcome = Outcome::Parked;
+        return entry;
+    }
     let event = match event::decode(delivery) {
         Ok(event) => event,
         Err(error) => {
             entry.outcome = Outcome::Parked;
-            entry.error = Some(error.to_string());
+            entry.unfit = Some((ParkedPlace::Decode, error.to_string()));
             return entry;
         }
     };

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use sqlx::SqliteConnection;
 
-use super::{Ledger, rows, team_lists};
+use super::{Ledger, ParkedPlace, parked, rows, team_lists};
 use crate::model::{Cause, Integration, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
 
 /// What became of a delivery at our door.
@@ -59,10 +59,12 @@ pub struct Entry {
     pub binds: Option<OrgFacts>,
     /// The host of the GitHub that sent it, when it says one.
     pub host: Option<String>,
+    /// Its signature, when it has one.
+    pub signature: Option<String>,
     /// The body; stored only when the delivery is parked.
     pub body: Bytes,
-    /// Why it is parked.
-    pub error: Option<String>,
+    /// Where and why it is given up on; that parks it.
+    pub unfit: Option<(ParkedPlace, String)>,
 }
 
 impl Entry {
@@ -72,7 +74,7 @@ impl Entry {
             outcome: Outcome::Parked,
             targets: Vec::new(),
             deleted: None,
-            error: Some(format!("the ledger refused it: {error}")),
+            unfit: Some((ParkedPlace::Store, format!("the ledger refused it: {error}"))),
             ..self
         }
     }
@@ -163,8 +165,8 @@ impl Ledger {
             if entry.targets.contains(&Target::Document(Integration::Github)) {
                 note_lists(&mut transaction, &entry.targets, now).await?;
             }
-            if let Some(error) = &entry.error {
-                super::parked::park_delivery(&mut transaction, entry, error, now).await?;
+            if let Some((place, error)) = &entry.unfit {
+                parked::park_delivery(&mut transaction, entry, *place, error, now).await?;
             }
         }
         let requests: Vec<Request> = requests.into_values().collect();

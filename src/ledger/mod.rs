@@ -42,7 +42,7 @@ pub use audit::AuditLine;
 pub use documents::{DocumentState, EntryRow, SettledDocument};
 pub use held::{Held, HeldSet};
 pub use lock::DaemonLock;
-pub use parked::{Parked, ParkedKind};
+pub use parked::{Parked, ParkedKind, ParkedPlace};
 pub use settlement::{AuditEntry, IntentKind, MarkResult, Next, ParkedAction, Settled, Settlement};
 pub use state::{Intent, OrgProgress, OrgRow, OrgState};
 pub use story::{EventLine, Looks, TeamStory};

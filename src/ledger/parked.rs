@@ -2,17 +2,50 @@
 
 use sqlx::{Row, SqliteConnection};
 
-use super::{Entry, Ledger, rows};
-use crate::model::{OrgId, TeamId, Time};
+use super::{Entry, Ledger, accept, rows};
+use crate::model::{Cause, Class, Delivery, OrgId, TeamId, TeamKey, Time};
 
 /// What kind of thing is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ParkedKind {
-    /// A delivery that cannot be decoded, or that the ledger would not store.
+    /// A delivery that cannot be decoded or believed, that the ledger would not store, or that the broker gave up.
     Delivery,
-    /// A write that Datadog refuses for good.
+    /// A write that Datadog refuses for good, or a look that always fails.
     Action,
+}
+
+/// Where a delivery was given up on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParkedPlace {
+    /// No event could be read from it.
+    Decode,
+    /// It has no signature where one is asked for, or a wrong one.
+    Signature,
+    /// The ledger would not store what it says.
+    Store,
+    /// The broker gave up delivering it.
+    DeadQueue,
+}
+
+impl ParkedPlace {
+    /// As one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Signature => "signature",
+            Self::Store => "store",
+            Self::DeadQueue => "dead_queue",
+        }
+    }
+
+    /// The class of the error: what the broker gave up may be as good as any, and came at a bad time.
+    fn class(self) -> Class {
+        match self {
+            Self::Decode | Self::Signature | Self::Store => Class::Invalid,
+            Self::DeadQueue => Class::Transient,
+        }
+    }
 }
 
 /// A parked row, without its body.
@@ -24,14 +57,26 @@ pub struct Parked {
     pub kind: ParkedKind,
     /// The delivery's GUID, or the action and its key.
     pub subject: String,
-    /// The organisation it belongs to, when that is known.
-    pub org: Option<OrgId>,
-    /// The team it belongs to, when that is known.
-    pub team: Option<TeamId>,
-    /// Why it was parked.
+    /// Where it was given up on: a [`ParkedPlace`], or what the action would have done.
+    pub place: String,
+    /// The class of the last error.
+    pub class: String,
+    /// How often it was tried in vain.
+    pub attempts: i64,
+    /// Why it was parked the first time.
+    pub first_error: String,
+    /// When that was.
+    pub first_at: Time,
+    /// Why it was parked the last time.
     pub error: String,
-    /// When it was parked.
+    /// When that was.
     pub parked_at: Time,
+    /// The organisation that an action belongs to; a delivery was not believed so far as to name one.
+    pub org: Option<OrgId>,
+    /// The team that an action belongs to.
+    pub team: Option<TeamId>,
+    /// A delivery's event.
+    pub event: Option<String>,
     /// The size of the kept body in bytes; none for an action.
     pub body_bytes: Option<i64>,
 }
@@ -40,7 +85,8 @@ impl Ledger {
     /// Everything that is parked, oldest first.
     pub async fn parked(&self) -> sqlx::Result<Vec<Parked>> {
         let rows = sqlx::query(
-            "SELECT id, kind, subject, org_id, team_id, error, parked_at, LENGTH(body) AS body_bytes
+            "SELECT id, kind, subject, place, class, attempts, first_error, first_at, error, parked_at, org_id,
+                 team_id, event, LENGTH(body) AS body_bytes
              FROM parked ORDER BY id",
         )
         .fetch_all(&self.read)
@@ -54,41 +100,170 @@ impl Ledger {
                         _ => ParkedKind::Action,
                     },
                     subject: row.try_get("subject")?,
-                    org: row.try_get::<Option<i64>, _>("org_id")?.map(OrgId),
-                    team: row.try_get::<Option<i64>, _>("team_id")?.map(TeamId),
+                    place: row.try_get("place")?,
+                    class: row.try_get("class")?,
+                    attempts: row.try_get("attempts")?,
+                    first_error: row.try_get("first_error")?,
+                    first_at: Time(row.try_get("first_at")?),
                     error: row.try_get("error")?,
                     parked_at: Time(row.try_get("parked_at")?),
+                    org: row.try_get::<Option<i64>, _>("org_id")?.map(OrgId),
+                    team: row.try_get::<Option<i64>, _>("team_id")?.map(TeamId),
+                    event: row.try_get("event")?,
                     body_bytes: row.try_get("body_bytes")?,
                 })
             })
             .collect()
     }
 
-    /// The body of a parked delivery, byte for byte.
-    pub async fn parked_body(&self, id: i64) -> sqlx::Result<Option<Vec<u8>>> {
-        sqlx::query_scalar("SELECT body FROM parked WHERE id = $1 AND body IS NOT NULL")
-            .bind(id)
-            .fetch_optional(&self.read)
-            .await
+    /// A parked delivery as it came, byte for byte; `None` for an action, and for what is parked no more.
+    pub async fn parked_delivery(&self, id: i64) -> sqlx::Result<Option<Delivery>> {
+        let row = sqlx::query(
+            "SELECT guid, event, host, signature, received_at, body FROM parked
+             WHERE id = $1 AND kind = 'delivery'",
+        )
+        .bind(id)
+        .fetch_optional(&self.read)
+        .await?;
+        row.map(|row| {
+            Ok(Delivery {
+                guid: row.try_get("guid")?,
+                event: row.try_get("event")?,
+                host: row.try_get("host")?,
+                signature: row.try_get("signature")?,
+                received_at: Time(row.try_get("received_at")?),
+                body: row.try_get::<Vec<u8>, _>("body")?.into(),
+            })
+        })
+        .transpose()
     }
+
+    /// GUIDs of the deliveries of a team that came until then, the newest first, as far as they are kept.
+    pub async fn deliveries_until(&self, key: TeamKey, until: Time, limit: i64) -> sqlx::Result<Vec<String>> {
+        sqlx::query_scalar(
+            "SELECT guid FROM deliveries WHERE org_id = $1 AND team_id = $2 AND stored_at <= $3
+             ORDER BY stored_at DESC, guid LIMIT $4",
+        )
+        .bind(key.org.0)
+        .bind(key.team.0)
+        .bind(until.0)
+        .bind(limit)
+        .fetch_all(&self.read)
+        .await
+    }
+
+    /// Takes away what is parked, unless it was tried in vain more often than `attempts` times meanwhile. Either is
+    /// noted in the audit trail as what `action` (`replay`, `discard`) became of. Says whether it was taken away.
+    pub async fn unpark(
+        &self,
+        id: i64,
+        attempts: i64,
+        action: &'static str,
+        reason: &str,
+        now: Time,
+    ) -> sqlx::Result<bool> {
+        let mut transaction = self.begin().await?;
+        note(&mut transaction, id, action, reason, Some(attempts), now).await?;
+        let gone = sqlx::query("DELETE FROM parked WHERE id = $1 AND attempts = $2")
+            .bind(id)
+            .bind(attempts)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(gone.rows_affected() > 0)
+    }
+
+    /// Has the target of a parked action looked at once more. The action stays parked until that look has settled.
+    /// Says whether it was still parked.
+    pub async fn replay_action(&self, id: i64, reason: &str, now: Time) -> sqlx::Result<bool> {
+        let mut transaction = self.begin().await?;
+        let of: Option<(i64, i64)> =
+            sqlx::query_as("SELECT org_id, team_id FROM parked WHERE id = $1 AND kind = 'action'")
+                .bind(id)
+                .fetch_optional(&mut *transaction)
+                .await?;
+        let Some((org, team)) = of else { return Ok(false) };
+        note(&mut transaction, id, "replay", reason, None, now).await?;
+        accept::mark_in(&mut transaction, &[rows::team(org, team)], Cause::Person, now).await?;
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    /// The next delivery from the dead queue that was never accepted again, with its count of attempts. Each is given
+    /// only once: were it to bring the process down, it must not do so again.
+    pub async fn take_dead(&self) -> sqlx::Result<Option<(i64, i64)>> {
+        sqlx::query_as(
+            "UPDATE parked SET retried = TRUE WHERE id =
+                 (SELECT MIN(id) FROM parked WHERE kind = 'delivery' AND place = 'dead_queue' AND NOT retried)
+             RETURNING id, attempts",
+        )
+        .fetch_optional(&self.write)
+        .await
+    }
+
+    /// Takes away a delivery that was accepted again by itself.
+    pub async fn revived(&self, id: i64, attempts: i64) -> sqlx::Result<bool> {
+        let gone = sqlx::query("DELETE FROM parked WHERE id = $1 AND attempts = $2")
+            .bind(id)
+            .bind(attempts)
+            .execute(&self.write)
+            .await?;
+        Ok(gone.rows_affected() > 0)
+    }
+}
+
+/// Notes what a person did with what is parked. With `attempts`, it is done only as long as they are the same.
+async fn note(
+    db: &mut SqliteConnection,
+    id: i64,
+    action: &'static str,
+    reason: &str,
+    attempts: Option<i64>,
+    now: Time,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, cause, reason, outcome, detail,
+             fence)
+         SELECT $1, COALESCE(org_id, 0), COALESCE(team_id, 0), $2, '', '', 'person', $3,
+             CASE WHEN attempts = COALESCE($4, attempts) THEN 'done' ELSE 'parked' END,
+             kind || ' ' || subject || ': ' || error, 0
+         FROM parked WHERE id = $5",
+    )
+    .bind(now.0)
+    .bind(action)
+    .bind(rows::clean(reason))
+    .bind(attempts)
+    .bind(id)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn park_delivery(
     connection: &mut SqliteConnection,
     entry: &Entry,
+    place: ParkedPlace,
     error: &str,
     now: Time,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO parked (kind, guid, event, host, body, subject, error, parked_at)
-         VALUES ('delivery', $1, $2, $3, $4, $1, $5, $6)
+        "INSERT INTO parked (kind, subject, guid, event, host, signature, received_at, body, place, class, attempts,
+             first_error, first_at, error, parked_at)
+         VALUES ('delivery', $1, $1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10, $9, $10)
          ON CONFLICT (guid) WHERE kind = 'delivery' DO UPDATE SET
-             body = excluded.body, error = excluded.error, parked_at = excluded.parked_at",
+             event = excluded.event, host = excluded.host, signature = excluded.signature,
+             received_at = excluded.received_at, body = excluded.body, place = excluded.place,
+             class = excluded.class, attempts = parked.attempts + 1, error = excluded.error,
+             parked_at = excluded.parked_at",
     )
     .bind(rows::clean(&entry.guid))
     .bind(rows::clean(&entry.event))
     .bind(entry.host.as_deref().map(rows::clean))
+    .bind(entry.signature.as_deref().map(rows::clean))
+    .bind(entry.received_at.0)
     .bind(&*entry.body)
+    .bind(place.as_str())
+    .bind(place.class().as_str())
     .bind(rows::clean(error))
     .bind(now.0)
     .execute(connection)

@@ -274,25 +274,35 @@ async fn park_actions(
     parked: &[ParkedAction],
     now: Time,
 ) -> sqlx::Result<()> {
+    // First what is given up on now, which remembers how it began; then what is not given up on any more goes.
+    for ParkedAction { team, subject, error, attempts } in parked {
+        let place = subject.split(' ').next().unwrap_or_default();
+        sqlx::query(
+            "INSERT INTO parked (kind, subject, place, class, attempts, first_error, first_at, error, parked_at,
+                 org_id, team_id)
+             VALUES ('action', $1, $2, $3, $4, $5, $6, $5, $6, $7, $8)
+             ON CONFLICT (org_id, subject) WHERE kind = 'action' DO UPDATE SET
+                 class = excluded.class, attempts = excluded.attempts, error = excluded.error,
+                 parked_at = excluded.parked_at, team_id = excluded.team_id",
+        )
+        .bind(rows::clean(subject))
+        .bind(rows::clean(place))
+        .bind(error.class.as_str())
+        .bind(i64::from(*attempts))
+        .bind(rows::clean(&error.message))
+        .bind(now.0)
+        .bind(org.0)
+        .bind(team.0)
+        .execute(&mut *db)
+        .await?;
+    }
     let some = "SELECT DISTINCT team_id FROM parked WHERE kind = 'action' AND org_id = $1";
     for team in teams_of(db, some, org, looked_at).await? {
-        sqlx::query("DELETE FROM parked WHERE kind = 'action' AND org_id = $1 AND team_id = $2")
-            .bind(org.0)
-            .bind(team.0)
-            .execute(&mut *db)
-            .await?;
-    }
-    for action in parked {
         sqlx::query(
-            "INSERT INTO parked (kind, org_id, team_id, subject, error, parked_at)
-             VALUES ('action', $1, $2, $3, $4, $5)
-             ON CONFLICT (org_id, subject) WHERE kind = 'action' DO UPDATE SET
-                 team_id = excluded.team_id, error = excluded.error, parked_at = excluded.parked_at",
+            "DELETE FROM parked WHERE kind = 'action' AND org_id = $1 AND team_id = $2 AND parked_at <> $3",
         )
         .bind(org.0)
-        .bind(action.team.0)
-        .bind(rows::clean(&action.subject))
-        .bind(rows::clean(&action.error))
+        .bind(team.0)
         .bind(now.0)
         .execute(&mut *db)
         .await?;
@@ -356,7 +366,8 @@ pub(super) async fn store_audit(
 }
 
 /// Clears the generation that was looked at. A target that was marked again meanwhile stays due as it is; its
-/// first request is then the one that came during the look.
+/// first request is then the one that came during the look. What is given up on keeps its count of attempts, so that
+/// whoever asks again has it tried once.
 async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, now: Time) -> sqlx::Result<()> {
     let (kind, _, team) = accept::columns(rows::team(org.0, mark.team.unwrap_or(TeamId::NONE).0));
     let (due, floor, error, burns) = match &mark.next {
@@ -375,7 +386,10 @@ async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, no
              last_class = $11,
              last_attempt_at = $9,
              last_success_at = CASE WHEN $8 THEN last_success_at ELSE $9 END,
-             attempts = CASE WHEN NOT $8 THEN 0 WHEN $10 THEN attempts + 1 ELSE attempts END,
+             attempts = CASE WHEN $10 THEN attempts + 1 WHEN $8 THEN attempts
+                             WHEN EXISTS (SELECT 1 FROM parked WHERE parked.kind = 'action'
+                                          AND parked.org_id = $2 AND parked.team_id = $3) THEN attempts + 1
+                             ELSE 0 END,
              failures = CASE WHEN NOT $8 THEN 0 ELSE failures + 1 END
          WHERE kind = $1 AND org_id = $2 AND team_id = $3
          RETURNING generation",

@@ -73,8 +73,10 @@ pub struct ParkedAction {
     pub team: TeamId,
     /// The action and its key.
     pub subject: String,
-    /// What Datadog said.
-    pub error: String,
+    /// The last error.
+    pub error: Trouble,
+    /// How many looks in a row were in vain; those before it was given up on the first time count too.
+    pub attempts: u32,
 }
 
 /// One line of the audit trail.

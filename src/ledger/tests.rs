@@ -33,8 +33,9 @@ fn entry(guid: &str, team: i64) -> Entry {
         deleted: None,
         binds: None,
         host: None,
+        signature: None,
         body: bytes::Bytes::from_static(b"{}"),
-        error: None,
+        unfit: None,
     }
 }
 
@@ -244,13 +245,23 @@ async fn a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_t
 async fn what_cannot_be_decoded_is_kept_with_its_body() {
     let opened = open().await;
     let ledger = &opened.ledger;
-    let poison = Entry { error: Some("truncated".into()), targets: vec![], ..entry("a", 1) };
+    let unfit = Some((ParkedPlace::Decode, "truncated".into()));
+    let poison = Entry { unfit, targets: vec![], ..entry("a", 1) };
     ledger.accept(&[poison.clone(), entry("b", 2)], PACE, at(1)).await.unwrap();
     ledger.accept(&[poison], PACE, at(2)).await.unwrap();
     let parked = ledger.parked().await.unwrap();
     assert_eq!(parked.len(), 1, "a redelivery does not park twice");
-    assert_eq!((parked[0].subject.as_str(), parked[0].error.as_str()), ("a", "truncated"));
-    assert_eq!(ledger.parked_body(parked[0].id).await.unwrap().unwrap(), b"{}");
+    let Parked { id, subject, error, attempts, .. } = &parked[0];
+    assert_eq!((subject.as_str(), error.as_str(), *attempts), ("a", "truncated", 2));
+    assert_eq!((parked[0].first_at, parked[0].parked_at), (at(1), at(2)));
+    assert_eq!(ledger.parked_delivery(*id).await.unwrap().unwrap().body, &b"{}"[..]);
+    // Tried again in vain, it stays; else it goes.
+    assert!(!ledger.unpark(*id, 1, "replay", "mended", at(3)).await.unwrap());
+    assert!(ledger.unpark(*id, 2, "replay", "mended", at(4)).await.unwrap());
+    assert!(ledger.parked().await.unwrap().is_empty());
+    let told: Vec<_> =
+        ledger.audit(None, at(0)).await.unwrap().into_iter().map(|line| line.outcome).collect();
+    assert_eq!(told, ["parked", "done"]);
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ pub struct Delivery {
     pub event: String,
     /// `X-GitHub-Enterprise-Host`, which only GitHub Enterprise Server sends.
     pub host: Option<String>,
+    /// `X-Hub-Signature-256` of the body, when it came with one.
+    pub signature: Option<String>,
     /// When our first door took it.
     pub received_at: Time,
     /// The body, byte for byte as it was signed.

@@ -6,4 +6,5 @@ mod blocks;
 pub mod check;
 pub mod explain;
 pub mod integrations;
+pub mod parked;
 pub mod plan;

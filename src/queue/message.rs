@@ -8,8 +8,7 @@
 //!
 //! CloudEvents come in two forms: *binary* (attributes as headers, `cloudEvents:type` or the like) and
 //! *structured* (`application/cloudevents+json`, the body within an envelope). A body that cannot be read is
-//! passed on as it is; the intake parks it. Signatures (`X-Hub-Signature-256`) are not looked at here: whoever
-//! may publish to the exchange is trusted by the broker's permissions.
+//! passed on as it is; the intake parks it. Signatures (`X-Hub-Signature-256`) go along; the intake checks them.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -26,6 +25,7 @@ use crate::model::{Delivery, Time};
 const EVENT: &str = "X-GitHub-Event";
 const GUID: &str = "X-GitHub-Delivery";
 const HOST: &str = "X-GitHub-Enterprise-Host";
+const SIGNATURE: &str = "X-Hub-Signature-256";
 /// When our webhook took the delivery, in microseconds since 1970: AMQP's own timestamp has whole seconds only.
 const RECEIVED_AT: &str = "X-Teamlink-Received-At";
 /// Written to disk by the broker, whatever the queue's type.
@@ -54,7 +54,7 @@ pub(super) fn read(routing_key: &str, properties: &BasicProperties, body: Bytes,
         Some(AMQPValue::LongLongInt(micros)) => Time(*micros),
         _ => now,
     };
-    Delivery { guid, event, host: header(HOST), received_at, body }
+    Delivery { guid, event, host: header(HOST), signature: header(SIGNATURE), received_at, body }
 }
 
 /// The routing key and the properties under which a delivery is published. Errors when the event's name or the
@@ -64,8 +64,10 @@ pub(super) fn write(delivery: &Delivery) -> Result<(ShortString, BasicProperties
     let mut headers = FieldTable::default();
     headers.insert(EVENT.into(), text(&delivery.event));
     headers.insert(GUID.into(), text(&delivery.guid));
-    if let Some(host) = &delivery.host {
-        headers.insert(HOST.into(), text(host));
+    for (name, value) in [(HOST, &delivery.host), (SIGNATURE, &delivery.signature)] {
+        if let Some(value) = value {
+            headers.insert(name.into(), text(value));
+        }
     }
     headers.insert(RECEIVED_AT.into(), AMQPValue::LongLongInt(delivery.received_at.0));
     let properties = BasicProperties::default()
@@ -167,6 +169,7 @@ mod tests {
             guid: "72d3162e-cc78-11e3-81ab-4c9367dc0958".into(),
             event: "team".into(),
             host: Some("github.example.com".into()),
+            signature: Some("sha256=00".into()),
             received_at: Time(1_700_000_000_123_456),
             body: Bytes::from_static(b"{\"action\":\"created\"}"),
         };
@@ -183,6 +186,7 @@ mod tests {
             guid: "g".repeat(256),
             event: "team".into(),
             host: None,
+            signature: None,
             received_at: NOW,
             body: Bytes::new(),
         };

@@ -397,8 +397,8 @@ impl Look<'_> {
                     }
                     End::Failed(trouble) if trouble.class == Class::Permanent => {
                         let subject = format!("replace the document of {}", self.integration.as_str());
-                        let error = trouble.message;
-                        settlement.parked.push(ParkedAction { team: TeamId::NONE, subject, error });
+                        let (team, attempts) = (TeamId::NONE, mark.attempts + 1);
+                        settlement.parked.push(ParkedAction { team, subject, error: trouble, attempts });
                         Next::Nothing
                     }
                     End::Failed(trouble) => retry(trouble),

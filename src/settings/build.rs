@@ -35,6 +35,15 @@ pub(super) fn build(mut reader: Reader) -> Result<Loaded, Problems> {
         telemetry: telemetry(r),
     };
     documents::refuse_token(r, &settings);
+    let Settings { queue, server, .. } = &settings;
+    let secret = server.webhook_secrets.iter().any(|secret| !secret.expose_secret().is_empty());
+    if queue.url.is_some() && queue.verify == Verify::Always && !secret {
+        r.problems.push(Problem::new(
+            "queue.verify",
+            "it is \"always\", and there is no secret to check with",
+            "set server.webhook_secrets or GITHUB_WEBHOOK_SECRET to what GitHub signs with",
+        ));
+    }
     reader.refuse_the_rest();
     let Reader { problems, effective, .. } = reader;
     if problems.is_empty() { Ok(Loaded { settings, effective }) } else { Err(Problems(problems)) }

@@ -26,8 +26,9 @@ pub fn accepted(entries: &[Entry], accepted: &Accepted) {
             Stored::Parked => Outcome::Parked,
         };
         doors::delivery(&entry.event, outcome);
-        if let Some(error) = &entry.error {
-            warn!(delivery.guid = entry.guid, event = entry.event, error, "delivery parked");
+        if let Some((place, error)) = &entry.unfit {
+            let place = place.as_str();
+            warn!(delivery.guid = entry.guid, event = entry.event, place, error, "delivery parked");
         }
     }
     debug!(
@@ -153,7 +154,7 @@ pub fn document_settled(integration: Integration, mark: &LeasedMark, settlement:
         warn!(document, entry = held.key.key.github, reason = held.reason, "removal of an entry held");
     }
     for parked in &settlement.parked {
-        warn!(document, error = parked.error, "PUT parked: Datadog refuses it");
+        warn!(document, error = parked.error.message, "PUT parked: Datadog refuses it");
     }
     for result in &settlement.marks {
         if let Next::Retry { error, .. } = &result.next {

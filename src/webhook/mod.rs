@@ -6,7 +6,6 @@
 //! is read before a secret and a signature are there to check it with.
 
 mod body;
-mod signature;
 
 use std::{
     sync::Arc,
@@ -32,6 +31,7 @@ use tracing::{Instrument, info_span};
 use crate::{
     intake::Inbox,
     model::{Delivery, Time},
+    signature,
     telemetry::doors::{self, Outcome},
 };
 
@@ -142,9 +142,16 @@ impl Receiver {
             return Ok(StatusCode::OK.into_response());
         }
 
-        let body = if form { payload_field(&raw)? } else { raw };
+        // What is handed on carries a signature of what it is: of a form, GitHub signed the form.
+        let (body, signature) = if form {
+            let body = payload_field(&raw)?;
+            let signature = signature::sign(&body, &self.options.secrets.borrow());
+            (body, signature)
+        } else {
+            (raw, Some(signature.to_owned()))
+        };
         let received_at = Time::from(SystemTime::now());
-        let delivery = Delivery { guid, event: event.clone(), host, received_at, body };
+        let delivery = Delivery { guid, event: event.clone(), host, signature, received_at, body };
         match timeout_at(started + ANSWER_WITHIN, self.inbox.accept(delivery)).await {
             Ok(Ok(())) => {
                 if self.options.counts_stored {

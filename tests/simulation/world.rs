@@ -274,6 +274,7 @@ impl World {
             guid: webhook.guid.to_string(),
             event: webhook.event.to_owned(),
             host: None,
+            signature: None,
             received_at,
             body: webhook.body,
         };

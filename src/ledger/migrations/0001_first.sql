@@ -191,18 +191,27 @@ CREATE TABLE removal_slots (
 );
 CREATE INDEX removal_slots_at ON removal_slots (at);
 
+-- What was given up on until a person, a newer event or a full pass tries it again.
 CREATE TABLE parked (
-    id        INTEGER PRIMARY KEY,
-    kind      TEXT   NOT NULL,           -- delivery | action
-    guid      TEXT,
-    event     TEXT,
-    host      TEXT,
-    body      BLOB,
-    org_id    BIGINT,
-    team_id   BIGINT,
-    subject   TEXT   NOT NULL,
-    error     TEXT   NOT NULL,
-    parked_at BIGINT NOT NULL
+    id          INTEGER PRIMARY KEY,
+    kind        TEXT   NOT NULL,         -- delivery | action
+    subject     TEXT   NOT NULL,         -- its GUID, or the action and its key
+    place       TEXT   NOT NULL,         -- where: decode | signature | store | dead_queue, or the action's first word
+    class       TEXT   NOT NULL,         -- of the last error
+    attempts    BIGINT NOT NULL,         -- how often it was tried in vain
+    first_error TEXT   NOT NULL,
+    first_at    BIGINT NOT NULL,
+    error       TEXT   NOT NULL,         -- the last
+    parked_at   BIGINT NOT NULL,
+    org_id      BIGINT,                  -- of an action
+    team_id     BIGINT,
+    guid        TEXT,                    -- of a delivery, with all that it takes to accept it again
+    event       TEXT,
+    host        TEXT,
+    signature   TEXT,
+    received_at BIGINT,
+    body        BLOB,
+    retried     BOOLEAN NOT NULL DEFAULT FALSE  -- one from the dead queue is accepted again once by itself
 );
 CREATE UNIQUE INDEX parked_delivery ON parked (guid) WHERE kind = 'delivery';
 CREATE UNIQUE INDEX parked_action ON parked (org_id, subject) WHERE kind = 'action';

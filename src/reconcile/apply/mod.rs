@@ -456,11 +456,9 @@ impl Run<'_> {
     ) {
         telemetry::work::parked(self.hands.lease.org, team, key, action, trouble);
         self.audit(team, action, key, id, reason, None, "parked", Some(&trouble.message));
-        self.out.stored.parked.push(ParkedAction {
-            team,
-            subject: format!("{action} {key}"),
-            error: trouble.message.clone(),
-        });
+        let attempts = self.hands.marks.get(&team).map_or(0, |mark| mark.attempts) + 1;
+        let (subject, error) = (format!("{action} {key}"), trouble.clone());
+        self.out.stored.parked.push(ParkedAction { team, subject, error, attempts });
     }
 
     #[expect(clippy::too_many_arguments, reason = "one line of the audit trail, told in full at each place")]

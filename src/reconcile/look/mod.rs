@@ -445,7 +445,8 @@ impl<'a> Look<'a> {
             );
             if retry.burns && mark.attempts + 1 >= self.options.max_attempts {
                 let subject = format!("look at team {team}");
-                parked.push(ParkedAction { team, subject, error: trouble.message.clone() });
+                let attempts = mark.attempts + 1;
+                parked.push(ParkedAction { team, subject, error: trouble.clone(), attempts });
                 return Next::Nothing;
             }
             let pace::Retry { at, floor, burns } = retry;

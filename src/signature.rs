@@ -1,19 +1,20 @@
-//! Whether a body was signed with one of our secrets. Compares in constant time.
+//! GitHub's signatures: whether a body was signed with one of our secrets. Compares in constant time. Pure; both doors
+//! check with it.
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 /// Where GitHub puts `sha256=` and the HMAC-SHA256 of the raw body in hexadecimal.
-pub(super) const HEADER: &str = "x-hub-signature-256";
+pub const HEADER: &str = "x-hub-signature-256";
 
 /// Whether there is a secret to sign with. An empty one is none: everybody knows it.
-pub(super) fn possible(secrets: &[SecretString]) -> bool {
+pub fn possible(secrets: &[SecretString]) -> bool {
     secrets.iter().any(|secret| !secret.expose_secret().is_empty())
 }
 
 /// Whether `signature` is that of `body` under any of `secrets` but the empty one.
-pub(super) fn matches(signature: &str, body: &[u8], secrets: &[SecretString]) -> bool {
+pub fn matches(signature: &str, body: &[u8], secrets: &[SecretString]) -> bool {
     let mut expected = [0; 32];
     let Some(digits) = signature.strip_prefix("sha256=") else { return false };
     if hex::decode_to_slice(digits, &mut expected).is_err() {
@@ -25,6 +26,13 @@ pub(super) fn matches(signature: &str, body: &[u8], secrets: &[SecretString]) ->
                 .is_ok_and(|mac| mac.chain_update(body).verify_slice(&expected).is_ok())
         },
     )
+}
+
+/// The signature of `body` under the first of `secrets` that is not empty, as GitHub would write it.
+pub fn sign(body: &[u8], secrets: &[SecretString]) -> Option<String> {
+    let secret = secrets.iter().map(|secret| secret.expose_secret().as_bytes()).find(|it| !it.is_empty())?;
+    let mac = Hmac::<Sha256>::new_from_slice(secret).ok()?.chain_update(body);
+    Some(format!("sha256={}", hex::encode(mac.finalize().into_bytes())))
 }
 
 #[cfg(test)]
@@ -49,6 +57,12 @@ mod tests {
         for signature in ["", "sha256=", "sha256=zz", &SIGNATURE[7..], &SIGNATURE[..40], "sha1=7571"] {
             assert!(!matches(signature, b"Hello, World!", &[SECRET.into()]), "{signature:?}");
         }
+    }
+
+    #[test]
+    fn what_is_signed_here_matches_and_nothing_is_signed_with_an_empty_secret() {
+        assert_eq!(sign(b"Hello, World!", &["".into(), SECRET.into()]).unwrap(), SIGNATURE);
+        assert!(sign(b"x", &["".into()]).is_none());
     }
 
     #[test]
