@@ -77,7 +77,8 @@ async fn what_cannot_be_read_is_shown_whole_replayed_in_vain_and_discarded_with_
     assert!(said.contains("say which of them"), "{said}");
     assert_eq!(audited(&world).await, []);
 
-    let replay = ["parked", "replay", "--place", "decode", "--limit", "2", "--rate", "50", "--reason", "r", "--yes"];
+    let replay =
+        ["parked", "replay", "--place", "decode", "--limit", "2", "--rate", "50", "--reason", "r", "--yes"];
     let (code, said) = teamlink(&world, &replay).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.starts_with("1 more match"), "{said}");
@@ -87,7 +88,10 @@ async fn what_cannot_be_read_is_shown_whole_replayed_in_vain_and_discarded_with_
     assert_eq!((code, said.lines().last()), (Some(0), Some("1 of 1 discarded")));
     assert_eq!(parked(&world).await.len(), 2);
     let expected = [("replay", "parked"), ("replay", "parked"), ("discard", "done")];
-    assert_eq!(audited(&world).await, expected.map(|(action, outcome)| (action.to_owned(), outcome.to_owned())));
+    assert_eq!(
+        audited(&world).await,
+        expected.map(|(action, outcome)| (action.to_owned(), outcome.to_owned()))
+    );
 }
 
 #[tokio::test]
@@ -123,7 +127,8 @@ async fn a_delivery_that_was_not_believed_is_accepted_again_only_once_the_secret
 
 /// POSTs of connections that Datadog has been sent since then.
 async fn creates(world: &World, since: u64) -> usize {
-    let sent = |request: &&Value| request["method"] == "POST" && request["path"] == "/api/v2/team/connections";
+    let sent =
+        |request: &&Value| request["method"] == "POST" && request["path"] == "/api/v2/team/connections";
     world.requests(since).await.iter().filter(sent).count()
 }
 

@@ -18,7 +18,7 @@ use crate::{
     intake::Inbox,
     ledger::{DaemonLock, Ledger},
     model::{Cause, Time},
-    queue::{Consumer, Publisher},
+    queue::{Consumer, DeadQueue, Publisher},
     reconcile::Worker,
     settings::Settings,
     shutdown::Tasks,
@@ -111,7 +111,15 @@ impl Daemon {
                 });
             }
             if let Some(intake) = intake {
+                let dead = DeadQueue::new(queue.clone(), intake.clone());
+                let draining = stop.clone();
+                tasks.spawn("dead queue", async move {
+                    dead.run(draining).await;
+                    Ok(())
+                });
                 let consumer = Consumer::new(queue, intake);
+                let turning = consumer.clone();
+                health.loops.push(("consumer", Box::new(move || turning.turning())));
                 let (asked, stop) = (consumer.clone(), stop.clone());
                 health.doors.push(("queue", Box::new(move || asked.ready())));
                 tasks.spawn("consumer", async move {

@@ -37,7 +37,10 @@ impl Intake {
         let mut revived = 0;
         while let Some((id, attempts)) = self.ledger.take_dead().await.map_err(refused)? {
             if let Some(delivery) = self.ledger.parked_delivery(id).await.map_err(refused)? {
-                self.accept_all(vec![delivery]).await?;
+                // It is not given again, so that it must not be dropped because the ledger is busy.
+                while let Err(refused) = self.accept_all(vec![delivery.clone()]).await {
+                    tokio::time::sleep(refused.retry_after).await;
+                }
                 revived += usize::from(self.ledger.revived(id, attempts).await.map_err(refused)?);
             }
         }

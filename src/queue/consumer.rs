@@ -12,17 +12,21 @@
 //! ledger that is away for an hour must not make one message dead. The broker itself closes a channel that owes
 //! an ack for 30 minutes (`consumer_timeout`); the session that follows begins with a single message.
 //!
+//! **Silence** is looked into: a consumer that the broker has forgotten, or delivers nothing to, hears nothing of it. When
+//! nothing came for a while, the queue is asked what waits in it ([`Patrol`]), and the connection is made anew when that
+//! does not fit. The loop goes round at least that often, which `/healthz` follows.
+//!
 //! **Bytes** are bounded by [`Pace`].
 
 use std::{
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use lapin::{
-    Channel,
+    Channel, Connection,
     message::Delivery as Message,
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
@@ -35,7 +39,8 @@ use super::{
     connect::{Supervision, Trouble, connect, open_channel},
     held::{Batch, Held},
     pace::{BUDGET, Pace},
-    topology,
+    patrol::Patrol,
+    topology::{self, User},
 };
 use crate::{
     intake::{Intake, Refused},
@@ -48,6 +53,9 @@ const USER: &str = "consumer";
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// How long leaving may take at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// A loop that has not gone round for this long is stuck. To connect may take half a minute, and so may an answer of a
+/// broker that has just frozen.
+const STUCK: Duration = Duration::from_secs(120);
 
 /// Takes deliveries from the queue into the ledger.
 #[derive(Clone)]
@@ -55,17 +63,34 @@ pub struct Consumer {
     options: Options,
     intake: Intake,
     ready: Arc<Mutex<Result<(), String>>>,
+    /// When the loop last went round.
+    turned: Arc<Mutex<Instant>>,
 }
 
 impl Consumer {
     /// A consumer that is not connected yet.
     pub fn new(options: Options, intake: Intake) -> Self {
-        Self { options, intake, ready: Arc::new(Mutex::new(Err("not connected to RabbitMQ yet".into()))) }
+        let ready = Arc::new(Mutex::new(Err("not connected to RabbitMQ yet".into())));
+        Self { options, intake, ready, turned: Arc::new(Mutex::new(Instant::now())) }
     }
 
     /// Whether deliveries are being taken now, and if not, why; for `/readyz`.
     pub fn ready(&self) -> Result<(), String> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the loop goes round, and if not, since when; for `/healthz`. One that connects again and again does.
+    pub fn turning(&self) -> Result<(), String> {
+        let still = self.turned.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        if still < STUCK {
+            Ok(())
+        } else {
+            Err(format!("the consumer has not gone round for {} s", still.as_secs()))
+        }
+    }
+
+    fn turn(&self) {
+        *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     fn set_ready(&self, ready: Result<(), String>) {
@@ -78,6 +103,7 @@ impl Consumer {
         let mut supervision = Supervision::new(USER);
         let mut pace = Pace::new(self.options.prefetch);
         while !shutdown.is_cancelled() {
+            self.turn();
             if let Err(trouble) = self.session(&mut pace, &mut supervision, &shutdown).await {
                 self.set_ready(Err(trouble.to_string()));
                 let wait = supervision.lost(trouble);
@@ -98,13 +124,13 @@ impl Consumer {
         let connecting = async {
             let connection = connect(&self.options, USER).await?;
             let channel = open_channel(&connection).await?;
-            topology::ensure(&channel, &self.options).await?;
+            topology::ensure(&channel, &self.options, User::Consumer).await?;
             Ok::<_, Trouble>((connection, channel))
         };
         let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
         let (connection, mut channel) = connected?;
         loop {
-            let mut consuming = Consuming::new(self, &channel, pace);
+            let mut consuming = Consuming::new(self, &connection, &channel, pace);
             consuming.start().await?;
             supervision.connected();
             match consuming.run(shutdown).await? {
@@ -137,8 +163,10 @@ struct Commit {
 /// Consuming on one channel.
 struct Consuming<'a> {
     of: &'a Consumer,
+    connection: &'a Connection,
     channel: &'a Channel,
     pace: &'a mut Pace,
+    patrol: Patrol,
     /// `None` while the ledger refuses.
     messages: Option<lapin::Consumer>,
     held: Held,
@@ -146,8 +174,9 @@ struct Consuming<'a> {
 }
 
 impl<'a> Consuming<'a> {
-    fn new(of: &'a Consumer, channel: &'a Channel, pace: &'a mut Pace) -> Self {
-        Self { of, channel, pace, messages: None, held: Held::default(), commit: None }
+    fn new(of: &'a Consumer, connection: &'a Connection, channel: &'a Channel, pace: &'a mut Pace) -> Self {
+        let patrol = Patrol::new();
+        Self { of, connection, channel, pace, patrol, messages: None, held: Held::default(), commit: None }
     }
 
     async fn run(mut self, shutdown: &CancellationToken) -> Result<End, Trouble> {
@@ -183,6 +212,13 @@ impl<'a> Consuming<'a> {
                     return Ok(End::Shutdown);
                 }
                 outcome = outcome => self.settled(outcome).await?,
+                () = self.patrol.due() => {
+                    self.of.turn();
+                    // What holds back messages of ours is no silence: too many in hand, or a ledger that refuses.
+                    if self.messages.is_some() && self.held.messages() < self.pace.prefetch().into() {
+                        self.patrol.look(self.connection, &self.of.options).await?;
+                    }
+                }
                 message = message => {
                     self.take(message)?;
                     self.take_what_is_ready()?;
@@ -220,6 +256,7 @@ impl<'a> Consuming<'a> {
     fn take(&mut self, message: Option<lapin::Result<Message>>) -> Result<(), Trouble> {
         match message {
             Some(Ok(message)) => {
+                self.patrol.heard();
                 self.held.push(message, Time::from(SystemTime::now()));
                 Ok(())
             }

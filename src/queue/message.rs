@@ -57,6 +57,15 @@ pub(super) fn read(routing_key: &str, properties: &BasicProperties, body: Bytes,
     Delivery { guid, event, host: header(HOST), signature: header(SIGNATURE), received_at, body }
 }
 
+/// Why the broker gave a message up, as far as it says.
+pub(super) fn why_dead(properties: &BasicProperties) -> String {
+    let headers = properties.headers().as_ref();
+    let header = |name: &str| headers.and_then(|headers| text_of(find(headers, name)?));
+    let reason = header("x-first-death-reason").unwrap_or_else(|| "no reason given".to_owned());
+    let from = header("x-first-death-queue").map(|queue| format!(" from {queue:?}")).unwrap_or_default();
+    format!("RabbitMQ gave up delivering it{from}: {reason}")
+}
+
 /// The routing key and the properties under which a delivery is published. Errors when the event's name or the
 /// GUID is longer than AMQP's short strings can be.
 pub(super) fn write(delivery: &Delivery) -> Result<(ShortString, BasicProperties), ShortStringError> {
@@ -129,7 +138,7 @@ fn open_envelope(properties: &BasicProperties, body: Bytes) -> (Envelope, Bytes)
     let Ok(wire) = serde_json::from_slice::<Wire<'_>>(&body) else {
         return (Envelope::default(), body);
     };
-    let data = match (wire.data, wire.data_base64) {
+    let data = match (wire.data.filter(|data| data.get() != "null"), wire.data_base64) {
         (Some(data), _) => match serde_json::from_str::<String>(data.get()) {
             // JSON within a string, as gateways send it that do not know what they carry.
             Ok(text) => Bytes::from(text),
@@ -236,6 +245,7 @@ mod tests {
             r#"{"specversion":"1.0","type":"com.github.team.created","id":"9","data":{"a": 1}}"#,
             r#"{"type":"github.team","id":"9","data":"{\"a\": 1}"}"#,
             r#"{"type":"github.team","id":"9","data_base64":"eyJhIjogMX0="}"#,
+            r#"{"type":"github.team","id":"9","data":null,"data_base64":"eyJhIjogMX0="}"#,
         ] {
             let delivery = read("x", &properties, Bytes::from(envelope), NOW);
             assert_eq!((delivery.event.as_str(), delivery.guid.as_str()), ("team", "9"), "{envelope}");
@@ -250,6 +260,14 @@ mod tests {
             let delivery = read("github.team", &properties, Bytes::copy_from_slice(broken), NOW);
             assert_eq!((delivery.event.as_str(), &delivery.body[..]), ("team", broken));
         }
+    }
+
+    #[test]
+    fn why_a_message_is_dead_is_told_as_far_as_the_broker_says() {
+        let dead = with_headers(&[("x-first-death-reason", "delivery_limit"), ("x-first-death-queue", "q")]);
+        assert_eq!(why_dead(&dead), "RabbitMQ gave up delivering it from \"q\": delivery_limit");
+        let silent = BasicProperties::default();
+        assert_eq!(why_dead(&silent), "RabbitMQ gave up delivering it: no reason given");
     }
 
     #[test]

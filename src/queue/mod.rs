@@ -10,9 +10,11 @@
 
 mod connect;
 mod consumer;
+mod dead;
 mod held;
 mod message;
 mod pace;
+mod patrol;
 mod probe;
 mod publisher;
 mod topology;
@@ -21,6 +23,7 @@ use secrecy::SecretString;
 
 pub use connect::Trouble;
 pub use consumer::Consumer;
+pub use dead::DeadQueue;
 pub use probe::{Finding, Verdict, probe};
 pub use publisher::Publisher;
 

@@ -88,7 +88,7 @@ impl Part {
             Self::Queue => Finding::good(format!("{what}: {waiting} messages wait, {consumers} consumers")),
             Self::DeadQueue if waiting > 0 => Finding::notice(
                 format!("{what}: {waiting} messages that the broker gave up delivering"),
-                "look at them, then move them back to the queue; each was offered 20 times",
+                "a running worker parks each and tries it once more: `teamlink parked list --place dead_queue`",
             ),
             Self::DeadQueue => Finding::good(format!("{what} is empty")),
         })

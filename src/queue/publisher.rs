@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Options,
     connect::{Supervision, Trouble, connect, open_channel},
-    message, topology,
+    message,
+    topology::{self, User},
 };
 use crate::{
     intake::{Inbox, Refused},
@@ -130,7 +131,7 @@ impl Publisher {
     async fn open(&self) -> Result<Session, Trouble> {
         let connection = connect(&self.shared.options, USER).await?;
         let channel = confirming(&connection).await?;
-        topology::ensure(&channel, &self.shared.options).await?;
+        topology::ensure(&channel, &self.shared.options, User::Publisher).await?;
         Ok(Session { connection, idle: Mutex::new(vec![channel]), condemned: watch::Sender::new(None) })
     }
 

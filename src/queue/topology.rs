@@ -21,16 +21,32 @@ pub(super) fn name(text: &str) -> ShortString {
     ShortString::try_new(text).unwrap_or_default()
 }
 
-/// Creates what is missing, or with `declare = false` says what is missing.
-pub(super) async fn ensure(channel: &Channel, options: &Options) -> Result<(), Trouble> {
-    declare_exchange(channel, options, !options.declare).await?;
-    // The dead queue first: there must never be a moment in which a dead message has nowhere to go.
-    declare_dead_queue(channel, options, !options.declare).await?;
-    declare_queue(channel, options, !options.declare).await?;
-    if options.declare {
-        bind(channel, options).await?;
+/// Who needs what.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum User {
+    /// Publishes to the exchange.
+    Publisher,
+    /// Consumes the queue.
+    Consumer,
+    /// Drains the dead queue.
+    DeadQueue,
+}
+
+/// Creates what is missing. With `declare = false` says what is missing of that which this user needs: a topology that
+/// somebody else made is used as it is, and need not have the rest.
+pub(super) async fn ensure(channel: &Channel, options: &Options, user: User) -> Result<(), Trouble> {
+    if !options.declare {
+        return match user {
+            User::Publisher => declare_exchange(channel, options, true).await,
+            User::Consumer => declare_queue(channel, options, true).await.map(drop),
+            User::DeadQueue => declare_dead_queue(channel, options, true).await.map(drop),
+        };
     }
-    Ok(())
+    declare_exchange(channel, options, false).await?;
+    // The dead queue first: there must never be a moment in which a dead message has nowhere to go.
+    declare_dead_queue(channel, options, false).await?;
+    declare_queue(channel, options, false).await?;
+    bind(channel, options).await
 }
 
 pub(super) async fn declare_exchange(

@@ -142,6 +142,11 @@ pub fn consumer_resumes() {
     info!("the ledger takes deliveries again");
 }
 
+/// Deliveries that the broker had given up were accepted after all.
+pub fn dead_revived(deliveries: usize) {
+    info!(deliveries, "what the broker had given up is accepted");
+}
+
 /// The consumer changed how many messages it lets the broker send ahead.
 pub fn consumer_prefetch(prefetch: u16, reason: &'static str) {
     info!(prefetch, reason, "prefetch changed");
