@@ -15,9 +15,13 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::model::Time;
 
-/// A clock with dice. Cheap to clone; clones of a simulated one move together. The default is this machine's.
+/// A clock with dice. Cheap to clone; clones go together. The default is this machine's.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<Simulated>>);
+pub struct Clock {
+    simulated: Option<Arc<Simulated>>,
+    /// By how many microseconds the clock that this one follows is ahead of this machine's.
+    ahead: Arc<AtomicI64>,
+}
 
 #[derive(Debug)]
 struct Simulated {
@@ -29,12 +33,23 @@ impl Clock {
     /// A clock that stands at `start` until it is moved; its dice fall as `seed` says.
     pub fn simulated(start: Time, seed: u64) -> Self {
         let dice = Mutex::new(StdRng::seed_from_u64(seed));
-        Self(Some(Arc::new(Simulated { micros: AtomicI64::new(start.0), dice })))
+        let simulated = Simulated { micros: AtomicI64::new(start.0), dice };
+        Self { simulated: Some(Arc::new(simulated)), ahead: Arc::default() }
+    }
+
+    /// Goes by another clock from now on, which answered `time` to a question that took `took`: processes on several
+    /// machines follow the one of the database that they share. Differences that the way there explains say nothing.
+    pub fn follow(&self, time: Time, took: Duration) {
+        let took = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+        let ahead = time.0 + took / 2 - Time::from(SystemTime::now()).0;
+        if (ahead - self.ahead.load(Ordering::Relaxed)).abs() > took {
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
     }
 
     /// Moves a simulated clock; this machine's goes by itself.
     pub fn advance(&self, by: Duration) {
-        if let Some(simulated) = &self.0 {
+        if let Some(simulated) = &self.simulated {
             let by = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
             simulated.micros.fetch_add(by, Ordering::SeqCst);
         }
@@ -42,8 +57,8 @@ impl Clock {
 
     /// The wall clock's time.
     pub fn now(&self) -> Time {
-        match &self.0 {
-            None => Time::from(SystemTime::now()),
+        match &self.simulated {
+            None => Time(Time::from(SystemTime::now()).0 + self.ahead.load(Ordering::Relaxed)),
             Some(simulated) => Time(simulated.micros.load(Ordering::SeqCst)),
         }
     }
@@ -51,7 +66,7 @@ impl Clock {
     /// How long it is since some moment of this process: never goes back, whatever becomes of the wall clock.
     pub fn monotonic(&self) -> Duration {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        match &self.0 {
+        match &self.simulated {
             None => START.elapsed(),
             Some(_) => Duration::from_micros(u64::try_from(self.now().0).unwrap_or(0)),
         }
@@ -59,7 +74,7 @@ impl Clock {
 
     /// A random number from 0 up to 1.
     pub fn jitter(&self) -> f64 {
-        match &self.0 {
+        match &self.simulated {
             None => rand::random(),
             Some(simulated) => simulated.dice.lock().unwrap_or_else(PoisonError::into_inner).random::<f64>(),
         }

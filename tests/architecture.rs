@@ -120,7 +120,11 @@ const ROOMS: &[Room] = &[
     ("datadog", &["transport", "telemetry", "upstream", "model"], CLIENT),
     ("transport", &["telemetry", "upstream", "model"], "transport carries requests and knows neither API"),
     ("telemetry", &["ledger", "plan", "model"], "telemetry reads what happened from the types that say so"),
-    ("ledger", &["model"], "the ledger knows only `model`; it neither logs nor decides"),
+    (
+        "ledger",
+        &["clock", "model"],
+        "the ledger knows only `model` and what time it is; it neither logs nor decides",
+    ),
     ("shutdown", &[], "shutdown knows signals and tokens"),
     ("clock", &["model"], "the clock is the only place that asks what time it is for those who do I/O"),
     ("plan", &["mapping", "model"], PURE),

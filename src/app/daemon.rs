@@ -17,7 +17,7 @@ use crate::{
     admin,
     intake::Inbox,
     ledger::{DaemonLock, Ledger},
-    model::{Cause, Time},
+    model::Cause,
     queue::{Consumer, DeadQueue, Publisher},
     reconcile::Worker,
     settings::Settings,
@@ -82,10 +82,12 @@ impl Daemon {
         let (mut ledger, mut lock, mut intake) = (None, None, None);
         if role != Role::Webhook {
             // Before anything is read: a second daemon on the same file must not touch it.
-            lock = Some(DaemonLock::take(settings.ledger.url.expose_secret())?);
+            lock = DaemonLock::take(settings.ledger.url.expose_secret())?;
             let store = super::ledger(settings).await?;
-            store.end_daemon_leases().await?;
-            store.mark_interrupted(Time::from(std::time::SystemTime::now())).await?;
+            if lock.is_some() {
+                store.end_daemon_leases().await?;
+            }
+            store.mark_interrupted(store.clock().now()).await?;
             store.note_fingerprint(&options::fingerprint(settings)).await?;
             let wake = Arc::new(Notify::new());
             intake = Some(super::intake(settings, &store, wake.clone(), secrets_now.clone()).await?);
@@ -244,7 +246,7 @@ async fn gauges(ledger: Ledger) {
     let mut ticks = ticks(GAUGES);
     loop {
         ticks.tick().await;
-        let now = Time::from(std::time::SystemTime::now());
+        let now = ledger.clock().now();
         match ledger.counts(now).await {
             Ok(counts) => telemetry::work::counts(&counts, now),
             Err(error) => telemetry::work::ledger_failed("count", &error),
@@ -256,7 +258,7 @@ async fn forgetting(ledger: Ledger, deliveries: Duration, audit: Duration) {
     let mut ticks = ticks(FORGET);
     loop {
         ticks.tick().await;
-        let now = Time::from(std::time::SystemTime::now());
+        let now = ledger.clock().now();
         if let Err(error) = ledger.forget_old(deliveries, audit, now).await {
             telemetry::work::ledger_failed("forget old rows", &error);
         }

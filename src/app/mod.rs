@@ -16,7 +16,6 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::{
-    clock::Clock,
     datadog, github,
     intake::{Intake, Watch},
     ledger::Ledger,
@@ -39,7 +38,7 @@ pub async fn intake(
 ) -> anyhow::Result<Intake> {
     let bound = ledger.orgs().await?.into_iter().map(|org| (org.facts.id, org.bound_login));
     let watch = Watch::new(&settings.github.orgs, bound);
-    let intake = Intake::start(ledger.clone(), watch, options::pace(settings), wake, Clock::default());
+    let intake = Intake::start(ledger.clone(), watch, options::pace(settings), wake, ledger.clock());
     Ok(match settings.queue.url {
         Some(_) => intake.verifying(options::verify(settings, secrets)),
         None => intake,
@@ -55,12 +54,13 @@ pub async fn intake_alone(settings: &Settings, ledger: &Ledger) -> anyhow::Resul
 /// A worker with its clients. `role` tells the leases of daemons from those of commands.
 pub fn worker(settings: &Settings, ledger: Ledger, role: &str, wake: Arc<Notify>) -> anyhow::Result<Worker> {
     let datadog = upstreams::datadog(settings)?;
+    let options = options::reconcile(settings, ledger.clock())?;
     Ok(Worker::new(
         github::Reader::new(upstreams::github(settings)?)?,
         datadog::Reader::new(&datadog)?,
         datadog::Writer::new(&datadog)?,
         ledger,
-        options::reconcile(settings)?,
+        options,
         format!("{role}:{}", Uuid::new_v4()),
         wake,
     ))
@@ -68,10 +68,11 @@ pub fn worker(settings: &Settings, ledger: Ledger, role: &str, wake: Arc<Notify>
 
 /// What plans without a hand that could write.
 pub fn survey(settings: &Settings, ledger: Ledger) -> anyhow::Result<Survey> {
+    let options = options::reconcile(settings, ledger.clock())?;
     Ok(Survey::new(
         github::Reader::new(upstreams::github(settings)?)?,
         datadog::Reader::new(&upstreams::datadog(settings)?)?,
         ledger,
-        options::reconcile(settings)?,
+        options,
     ))
 }

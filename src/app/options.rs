@@ -32,7 +32,7 @@ pub(super) fn verify(settings: &Settings, secrets: watch::Receiver<Vec<SecretStr
 }
 
 /// What governs the looks.
-pub(super) fn reconcile(settings: &Settings) -> anyhow::Result<reconcile::Options> {
+pub(super) fn reconcile(settings: &Settings, clock: Clock) -> anyhow::Result<reconcile::Options> {
     let policies =
         settings.policy.orgs.iter().map(|(login, policy)| Ok((login.clone(), org_policy(policy)?)));
     Ok(reconcile::Options {
@@ -58,7 +58,7 @@ pub(super) fn reconcile(settings: &Settings) -> anyhow::Result<reconcile::Option
         max_wait: settings.reconcile.max_wait,
         orgs: settings.github.orgs.clone(),
         documents: documents(settings)?,
-        clock: Clock::default(),
+        clock,
     })
 }
 

@@ -7,7 +7,6 @@ use tokio::sync::Notify;
 use super::output::{self, Hinted};
 use crate::{
     app,
-    model::Time,
     operate::apply::{self, Stale},
     settings::Loaded,
 };
@@ -39,7 +38,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let survey = app::survey(&settings, ledger.clone())?;
     let worker = app::worker(&settings, ledger.clone(), "command", Arc::new(Notify::new()))?;
     let spinner = output::spinner("comparing the plan with what is planned now");
-    let now = Time::from(std::time::SystemTime::now());
+    let now = ledger.clock().now();
     let applied = apply::apply(&saved, &survey, &worker, &ledger, now).await;
     spinner.finish_and_clear();
     let applied = applied.map_err(|error| match error.downcast::<Stale>() {

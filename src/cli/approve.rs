@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use super::output::Hinted;
-use crate::{app, model::Time, settings::Loaded};
+use crate::{app, settings::Loaded};
 
 /// Arguments of `teamlink approve`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub struct Args {
 /// When no set is known under the hash, or the ledger fails.
 pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let ledger = app::ledger(&loaded.settings).await?;
-    let now = Time::from(std::time::SystemTime::now());
+    let now = ledger.clock().now();
     let Some(approved) = ledger.approve(&args.hash, &args.reason, args.expires, now).await? else {
         return Err(Hinted {
             error: format!("no held set was shown with the hash {}, or it was approved already", args.hash),

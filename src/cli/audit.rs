@@ -41,7 +41,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         Some(name) => Some(names::team(&ledger, name).await?),
         None => None,
     };
-    let since = args.since.map_or(Time(0), |since| Time::from(std::time::SystemTime::now()) - since);
+    let since = args.since.map_or(Time(0), |since| ledger.clock().now() - since);
     let lines = ledger.audit(team, since).await?;
     match args.format {
         Format::Json => output::print_json(&lines)?,

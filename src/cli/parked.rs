@@ -122,7 +122,7 @@ struct Which {
 
 impl Which {
     async fn filter(&self, ledger: &Ledger) -> anyhow::Result<Filter> {
-        let ago = self.older_than.map(|ago| Time::from(SystemTime::now()) - ago);
+        let ago = self.older_than.map(|ago| ledger.clock().now() - ago);
         let document = |name: &str| Integration::ALL.into_iter().find(|it| it.as_str() == name);
         Ok(Filter {
             ids: self.ids.clone(),

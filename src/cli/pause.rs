@@ -1,12 +1,12 @@
 //! `teamlink pause` and `teamlink resume`: nothing is written for a team, an organisation or at all.
 
-use std::{process::ExitCode, time::SystemTime};
+use std::process::ExitCode;
 
 use super::names;
 use crate::{
     app,
     ledger::Ledger,
-    model::{Pause, PauseScope, Time},
+    model::{Pause, PauseScope},
     settings::Loaded,
 };
 
@@ -38,7 +38,7 @@ pub struct Args {
 pub async fn pause(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let ledger = app::ledger(&loaded.settings).await?;
     let scope = names::scope(&ledger, &args.what).await?;
-    if ledger.pause(scope, &args.reason, Time::from(SystemTime::now())).await? {
+    if ledger.pause(scope, &args.reason, ledger.clock().now()).await? {
         anstream::println!("{} is paused; `teamlink resume {}` ends it", args.what, args.what);
     } else {
         anstream::println!("{} is paused already", args.what);
@@ -53,7 +53,7 @@ pub async fn pause(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
 pub async fn resume(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let ledger = app::ledger(&loaded.settings).await?;
     let scope = names::scope(&ledger, &args.what).await?;
-    let ended = ledger.resume(scope, &args.reason, Time::from(SystemTime::now())).await?;
+    let ended = ledger.resume(scope, &args.reason, ledger.clock().now()).await?;
     for pause in &ended {
         anstream::println!("ended: {}", said(&ledger, pause).await?);
     }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::output;
 use crate::{
     app,
-    model::{ConnectionKey, PauseScope, TeamId, Time},
+    model::{ConnectionKey, PauseScope, TeamId},
     operate::plan::{PlanDocument, document},
     plan::{Action, Guarded, LeftAlone, Planned, Why},
     reconcile::OrgPlan,
@@ -77,7 +77,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         );
     }
     spinner.finish_and_clear();
-    let document = document(&plans, &ledger, Time::from(std::time::SystemTime::now())).await?;
+    let document = document(&plans, &ledger, ledger.clock().now()).await?;
     if let Some(path) = &args.out {
         let text = serde_json::to_string_pretty(&document)?;
         std::fs::write(path, text)

@@ -8,7 +8,7 @@ use super::output::{self, Format};
 use crate::{
     app,
     ledger::{OrgProgress, OrgRow},
-    model::{Cause, Integration, OrgFacts, Target, Time},
+    model::{Cause, Integration, OrgFacts, Target},
     settings::Loaded,
 };
 
@@ -80,7 +80,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
             }
         }
         if progress.held > 0
-            && let Some(set) = ledger.held_set(org.facts.id, Time::from(std::time::SystemTime::now())).await?
+            && let Some(set) = ledger.held_set(org.facts.id, ledger.clock().now()).await?
             && args.format == Format::Text
         {
             anstream::println!();

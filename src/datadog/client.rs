@@ -18,13 +18,13 @@ use tokio::{
 
 use super::{Auth, Options};
 use crate::{
-    model::{Class, Trouble},
+    model::{Class, Fence, Trouble},
     telemetry::upstreams,
     transport::{self, What},
     upstream::{self, Reply},
 };
 
-/// Carries the lease's counter, so that logs on the way (and the sandbox's judge) can tell writers apart.
+/// Carries what the lease is on and its counter, so that logs on the way (and the sandbox's judge) can tell writers apart.
 const FENCE: HeaderName = HeaderName::from_static("x-teamlink-fence");
 
 /// Signs and sends, a bounded number at once. Cheap to clone.
@@ -101,7 +101,7 @@ impl Client {
         &self,
         call: &Call<'_>,
         body: Option<&(impl Serialize + Sync)>,
-        fence: Option<i64>,
+        fence: Option<Fence>,
     ) -> Result<Reply, Trouble> {
         let mut url = self.base_url.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -113,7 +113,7 @@ impl Client {
             request = request.json(body);
         }
         if let Some(fence) = fence {
-            request = request.header(FENCE, fence);
+            request = request.header(FENCE, fence.to_string());
         }
         let request = request.build().map_err(|error| {
             let error = error.without_url();
@@ -162,7 +162,7 @@ impl Client {
         &self,
         call: Call<'_>,
         body: Option<&(impl Serialize + Sync)>,
-        fence: Option<i64>,
+        fence: Option<Fence>,
     ) -> Result<T, Trouble> {
         let reply = self.send(&call, body, fence).await?;
         serde_json::from_slice(&reply.body).map_err(|error| Trouble {

@@ -10,7 +10,7 @@ use super::{
     wire::{Integration, List, One, new_connection},
 };
 use crate::{
-    model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, GithubHandle, Trouble},
+    model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Fence, GithubHandle, Trouble},
     upstream::ungranted,
 };
 
@@ -39,7 +39,7 @@ impl Writer {
         Ok(Self { client: Client::new(options)?, managed_by: options.managed_by.clone() })
     }
 
-    /// Makes connections, marked as ours. `fence` is the counter of the lease under which they are made.
+    /// Makes connections, marked as ours. `fence` is of the lease under which they are made.
     ///
     /// # Errors
     /// Datadog answers for the whole batch: 409 when any pair exists already, 400 when any team does not.
@@ -47,7 +47,7 @@ impl Writer {
     pub async fn create(
         &self,
         connections: &[NewConnection],
-        fence: Option<i64>,
+        fence: Option<Fence>,
     ) -> Result<Vec<Connection>, Trouble> {
         let attempt = format!("create {}", count(connections.len()));
         let data: Vec<Value> = connections
@@ -64,7 +64,7 @@ impl Writer {
     /// # Errors
     /// Datadog answers for the whole batch: 404 when any id is gone already. Whether the others were deleted
     /// then is not documented.
-    pub async fn delete(&self, connections: &[ConnectionId], fence: Option<i64>) -> Result<(), Trouble> {
+    pub async fn delete(&self, connections: &[ConnectionId], fence: Option<Fence>) -> Result<(), Trouble> {
         let attempt = format!("delete {}", count(connections.len()));
         let data: Vec<Value> =
             connections.iter().map(|id| json!({"id": id, "type": "team_connection"})).collect();
@@ -80,7 +80,7 @@ impl Writer {
         &self,
         handle: &str,
         name: &str,
-        fence: Option<i64>,
+        fence: Option<Fence>,
     ) -> Result<DatadogTeam, Trouble> {
         let attempt = format!("create Datadog team `{handle}`");
         let body = json!({"data": {"type": "team", "attributes": {"handle": handle, "name": name}}});
@@ -99,7 +99,7 @@ impl Writer {
         &self,
         id: &str,
         config: &Map<String, Value>,
-        fence: Option<i64>,
+        fence: Option<Fence>,
     ) -> Result<Document, Trouble> {
         let attempt = format!("replace the configuration of entity integration {id}");
         let data = json!({"type": "entity_integration_config_requests", "attributes": {"config": config}});

@@ -150,9 +150,14 @@ impl Inbox for Intake {
 
 /// Whether the store objects to what was to be stored, rather than being unable to store anything.
 fn refused_content(error: &sqlx::Error) -> bool {
-    // SQLite: 18 is SQLITE_TOOBIG, 20 is SQLITE_MISMATCH.
+    // SQLite: 18 is SQLITE_TOOBIG, 20 is SQLITE_MISMATCH. PostgreSQL, of five characters: class 22 is a data exception,
+    // 54 a limit that was exceeded.
+    let of_content = |code: &str| match code {
+        "18" | "20" => true,
+        code => code.len() == 5 && (code.starts_with("22") || code.starts_with("54")),
+    };
     error.as_database_error().is_some_and(|error| {
-        error.kind() != ErrorKind::Other || error.code().is_some_and(|code| code == "18" || code == "20")
+        error.kind() != ErrorKind::Other || error.code().is_some_and(|code| of_content(&code))
     })
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::{Ledger, ParkedPlace, parked, rows, team_lists};
 use crate::model::{Cause, Integration, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
@@ -127,78 +127,94 @@ impl Ledger {
     /// Stores deliveries and what they mark, in one transaction. Afterwards they survive anything that the disk
     /// survives. A GUID that is known already marks again, since a redelivery must be able to run.
     pub async fn accept(&self, entries: &[Entry], pace: Pace, now: Time) -> sqlx::Result<Accepted> {
-        let mut by_guid: BTreeMap<&str, &Entry> = BTreeMap::new();
-        let mut requests: BTreeMap<Target, Request> = BTreeMap::new();
-        for entry in entries {
-            // The first of several: only it may be the one that binds an organisation.
-            by_guid.entry(&entry.guid).or_insert(entry);
-            for &target in &entry.targets {
-                let request = requests.entry(target).or_insert(Request {
-                    target,
-                    cause: Cause::Event,
-                    received_at: Some(entry.received_at),
-                });
-                request.received_at = request.received_at.min(Some(entry.received_at));
+        self.retried(move || async move {
+            let mut by_guid: BTreeMap<&str, &Entry> = BTreeMap::new();
+            let mut requests: BTreeMap<Target, Request> = BTreeMap::new();
+            for entry in entries {
+                // The first of several: only it may be the one that binds an organisation.
+                by_guid.entry(&entry.guid).or_insert(entry);
+                for &target in &entry.targets {
+                    let request = requests.entry(target).or_insert(Request {
+                        target,
+                        cause: Cause::Event,
+                        received_at: Some(entry.received_at),
+                    });
+                    request.received_at = request.received_at.min(Some(entry.received_at));
+                }
             }
-        }
-        let unique: Vec<&Entry> = by_guid.into_values().collect();
+            let unique: Vec<&Entry> = by_guid.into_values().collect();
 
-        let mut transaction = self.begin().await?;
-        let known = store_deliveries(&mut transaction, &unique, now).await?;
-        for entry in &unique {
-            if let Some(org) = &entry.binds
-                && bind_org(&mut transaction, org, now).await?
-            {
-                // Seen for the first time by anybody: all of it is looked at.
-                let target = Target::Org(org.id);
-                let received_at = Some(entry.received_at);
-                requests.entry(target).or_insert(Request { target, cause: Cause::Event, received_at });
-            }
-            if let Some(key) = entry.deleted {
-                remember_deleted(&mut transaction, key, entry.received_at).await?;
-                for child in descendants(&mut transaction, key).await? {
-                    let target = Target::Team(TeamKey { org: key.org, team: child });
+            let mut transaction = self.begin().await?;
+            let known = store_deliveries(&mut transaction, &unique, now).await?;
+            for entry in &unique {
+                if let Some(org) = &entry.binds
+                    && bind_org(&mut transaction, org, now).await?
+                {
+                    // Seen for the first time by anybody: all of it is looked at.
+                    let target = Target::Org(org.id);
                     let received_at = Some(entry.received_at);
                     requests.entry(target).or_insert(Request { target, cause: Cause::Event, received_at });
                 }
+                if let Some(key) = entry.deleted {
+                    remember_deleted(&mut transaction, key, entry.received_at).await?;
+                    for child in descendants(&mut transaction, key).await? {
+                        let target = Target::Team(TeamKey { org: key.org, team: child });
+                        let received_at = Some(entry.received_at);
+                        requests.entry(target).or_insert(Request {
+                            target,
+                            cause: Cause::Event,
+                            received_at,
+                        });
+                    }
+                }
+                if entry.targets.contains(&Target::Document(Integration::Github)) {
+                    note_lists(&mut transaction, &entry.targets, now).await?;
+                }
+                if let Some((place, error)) = &entry.unfit {
+                    parked::park_delivery(&mut transaction, entry, *place, error, now).await?;
+                }
             }
-            if entry.targets.contains(&Target::Document(Integration::Github)) {
-                note_lists(&mut transaction, &entry.targets, now).await?;
-            }
-            if let Some((place, error)) = &entry.unfit {
-                parked::park_delivery(&mut transaction, entry, *place, error, now).await?;
-            }
-        }
-        let requests: Vec<Request> = requests.into_values().collect();
-        write_marks(&mut transaction, &requests, pace, now).await?;
-        transaction.commit().await?;
-        Ok(Accepted { known, marked: requests.len() })
+            let requests: Vec<Request> = requests.into_values().collect();
+            write_marks(&mut transaction, &requests, pace, now).await?;
+            transaction.commit().await?;
+            Ok(Accepted { known, marked: requests.len() })
+        })
+        .await
     }
 
     /// Asks for a look at each target, due at once.
     pub async fn mark(&self, targets: &[Target], cause: Cause, now: Time) -> sqlx::Result<()> {
-        let mut transaction = self.begin().await?;
-        mark_in(&mut transaction, targets, cause, now).await?;
-        transaction.commit().await
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            mark_in(&mut transaction, targets, cause, now).await?;
+            transaction.commit().await
+        })
+        .await
     }
 
     /// Makes every team due that has an interrupted write, whoever left it.
     pub async fn mark_interrupted(&self, now: Time) -> sqlx::Result<()> {
-        let mut transaction = self.begin().await?;
-        let teams: Vec<(i64, i64)> = sqlx::query_as("SELECT DISTINCT org_id, team_id FROM intents")
-            .fetch_all(&mut *transaction)
-            .await?;
-        let targets: Vec<Target> = teams.into_iter().map(|(org, team)| rows::team(org, team)).collect();
-        mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
-        transaction.commit().await
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            let teams: Vec<(i64, i64)> = sqlx::query_as("SELECT DISTINCT org_id, team_id FROM intents")
+                .fetch_all(&mut *transaction)
+                .await?;
+            let targets: Vec<Target> = teams.into_iter().map(|(org, team)| rows::team(org, team)).collect();
+            mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
+            transaction.commit().await
+        })
+        .await
     }
 
     /// Binds a login to an organisation's id at first sight; an organisation that is known already keeps the
     /// login it was bound to.
     pub async fn bind_org(&self, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
-        let mut transaction = self.begin().await?;
-        bind_org(&mut transaction, org, now).await?;
-        transaction.commit().await
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            bind_org(&mut transaction, org, now).await?;
+            transaction.commit().await
+        })
+        .await
     }
 }
 
@@ -206,7 +222,7 @@ impl Ledger {
 /// of step though GitHub changed nothing, and teams are not believed in step until they were looked at. Were only
 /// the mark to say so, an event's mark on top of it would take that away.
 pub(super) async fn mark_in(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     targets: &[Target],
     cause: Cause,
     now: Time,
@@ -230,7 +246,7 @@ pub(super) async fn mark_in(
 }
 
 async fn write_marks(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     requests: &[Request],
     pace: Pace,
     now: Time,
@@ -258,10 +274,10 @@ async fn write_marks(
         &tail,
         &rows,
         |row, (request, (kind, org, team))| {
-            row.push_bind(*kind).push_bind(*org).push_bind(*team).push("1");
-            row.push_bind(rank(request.cause)).push_bind(due_at.0).push_bind(now.0);
-            row.push_bind((request.cause == Cause::Event).then_some(now.0));
-            row.push_bind(request.received_at.map(|at| at.0));
+            row.bind(*kind).bind(*org).bind(*team).bind(1_i64);
+            row.bind(rank(request.cause)).bind(due_at.0).bind(now.0);
+            row.bind((request.cause == Cause::Event).then_some(now.0));
+            row.bind(request.received_at.map(|at| at.0));
         },
     )
     .await?;
@@ -270,7 +286,7 @@ async fn write_marks(
 
 /// Stores the deliveries and says which of their GUIDs were known.
 async fn store_deliveries(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     entries: &[&Entry],
     now: Time,
 ) -> sqlx::Result<BTreeSet<String>> {
@@ -280,14 +296,14 @@ async fn store_deliveries(
         " ON CONFLICT (guid) DO NOTHING",
         entries,
         |row, entry: &&Entry| {
-            row.push_bind(rows::clean(&entry.guid))
-                .push_bind(rows::clean(&entry.event))
-                .push_bind(rows::clean(&entry.action))
-                .push_bind(entry.org.map(|org| org.0))
-                .push_bind(entry.team.map(|team| team.0))
-                .push_bind(entry.received_at.0)
-                .push_bind(now.0)
-                .push_bind(entry.outcome.as_str());
+            row.bind(rows::clean(&entry.guid))
+                .bind(rows::clean(&entry.event))
+                .bind(rows::clean(&entry.action))
+                .bind(entry.org.map(|org| org.0))
+                .bind(entry.team.map(|team| team.0))
+                .bind(entry.received_at.0)
+                .bind(now.0)
+                .bind(entry.outcome.as_str());
         },
     )
     .await?;
@@ -312,7 +328,7 @@ async fn store_deliveries(
 }
 
 /// Binds a login to an id at first sight; says whether it was that.
-async fn bind_org(connection: &mut SqliteConnection, org: &OrgFacts, now: Time) -> sqlx::Result<bool> {
+async fn bind_org(connection: &mut AnyConnection, org: &OrgFacts, now: Time) -> sqlx::Result<bool> {
     let bound = sqlx::query(
         "INSERT INTO orgs (org_id, login, bound_login, seen_at) VALUES ($1, $2, $2, $3)
          ON CONFLICT (org_id) DO NOTHING",
@@ -325,7 +341,7 @@ async fn bind_org(connection: &mut SqliteConnection, org: &OrgFacts, now: Time) 
     Ok(bound.rows_affected() > 0)
 }
 
-async fn remember_deleted(connection: &mut SqliteConnection, key: TeamKey, at: Time) -> sqlx::Result<()> {
+async fn remember_deleted(connection: &mut AnyConnection, key: TeamKey, at: Time) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO deleted_events (org_id, team_id, at) VALUES ($1, $2, $3)
          ON CONFLICT (org_id, team_id) DO UPDATE SET at = excluded.at",
@@ -340,7 +356,7 @@ async fn remember_deleted(connection: &mut SqliteConnection, key: TeamKey, at: T
 
 /// What marks GitHub's document together with a team or an organisation tells that their lists of repositories changed.
 /// A team has its parent's repositories too.
-async fn note_lists(connection: &mut SqliteConnection, targets: &[Target], now: Time) -> sqlx::Result<()> {
+async fn note_lists(connection: &mut AnyConnection, targets: &[Target], now: Time) -> sqlx::Result<()> {
     for target in targets {
         match *target {
             Target::Team(key) => {
@@ -356,7 +372,7 @@ async fn note_lists(connection: &mut SqliteConnection, targets: &[Target], now: 
 }
 
 /// The teams below a team in the mirror, at any depth.
-async fn descendants(connection: &mut SqliteConnection, key: TeamKey) -> sqlx::Result<Vec<TeamId>> {
+async fn descendants(connection: &mut AnyConnection, key: TeamKey) -> sqlx::Result<Vec<TeamId>> {
     let ids: Vec<i64> = sqlx::query_scalar(
         "WITH RECURSIVE below(team_id) AS (
              SELECT team_id FROM teams WHERE org_id = $1 AND parent_id = $2

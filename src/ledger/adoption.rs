@@ -14,13 +14,17 @@ impl Ledger {
         audit: AuditEntry,
         now: Time,
     ) -> Result<(), LedgerError> {
-        let mut transaction = self.begin().await?;
-        let db = &mut *transaction;
-        settle::check_fence(db, org, fence).await?;
-        settle::store_intents(db, org, fence, &[(IntentKind::Adopt, key.clone(), team)], now).await?;
-        settle::store_audit(db, org, fence, &[audit], now).await?;
-        accept::mark_in(db, &[rows::team(org.0, team.0)], Cause::Person, now).await?;
-        transaction.commit().await?;
-        Ok(())
+        let audit = &audit;
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            let db = &mut *transaction;
+            settle::check_fence(db, org, fence).await?;
+            settle::store_intents(db, org, fence, &[(IntentKind::Adopt, key.clone(), team)], now).await?;
+            settle::store_audit(db, org, fence, std::slice::from_ref(audit), now).await?;
+            accept::mark_in(db, &[rows::team(org.0, team.0)], Cause::Person, now).await?;
+            transaction.commit().await?;
+            Ok(())
+        })
+        .await
     }
 }

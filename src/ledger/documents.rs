@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{Ledger, LedgerError, held, rows, settle, team_lists};
 use crate::model::{EntryKey, HeldKey, Integration, OrgId, RepositoryId, TeamKey, Time};
@@ -79,17 +79,20 @@ impl Ledger {
         entries: &BTreeMap<EntryKey, EntryRow>,
         now: Time,
     ) -> Result<(), LedgerError> {
-        let mut transaction = self.begin().await?;
-        settle::check_fence(&mut transaction, integration.scope(), fence).await?;
-        insert(&mut transaction, integration, entries, now).await?;
-        transaction.commit().await?;
-        Ok(())
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            settle::check_fence(&mut transaction, integration.scope(), fence).await?;
+            insert(&mut transaction, integration, entries, now).await?;
+            transaction.commit().await?;
+            Ok(())
+        })
+        .await
     }
 }
 
 /// Replaces what is known of a document's entries.
 pub(super) async fn store(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     SettledDocument { integration, entries, datadog_org, lists, read_at }: &SettledDocument,
     now: Time,
 ) -> sqlx::Result<()> {
@@ -120,7 +123,7 @@ pub(super) async fn store(
 }
 
 async fn insert(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     integration: Integration,
     entries: &BTreeMap<EntryKey, EntryRow>,
     now: Time,
@@ -134,20 +137,20 @@ async fn insert(
              suspected_at = excluded.suspected_at",
         &entries,
         |row, (key, EntryRow { repository, team, suspected })| {
-            row.push_bind(integration.as_str())
-                .push_bind(rows::clean(&key.0))
-                .push_bind(repository.map(|(org, _)| org.0))
-                .push_bind(repository.map(|(_, id)| id.0))
-                .push_bind(team.as_deref().map(rows::clean))
-                .push_bind(suspected.map(|at| at.0))
-                .push_bind(now.0);
+            row.bind(integration.as_str())
+                .bind(rows::clean(&key.0))
+                .bind(repository.map(|(org, _)| org.0))
+                .bind(repository.map(|(_, id)| id.0))
+                .bind(team.as_deref().map(rows::clean))
+                .bind(suspected.map(|at| at.0))
+                .bind(now.0);
         },
     )
     .await?;
     Ok(())
 }
 
-fn entry_row(row: &SqliteRow) -> sqlx::Result<(EntryKey, EntryRow)> {
+fn entry_row(row: &AnyRow) -> sqlx::Result<(EntryKey, EntryRow)> {
     let org: Option<i64> = row.try_get("org_id")?;
     let repository: Option<i64> = row.try_get("repository_id")?;
     Ok((

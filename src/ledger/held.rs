@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{AnyConnection, Row, any::AnyRow};
 
-use super::{Ledger, rows};
+use super::{
+    Ledger,
+    rows::{self, Flag},
+};
 use crate::model::{
     Cause, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, OrgId, Target, TeamId, Time, held_hash,
 };
@@ -38,24 +41,30 @@ pub struct HeldSet {
 impl Ledger {
     /// What is held in an organisation and not approved, if anything is; remembered under its hash.
     pub async fn held_set(&self, org: OrgId, now: Time) -> sqlx::Result<Option<HeldSet>> {
-        let mut transaction = self.begin().await?;
-        let held = held_of(&mut transaction, org).await?;
-        let approved = approved_of(&mut transaction, org, now).await?;
-        let items: Vec<Held> = held.into_iter().filter(|item| !approved.contains(&item.key)).collect();
-        if items.is_empty() {
-            return Ok(None);
-        }
-        let hash = remember_set(&mut transaction, org, &items, now).await?;
-        transaction.commit().await?;
-        Ok(Some(HeldSet { org, hash, items }))
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            let held = held_of(&mut transaction, org).await?;
+            let approved = approved_of(&mut transaction, org, now).await?;
+            let items: Vec<Held> = held.into_iter().filter(|item| !approved.contains(&item.key)).collect();
+            if items.is_empty() {
+                return Ok(None);
+            }
+            let hash = remember_set(&mut transaction, org, &items, now).await?;
+            transaction.commit().await?;
+            Ok(Some(HeldSet { org, hash, items }))
+        })
+        .await
     }
 
     /// Remembers a set that is shown to a person, and answers its hash.
     pub async fn remember_held(&self, org: OrgId, items: &[Held], now: Time) -> sqlx::Result<String> {
-        let mut transaction = self.begin().await?;
-        let hash = remember_set(&mut transaction, org, items, now).await?;
-        transaction.commit().await?;
-        Ok(hash)
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            let hash = remember_set(&mut transaction, org, items, now).await?;
+            transaction.commit().await?;
+            Ok(hash)
+        })
+        .await
     }
 
     /// Approves the actions of a set that was shown, each once, and has their teams looked at. Answers what was
@@ -67,65 +76,68 @@ impl Ledger {
         expires: Duration,
         now: Time,
     ) -> sqlx::Result<Option<Vec<HeldKey>>> {
-        let mut transaction = self.begin().await?;
-        let rows = sqlx::query(
-            "SELECT org_id, kind, datadog_team_id, github, team_id FROM held_sets WHERE hash = $1
-             ORDER BY kind, github, datadog_team_id",
-        )
-        .bind(hash)
-        .fetch_all(&mut *transaction)
-        .await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let (mut approved, mut targets) = (Vec::new(), Vec::new());
-        for row in &rows {
-            let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
-            let key = held_key(row)?;
-            sqlx::query(
-                "INSERT INTO approvals
-                     (org_id, kind, datadog_team_id, github, hash, reason, approved_at, expires_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                 ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET
-                     hash = excluded.hash, reason = excluded.reason,
-                     approved_at = excluded.approved_at, expires_at = excluded.expires_at",
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            let rows = sqlx::query(
+                "SELECT org_id, kind, datadog_team_id, github, team_id FROM held_sets WHERE hash = $1
+                 ORDER BY kind, github, datadog_team_id",
             )
-            .bind(org)
-            .bind(key.kind.as_str())
-            .bind(key.key.datadog_team.as_str())
-            .bind(&key.key.github)
             .bind(hash)
-            .bind(rows::clean(reason))
-            .bind(now.0)
-            .bind((now + expires).0)
-            .execute(&mut *transaction)
+            .fetch_all(&mut *transaction)
             .await?;
-            sqlx::query(
-                "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, cause, reason, outcome,
-                     detail, fence)
-                 VALUES ($1, $2, $3, 'approve', $4, $5, 'person', $6, 'done', $7, 0)",
-            )
-            .bind(now.0)
-            .bind(org)
-            .bind(team)
-            .bind(key.key.datadog_team.as_str())
-            .bind(&key.key.github)
-            .bind(rows::clean(reason))
-            .bind(format!("{} approved as part of {hash}", key.kind.as_str()))
-            .execute(&mut *transaction)
-            .await?;
-            targets.push(rows::team(org, team));
-            approved.push(key);
-        }
-        // An approval is for once: the set cannot be approved again, unless it is shown again.
-        sqlx::query("DELETE FROM held_sets WHERE hash = $1").bind(hash).execute(&mut *transaction).await?;
-        // A person who asks for a whole organisation lifts more than was approved here.
-        let (orgs, teams): (Vec<_>, Vec<_>) =
-            targets.into_iter().partition(|target| matches!(target, Target::Org(_)));
-        super::accept::mark_in(&mut transaction, &orgs, Cause::Pass, now).await?;
-        super::accept::mark_in(&mut transaction, &teams, Cause::Person, now).await?;
-        transaction.commit().await?;
-        Ok(Some(approved))
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            let (mut approved, mut targets) = (Vec::new(), Vec::new());
+            for row in &rows {
+                let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
+                let key = held_key(row)?;
+                sqlx::query(
+                    "INSERT INTO approvals
+                         (org_id, kind, datadog_team_id, github, hash, reason, approved_at, expires_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                     ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET
+                         hash = excluded.hash, reason = excluded.reason,
+                         approved_at = excluded.approved_at, expires_at = excluded.expires_at",
+                )
+                .bind(org)
+                .bind(key.kind.as_str())
+                .bind(key.key.datadog_team.as_str())
+                .bind(&key.key.github)
+                .bind(hash)
+                .bind(rows::clean(reason))
+                .bind(now.0)
+                .bind((now + expires).0)
+                .execute(&mut *transaction)
+                .await?;
+                sqlx::query(
+                    "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, cause, reason, outcome,
+                         detail, fence)
+                     VALUES ($1, $2, $3, 'approve', $4, $5, 'person', $6, 'done', $7, 0)",
+                )
+                .bind(now.0)
+                .bind(org)
+                .bind(team)
+                .bind(key.key.datadog_team.as_str())
+                .bind(&key.key.github)
+                .bind(rows::clean(reason))
+                .bind(format!("{} approved as part of {hash}", key.kind.as_str()))
+                .execute(&mut *transaction)
+                .await?;
+                targets.push(rows::team(org, team));
+                approved.push(key);
+            }
+            // An approval is for once: the set cannot be approved again, unless it is shown again.
+            sqlx::query("DELETE FROM held_sets WHERE hash = $1").bind(hash).execute(&mut *transaction).await?;
+            // A person who asks for a whole organisation lifts more than was approved here.
+            let (orgs, teams): (Vec<_>, Vec<_>) =
+                targets.into_iter().partition(|target| matches!(target, Target::Org(_)));
+            super::accept::mark_in(&mut transaction, &orgs, Cause::Pass, now).await?;
+            super::accept::mark_in(&mut transaction, &teams, Cause::Person, now).await?;
+            transaction.commit().await?;
+            Ok(Some(approved))
+        })
+        .await
     }
 
     /// What is held of an organisation's teams, and what is approved now. Held orphans are none of theirs, and count
@@ -162,49 +174,58 @@ impl Ledger {
         if keys.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let mut transaction = self.begin().await?;
-        sqlx::query("DELETE FROM removal_slots WHERE at <= $1")
-            .bind((now - window).0)
-            .execute(&mut *transaction)
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            // Taken by one at a time, in whichever process.
+            sqlx::query("UPDATE meta SET value = value WHERE name = 'removal_slots'")
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("DELETE FROM removal_slots WHERE at <= $1")
+                .bind((now - window).0)
+                .execute(&mut *transaction)
+                .await?;
+            let slots: Vec<(String, String, i64, Flag)> = sqlx::query_as(
+                "SELECT datadog_team_id, github, at, EXISTS (
+                     SELECT 1 FROM connections
+                     WHERE connections.datadog_team_id = removal_slots.datadog_team_id
+                         AND connections.github = removal_slots.github AND created_at > at
+                     UNION ALL
+                     SELECT 1 FROM entries
+                     WHERE 'integration:' || entries.integration = removal_slots.datadog_team_id
+                         AND entries.entry = removal_slots.github AND added_at > at) AS used
+                 FROM removal_slots",
+            )
+            .fetch_all(&mut *transaction)
             .await?;
-        let slots: Vec<(String, String, i64, bool)> = sqlx::query_as(
-            "SELECT datadog_team_id, github, at, EXISTS (
-                 SELECT 1 FROM connections
-                 WHERE connections.datadog_team_id = removal_slots.datadog_team_id
-                     AND connections.github = removal_slots.github AND created_at > at
-                 UNION ALL
-                 SELECT 1 FROM entries
-                 WHERE 'integration:' || entries.integration = removal_slots.datadog_team_id
-                     AND entries.entry = removal_slots.github AND added_at > at) AS used
-             FROM removal_slots",
-        )
-        .fetch_all(&mut *transaction)
-        .await?;
-        let mut taken = slots.len();
-        let kept: BTreeMap<ConnectionKey, i64> = slots
-            .into_iter()
-            .filter(|(.., used)| !used)
-            .map(|(team, github, at, _)| (ConnectionKey { datadog_team: DatadogTeamId(team), github }, at))
-            .collect();
-        let mut granted = BTreeSet::new();
-        for key in keys {
-            let at = kept.get(key);
-            if at.is_none() && taken >= max {
-                continue;
+            let mut taken = slots.len();
+            let kept: BTreeMap<ConnectionKey, i64> = slots
+                .into_iter()
+                .filter(|(.., used)| !used.0)
+                .map(|(team, github, at, _)| {
+                    (ConnectionKey { datadog_team: DatadogTeamId(team), github }, at)
+                })
+                .collect();
+            let mut granted = BTreeSet::new();
+            for key in keys {
+                let at = kept.get(key);
+                if at.is_none() && taken >= max {
+                    continue;
+                }
+                let sql = if at.is_some() {
+                    "UPDATE removal_slots SET at = $3 WHERE datadog_team_id = $1 AND github = $2 AND at = $4"
+                } else {
+                    taken += 1;
+                    "INSERT INTO removal_slots (datadog_team_id, github, at) VALUES ($1, $2, $3)"
+                };
+                let query = sqlx::query(sql).bind(key.datadog_team.as_str()).bind(&key.github).bind(now.0);
+                let query = if let Some(at) = at { query.bind(at) } else { query };
+                query.execute(&mut *transaction).await?;
+                granted.insert(key.clone());
             }
-            let sql = if at.is_some() {
-                "UPDATE removal_slots SET at = $3 WHERE datadog_team_id = $1 AND github = $2 AND at = $4"
-            } else {
-                taken += 1;
-                "INSERT INTO removal_slots (datadog_team_id, github, at) VALUES ($1, $2, $3)"
-            };
-            let query = sqlx::query(sql).bind(key.datadog_team.as_str()).bind(&key.github).bind(now.0);
-            let query = if let Some(at) = at { query.bind(at) } else { query };
-            query.execute(&mut *transaction).await?;
-            granted.insert(key.clone());
-        }
-        transaction.commit().await?;
-        Ok(granted)
+            transaction.commit().await?;
+            Ok(granted)
+        })
+        .await
     }
 
     /// The removals that have a slot of the window now.
@@ -219,7 +240,7 @@ impl Ledger {
 
 /// Replaces what is held of the teams that were looked at.
 pub(super) async fn replace_held(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     org: OrgId,
     looked_at: &[TeamId],
     held: &[Held],
@@ -242,13 +263,11 @@ pub(super) async fn replace_held(
         db,
         "INSERT INTO held (org_id, kind, datadog_team_id, github, team_id, reason, since) ",
         " ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET team_id = excluded.team_id",
-        held,
-        |row, item: &Held| {
-            row.push_bind(org.0)
-                .push_bind(item.key.kind.as_str())
-                .push_bind(item.key.key.datadog_team.as_str());
-            row.push_bind(item.key.key.github.as_str()).push_bind(item.team.0);
-            row.push_bind(rows::clean(&item.reason)).push_bind(now.0);
+        &rows::sorted(held, |item| &item.key),
+        |row, item: &&Held| {
+            row.bind(org.0).bind(item.key.kind.as_str()).bind(item.key.key.datadog_team.as_str());
+            row.bind(item.key.key.github.as_str()).bind(item.team.0);
+            row.bind(rows::clean(&item.reason)).bind(now.0);
         },
     )
     .await?;
@@ -256,18 +275,18 @@ pub(super) async fn replace_held(
 }
 
 /// Lets go of the creates of a first pass, because a person asked for the pass.
-pub(super) async fn lift_creates(db: &mut SqliteConnection, org: OrgId) -> sqlx::Result<()> {
+pub(super) async fn lift_creates(db: &mut AnyConnection, org: OrgId) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM held WHERE org_id = $1 AND kind = 'create'").bind(org.0).execute(db).await?;
     Ok(())
 }
 
 /// An approval is used up once its action is done.
-pub(super) async fn use_up(db: &mut SqliteConnection, org: OrgId, done: &[HeldKey]) -> sqlx::Result<()> {
-    let any: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM approvals WHERE org_id = $1)")
+pub(super) async fn use_up(db: &mut AnyConnection, org: OrgId, done: &[HeldKey]) -> sqlx::Result<()> {
+    let any: Flag = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM approvals WHERE org_id = $1)")
         .bind(org.0)
         .fetch_one(&mut *db)
         .await?;
-    for key in done.iter().filter(|_| any) {
+    for key in done.iter().filter(|_| any.0) {
         forget(
             db,
             "DELETE FROM approvals WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4",
@@ -279,7 +298,7 @@ pub(super) async fn use_up(db: &mut SqliteConnection, org: OrgId, done: &[HeldKe
     Ok(())
 }
 
-async fn forget(db: &mut SqliteConnection, sql: &'static str, org: OrgId, key: &HeldKey) -> sqlx::Result<()> {
+async fn forget(db: &mut AnyConnection, sql: &'static str, org: OrgId, key: &HeldKey) -> sqlx::Result<()> {
     sqlx::query(sql)
         .bind(org.0)
         .bind(key.kind.as_str())
@@ -290,7 +309,7 @@ async fn forget(db: &mut SqliteConnection, sql: &'static str, org: OrgId, key: &
     Ok(())
 }
 
-pub(super) async fn held_of(db: &mut SqliteConnection, org: OrgId) -> sqlx::Result<Vec<Held>> {
+pub(super) async fn held_of(db: &mut AnyConnection, org: OrgId) -> sqlx::Result<Vec<Held>> {
     let rows = sqlx::query(
         "SELECT kind, datadog_team_id, github, team_id, reason FROM held WHERE org_id = $1
          ORDER BY kind, github, datadog_team_id",
@@ -310,7 +329,7 @@ pub(super) async fn held_of(db: &mut SqliteConnection, org: OrgId) -> sqlx::Resu
 }
 
 pub(super) async fn approved_of(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     org: OrgId,
     now: Time,
 ) -> sqlx::Result<BTreeSet<HeldKey>> {
@@ -324,29 +343,24 @@ pub(super) async fn approved_of(
     rows.iter().map(held_key).collect()
 }
 
-async fn remember_set(
-    db: &mut SqliteConnection,
-    org: OrgId,
-    items: &[Held],
-    now: Time,
-) -> sqlx::Result<String> {
+async fn remember_set(db: &mut AnyConnection, org: OrgId, items: &[Held], now: Time) -> sqlx::Result<String> {
     let hash = held_hash(items.iter().map(|item| &item.key));
     rows::insert(
         db,
         "INSERT INTO held_sets (hash, org_id, kind, datadog_team_id, github, team_id, shown_at) ",
         " ON CONFLICT (hash, kind, datadog_team_id, github) DO UPDATE SET shown_at = excluded.shown_at",
-        items,
-        |row, item: &Held| {
-            row.push_bind(hash.as_str()).push_bind(org.0).push_bind(item.key.kind.as_str());
-            row.push_bind(item.key.key.datadog_team.as_str()).push_bind(item.key.key.github.as_str());
-            row.push_bind(item.team.0).push_bind(now.0);
+        &rows::sorted(items, |item| &item.key),
+        |row, item: &&Held| {
+            row.bind(hash.as_str()).bind(org.0).bind(item.key.kind.as_str());
+            row.bind(item.key.key.datadog_team.as_str()).bind(item.key.key.github.as_str());
+            row.bind(item.team.0).bind(now.0);
         },
     )
     .await?;
     Ok(hash)
 }
 
-fn held_key(row: &SqliteRow) -> sqlx::Result<HeldKey> {
+fn held_key(row: &AnyRow) -> sqlx::Result<HeldKey> {
     Ok(HeldKey {
         kind: match row.try_get::<&str, _>("kind")? {
             "create" => HeldKind::Create,

@@ -1,13 +1,13 @@
-//! The OS lock that keeps a second daemon off one SQLite file. Commands do not take it.
+//! The OS lock that keeps a second daemon off one SQLite file. Commands do not take it; PostgreSQL needs none.
 
 use std::{
     fs::{File, TryLockError},
     path::PathBuf,
-    str::FromStr,
 };
 
 use anyhow::{Context as _, bail};
-use sqlx::sqlite::SqliteConnectOptions;
+
+use super::database::{self, Engine};
 
 /// Held as long as the daemon lives; the OS lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -16,17 +16,19 @@ pub struct DaemonLock {
 }
 
 impl DaemonLock {
-    /// Takes the lock beside the ledger's file.
-    pub fn take(url: &str) -> anyhow::Result<Self> {
-        let options = SqliteConnectOptions::from_str(url)
-            .with_context(|| format!("ledger.url `{url}` is not an SQLite URL; write it as `sqlite:PATH`"))?;
+    /// Takes the lock beside the ledger's file; answers `None` for a ledger that any number of daemons share.
+    pub fn take(url: &str) -> anyhow::Result<Option<Self>> {
+        if Engine::of(url) == Engine::Postgres {
+            return Ok(None);
+        }
+        let options = database::sqlite_file(url)?;
         let mut name = options.get_filename().as_os_str().to_owned();
         name.push(".lock");
         let path = PathBuf::from(name);
         let file = File::create(&path)
             .with_context(|| format!("failed to create the lock file {}", path.display()))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { file }),
+            Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => bail!(
                 "another teamlink daemon runs on the ledger {}; stop it, or give this one its own `ledger.url`",
                 options.get_filename().display()

@@ -1,17 +1,25 @@
 //! The durable store: schema, migrations and every query. Row types stay inside; callers see `model` types and
 //! the plain structs of this room.
 //!
+//! It is kept in SQLite or PostgreSQL, as its URL says, by one copy of each query: sqlx's `Any` driver passes SQL on as
+//! it is, and queries keep to what both share (`$1`, `ON CONFLICT`, `RETURNING`, `CASE` in place of scalar `MIN`/`MAX`,
+//! a `CAST` around `SUM`). In the schema only the names of four types differ; `database` holds these and all else in
+//! which the two are not alike.
+//!
 //! SQLite in WAL mode with `synchronous=FULL`: what is committed survives a power cut. There is one write
 //! connection, whose transactions begin `IMMEDIATE`, so that a writer waits its turn at `BEGIN` and never fails
 //! halfway; readers have connections of their own and see the last commit. The daemon holds an OS lock beside
 //! the file, so that a second daemon on one file is refused; commands open the same file without it.
 //!
-//! Queries keep to the SQL that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, `CASE` in place of
-//! scalar `MIN`/`MAX`), so that there will be one copy of each.
+//! PostgreSQL serves any number of daemons, whose transactions run side by side (`READ COMMITTED`). What must not
+//! happen twice at once is done under the lock of a row: of its lease for everything that carries a fence, of its mark
+//! for a generation, of `meta.removal_slots` for the guard's window. Rows are written in the order of their keys. Leases
+//! are judged by the database's clock.
 
 mod accept;
 mod adoption;
 mod audit;
+mod database;
 mod documents;
 mod find;
 mod held;
@@ -29,13 +37,10 @@ mod tests;
 mod upkeep;
 mod work;
 
-use std::{str::FromStr, time::Duration};
+use sqlx::AnyPool;
 
-use anyhow::Context as _;
-use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use self::database::Engine;
+use crate::clock::Clock;
 
 pub use accept::{Accepted, Entry, Outcome, Pace};
 pub use audit::AuditLine;
@@ -49,54 +54,31 @@ pub use story::{EventLine, Looks, TeamStory};
 pub use upkeep::Counts;
 pub use work::{DueOrg, LeasedMark};
 
-/// How long a writer waits for another process's transaction before it gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A file does not hang up: its connections need no ping before each use.
-fn pool() -> SqlitePoolOptions {
-    SqlitePoolOptions::new().test_before_acquire(false)
-}
-
 /// The ledger. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    write: SqlitePool,
-    read: SqlitePool,
+    engine: Engine,
+    write: AnyPool,
+    read: AnyPool,
+    clock: Clock,
 }
 
 impl Ledger {
-    /// Opens the ledger at a URL such as `sqlite:teamlink.db`, creates it when it is not there, and brings its
-    /// schema up to date.
+    /// Opens the ledger at a URL such as `sqlite:teamlink.db` or `postgres://user:password@host/database`, creates the
+    /// file when it is not there, and brings the schema up to date.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
-        let options = SqliteConnectOptions::from_str(url)
-            .with_context(|| format!("ledger.url `{url}` is not an SQLite URL; write it as `sqlite:PATH`"))?
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true);
-        let file = options.get_filename().display().to_string();
-        let write = pool().max_connections(1).connect_with(options.clone()).await.with_context(|| {
-            format!("failed to open the ledger {file}; its folder must exist and be writable")
-        })?;
-        sqlx::migrate!("src/ledger/migrations")
-            .run(&write)
-            .await
-            .with_context(|| format!("failed to bring the ledger {file} up to date"))?;
-        let read =
-            pool().max_connections(2).connect_lazy_with(options.read_only(true).create_if_missing(false));
-        Ok(Self { write, read })
+        database::open(url).await
+    }
+
+    /// The clock by which everything is timed that several processes read: the database's, where it has one.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
     }
 
     /// Waits for the connections to be closed; what was committed stays.
     pub async fn close(self) {
         self.read.close().await;
         self.write.close().await;
-    }
-
-    /// Begins a write transaction. It holds the write lock from its first moment.
-    async fn begin(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
-        self.write.begin_with("BEGIN IMMEDIATE").await
     }
 }
 

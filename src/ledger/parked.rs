@@ -1,6 +1,6 @@
 //! What was given up on until a person, a newer event or a full pass tries it again.
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{Entry, Ledger, accept, rows};
 use crate::model::{Cause, Class, Delivery, OrgId, TeamId, TeamKey, Time};
@@ -162,31 +162,37 @@ impl Ledger {
         reason: &str,
         now: Time,
     ) -> sqlx::Result<bool> {
-        let mut transaction = self.begin().await?;
-        note(&mut transaction, id, action, reason, Some(attempts), now).await?;
-        let gone = sqlx::query("DELETE FROM parked WHERE id = $1 AND attempts = $2")
-            .bind(id)
-            .bind(attempts)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await?;
-        Ok(gone.rows_affected() > 0)
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            note(&mut transaction, id, action, reason, Some(attempts), now).await?;
+            let gone = sqlx::query("DELETE FROM parked WHERE id = $1 AND attempts = $2")
+                .bind(id)
+                .bind(attempts)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok(gone.rows_affected() > 0)
+        })
+        .await
     }
 
     /// Has the target of a parked action looked at once more. The action stays parked until that look has settled.
     /// Says whether it was still parked.
     pub async fn replay_action(&self, id: i64, reason: &str, now: Time) -> sqlx::Result<bool> {
-        let mut transaction = self.begin().await?;
-        let of: Option<(i64, i64)> =
-            sqlx::query_as("SELECT org_id, team_id FROM parked WHERE id = $1 AND kind = 'action'")
-                .bind(id)
-                .fetch_optional(&mut *transaction)
-                .await?;
-        let Some((org, team)) = of else { return Ok(false) };
-        note(&mut transaction, id, "replay", reason, None, now).await?;
-        accept::mark_in(&mut transaction, &[rows::team(org, team)], Cause::Person, now).await?;
-        transaction.commit().await?;
-        Ok(true)
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            let of: Option<(i64, i64)> =
+                sqlx::query_as("SELECT org_id, team_id FROM parked WHERE id = $1 AND kind = 'action'")
+                    .bind(id)
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+            let Some((org, team)) = of else { return Ok(false) };
+            note(&mut transaction, id, "replay", reason, None, now).await?;
+            accept::mark_in(&mut transaction, &[rows::team(org, team)], Cause::Person, now).await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
     }
 
     /// The next delivery from the dead queue that was never accepted again, with its count of attempts. Each is given
@@ -195,6 +201,7 @@ impl Ledger {
         sqlx::query_as(
             "UPDATE parked SET retried = TRUE WHERE id =
                  (SELECT MIN(id) FROM parked WHERE kind = 'delivery' AND place = 'dead_queue' AND NOT retried)
+                 AND NOT retried
              RETURNING id, attempts",
         )
         .fetch_optional(&self.write)
@@ -214,7 +221,7 @@ impl Ledger {
 
 /// Notes what a person did with what is parked. With `attempts`, it is done only as long as they are the same.
 async fn note(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     id: i64,
     action: &'static str,
     reason: &str,
@@ -240,7 +247,7 @@ async fn note(
 }
 
 pub(super) async fn park_delivery(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     entry: &Entry,
     place: ParkedPlace,
     error: &str,

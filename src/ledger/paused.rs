@@ -1,6 +1,6 @@
 //! What a person has paused. A pause is a row, so it survives restarts; a look reads it with everything else.
 
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{Ledger, accept, rows};
 use crate::model::{Cause, OrgId, Pause, PauseScope, Paused, Target, TeamId, TeamKey, Time};
@@ -30,60 +30,66 @@ impl Ledger {
 
     /// Pauses. What is paused already stays as it was; says whether it was not.
     pub async fn pause(&self, scope: PauseScope, reason: &str, now: Time) -> sqlx::Result<bool> {
-        let (org, team) = columns(scope);
-        let mut transaction = self.begin().await?;
-        let done = sqlx::query(
-            "INSERT INTO paused (org_id, team_id, since, reason) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (org_id, team_id) DO NOTHING",
-        )
-        .bind(org)
-        .bind(team)
-        .bind(now.0)
-        .bind(rows::clean(reason))
-        .execute(&mut *transaction)
-        .await?;
-        let new = done.rows_affected() > 0;
-        if new {
-            audit(&mut transaction, "pause", scope, reason, now).await?;
-        }
-        transaction.commit().await?;
-        Ok(new)
+        self.retried(move || async move {
+            let (org, team) = columns(scope);
+            let mut transaction = self.begin().await?;
+            let done = sqlx::query(
+                "INSERT INTO paused (org_id, team_id, since, reason) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (org_id, team_id) DO NOTHING",
+            )
+            .bind(org)
+            .bind(team)
+            .bind(now.0)
+            .bind(rows::clean(reason))
+            .execute(&mut *transaction)
+            .await?;
+            let new = done.rows_affected() > 0;
+            if new {
+                audit(&mut transaction, "pause", scope, reason, now).await?;
+            }
+            transaction.commit().await?;
+            Ok(new)
+        })
+        .await
     }
 
     /// Ends the pause of this scope and those within it, and has what was paused looked at. Answers the pauses
     /// that were ended.
     pub async fn resume(&self, scope: PauseScope, reason: &str, now: Time) -> sqlx::Result<Vec<Pause>> {
-        let (org, team) = columns(scope);
-        let mut transaction = self.begin().await?;
-        let ended: Vec<Pause> = sqlx::query(
-            "DELETE FROM paused WHERE $1 = 0 OR (org_id = $1 AND ($2 = 0 OR team_id = $2))
-             RETURNING org_id, team_id, since, reason",
-        )
-        .bind(org)
-        .bind(team)
-        .fetch_all(&mut *transaction)
-        .await?
-        .iter()
-        .map(pause)
-        .collect::<sqlx::Result<_>>()?;
-        for pause in &ended {
-            audit(&mut transaction, "resume", pause.scope, reason, now).await?;
-            let (targets, cause) = match pause.scope {
-                PauseScope::Team(key) => (vec![Target::Team(key)], Cause::Person),
-                // Not as a person's pass, which would lift the bound on a first pass's creates.
-                PauseScope::All | PauseScope::Org(_) => {
-                    (behind(&mut transaction, columns(pause.scope).0).await?, Cause::Pass)
-                }
-            };
-            accept::mark_in(&mut transaction, &targets, cause, now).await?;
-        }
-        transaction.commit().await?;
-        Ok(ended)
+        self.retried(move || async move {
+            let (org, team) = columns(scope);
+            let mut transaction = self.begin().await?;
+            let ended: Vec<Pause> = sqlx::query(
+                "DELETE FROM paused WHERE $1 = 0 OR (org_id = $1 AND ($2 = 0 OR team_id = $2))
+                 RETURNING org_id, team_id, since, reason",
+            )
+            .bind(org)
+            .bind(team)
+            .fetch_all(&mut *transaction)
+            .await?
+            .iter()
+            .map(pause)
+            .collect::<sqlx::Result<_>>()?;
+            for pause in &ended {
+                audit(&mut transaction, "resume", pause.scope, reason, now).await?;
+                let (targets, cause) = match pause.scope {
+                    PauseScope::Team(key) => (vec![Target::Team(key)], Cause::Person),
+                    // Not as a person's pass, which would lift the bound on a first pass's creates.
+                    PauseScope::All | PauseScope::Org(_) => {
+                        (behind(&mut transaction, columns(pause.scope).0).await?, Cause::Pass)
+                    }
+                };
+                accept::mark_in(&mut transaction, &targets, cause, now).await?;
+            }
+            transaction.commit().await?;
+            Ok(ended)
+        })
+        .await
     }
 }
 
 /// The organisation as a whole (or each, for 0), and its teams that are known to be out of step.
-async fn behind(db: &mut SqliteConnection, org: i64) -> sqlx::Result<Vec<Target>> {
+async fn behind(db: &mut AnyConnection, org: i64) -> sqlx::Result<Vec<Target>> {
     let orgs: Vec<i64> = sqlx::query_scalar("SELECT org_id FROM orgs WHERE $1 = 0 OR org_id = $1")
         .bind(org)
         .fetch_all(&mut *db)
@@ -104,7 +110,7 @@ async fn behind(db: &mut SqliteConnection, org: i64) -> sqlx::Result<Vec<Target>
 }
 
 async fn audit(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     action: &'static str,
     scope: PauseScope,
     reason: &str,
@@ -134,7 +140,7 @@ fn columns(scope: PauseScope) -> (i64, i64) {
     }
 }
 
-fn pause(row: &SqliteRow) -> sqlx::Result<Pause> {
+fn pause(row: &AnyRow) -> sqlx::Result<Pause> {
     let scope = match (row.try_get("org_id")?, row.try_get("team_id")?) {
         (0, _) => PauseScope::All,
         (org, 0) => PauseScope::Org(OrgId(org)),

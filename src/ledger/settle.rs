@@ -1,7 +1,7 @@
 //! What a look stores: intents before its writes, and everything else in one transaction at its end. Both carry
 //! the fence of the lease and store nothing when another holder has the lease by then.
 
-use sqlx::{Sqlite, SqliteConnection, query_builder::Separated};
+use sqlx::AnyConnection;
 
 use super::{
     AuditEntry, IntentKind, Ledger, LedgerError, MarkResult, Next, ParkedAction, Settled, Settlement, accept,
@@ -22,11 +22,14 @@ impl Ledger {
         intents: &[(IntentKind, ConnectionKey, TeamId)],
         now: Time,
     ) -> Result<(), LedgerError> {
-        let mut transaction = self.begin().await?;
-        check_fence(&mut transaction, org, fence).await?;
-        store_intents(&mut transaction, org, fence, intents, now).await?;
-        transaction.commit().await?;
-        Ok(())
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            check_fence(&mut transaction, org, fence).await?;
+            store_intents(&mut transaction, org, fence, intents, now).await?;
+            transaction.commit().await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Stores all that a look found and did, and clears the marks that it answered, in one transaction.
@@ -37,105 +40,108 @@ impl Ledger {
         settlement: &Settlement,
         now: Time,
     ) -> Result<(), LedgerError> {
-        // A struct pattern without `..`: a new field cannot be forgotten here.
-        let Settlement {
-            marks,
-            org: facts,
-            teams,
-            owned,
-            disowned,
-            unwanted,
-            closed_intents,
-            undone,
-            held: holds,
-            passed,
-            lifts_creates,
-            looked_at,
-            parked,
-            audit,
-            found,
-            document,
-            documents: dependent,
-        } = settlement;
-        let mut transaction = self.begin().await?;
-        let db = &mut *transaction;
-        check_fence(db, org, fence).await?;
-        if let Some(facts) = facts {
-            sqlx::query("UPDATE orgs SET login = $1, seen_at = $2 WHERE org_id = $3")
-                .bind(rows::clean(&facts.login))
+        self.retried(move || async move {
+            // A struct pattern without `..`: a new field cannot be forgotten here.
+            let Settlement {
+                marks,
+                org: facts,
+                teams,
+                owned,
+                disowned,
+                unwanted,
+                closed_intents,
+                undone,
+                held: holds,
+                passed,
+                lifts_creates,
+                looked_at,
+                parked,
+                audit,
+                found,
+                document,
+                documents: dependent,
+            } = settlement;
+            let mut transaction = self.begin().await?;
+            let db = &mut *transaction;
+            check_fence(db, org, fence).await?;
+            if let Some(facts) = facts {
+                sqlx::query("UPDATE orgs SET login = $1, seen_at = $2 WHERE org_id = $3")
+                    .bind(rows::clean(&facts.login))
+                    .bind(now.0)
+                    .bind(org.0)
+                    .execute(&mut *db)
+                    .await?;
+            }
+            store_teams(db, org, teams).await?;
+            for key in disowned {
+                delete_by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2", key)
+                    .await?;
+            }
+            rows::insert(
+                db,
+                "INSERT INTO connections (datadog_team_id, github, connection_id, org_id, team_id, created_at) ",
+                " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
+                     connection_id = excluded.connection_id, org_id = excluded.org_id, team_id = excluded.team_id,
+                     unwanted_since = NULL",
+                &rows::sorted(owned, |connection| &connection.key),
+                |row, connection: &&Owned| {
+                    row.bind(connection.key.datadog_team.as_str())
+                        .bind(connection.key.github.as_str())
+                        .bind(connection.id.as_str())
+                        .bind(org.0)
+                        .bind(connection.team.0)
+                        .bind(now.0);
+                },
+            )
+            .await?;
+            note_unwanted(db, org, looked_at, unwanted).await?;
+            for key in closed_intents {
+                delete_by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2", key).await?;
+            }
+            for key in undone {
+                let sql = "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND kind <> 'adopt'";
+                delete_by_key(db, sql, key).await?;
+            }
+            if let Some((orphans, foreigners)) = passed {
+                sqlx::query(
+                    "UPDATE orgs SET first_pass_at = COALESCE(first_pass_at, $1), orphans = $3, foreigners = $4
+                     WHERE org_id = $2",
+                )
                 .bind(now.0)
                 .bind(org.0)
+                .bind(i64::try_from(*orphans).unwrap_or(i64::MAX))
+                .bind(i64::try_from(*foreigners).unwrap_or(i64::MAX))
                 .execute(&mut *db)
                 .await?;
-        }
-        store_teams(db, org, teams).await?;
-        for key in disowned {
-            delete_by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2", key)
-                .await?;
-        }
-        rows::insert(
-            db,
-            "INSERT INTO connections (datadog_team_id, github, connection_id, org_id, team_id, created_at) ",
-            " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
-                 connection_id = excluded.connection_id, org_id = excluded.org_id, team_id = excluded.team_id,
-                 unwanted_since = NULL",
-            owned,
-            |row, connection: &Owned| {
-                row.push_bind(connection.key.datadog_team.as_str())
-                    .push_bind(connection.key.github.as_str())
-                    .push_bind(connection.id.as_str())
-                    .push_bind(org.0)
-                    .push_bind(connection.team.0)
-                    .push_bind(now.0);
-            },
-        )
-        .await?;
-        note_unwanted(db, org, looked_at, unwanted).await?;
-        for key in closed_intents {
-            delete_by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2", key).await?;
-        }
-        for key in undone {
-            let sql = "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND kind <> 'adopt'";
-            delete_by_key(db, sql, key).await?;
-        }
-        if let Some((orphans, foreigners)) = passed {
-            sqlx::query(
-                "UPDATE orgs SET first_pass_at = COALESCE(first_pass_at, $1), orphans = $3, foreigners = $4
-                 WHERE org_id = $2",
-            )
-            .bind(now.0)
-            .bind(org.0)
-            .bind(i64::try_from(*orphans).unwrap_or(i64::MAX))
-            .bind(i64::try_from(*foreigners).unwrap_or(i64::MAX))
-            .execute(&mut *db)
-            .await?;
-        }
-        if *lifts_creates {
-            held::lift_creates(db, org).await?;
-        }
-        held::replace_held(db, org, looked_at, holds, now).await?;
-        let deleted = disowned.iter().map(|key| HeldKey { kind: HeldKind::Delete, key: key.clone() });
-        let made = owned.iter().map(|owned| HeldKey { kind: HeldKind::Create, key: owned.key.clone() });
-        held::use_up(db, org, &deleted.chain(made).collect::<Vec<_>>()).await?;
-        park_actions(db, org, looked_at, parked, now).await?;
-        store_audit(db, org, fence, audit, now).await?;
-        for mark in marks {
-            clear_mark(db, org, mark, now).await?;
-        }
-        if let Some(document) = document {
-            documents::store(db, document, now).await?;
-        }
-        let teams = found.iter().map(|team| rows::team(org.0, team.0));
-        let targets: Vec<Target> = teams.chain(dependent.iter().copied().map(Target::Document)).collect();
-        accept::mark_in(db, &targets, Cause::Pass, now).await?;
-        transaction.commit().await?;
-        Ok(())
+            }
+            if *lifts_creates {
+                held::lift_creates(db, org).await?;
+            }
+            held::replace_held(db, org, looked_at, holds, now).await?;
+            let deleted = disowned.iter().map(|key| HeldKey { kind: HeldKind::Delete, key: key.clone() });
+            let made = owned.iter().map(|owned| HeldKey { kind: HeldKind::Create, key: owned.key.clone() });
+            held::use_up(db, org, &deleted.chain(made).collect::<Vec<_>>()).await?;
+            park_actions(db, org, looked_at, parked, now).await?;
+            store_audit(db, org, fence, audit, now).await?;
+            for mark in marks {
+                clear_mark(db, org, mark, now).await?;
+            }
+            if let Some(document) = document {
+                documents::store(db, document, now).await?;
+            }
+            let teams = found.iter().map(|team| rows::team(org.0, team.0));
+            let targets: Vec<Target> = teams.chain(dependent.iter().copied().map(Target::Document)).collect();
+            accept::mark_in(db, &targets, Cause::Pass, now).await?;
+            transaction.commit().await?;
+            Ok(())
+        })
+        .await
     }
 }
 
 /// The create of an adoption is a part of it: the intent stays what it is until it is closed.
 pub(super) async fn store_intents(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     org: OrgId,
     fence: i64,
     intents: &[(IntentKind, ConnectionKey, TeamId)],
@@ -148,10 +154,10 @@ pub(super) async fn store_intents(
              org_id = excluded.org_id,
              kind = CASE WHEN intents.kind = 'adopt' THEN 'adopt' ELSE excluded.kind END, team_id = excluded.team_id,
              fence = excluded.fence, at = excluded.at",
-        intents,
+        &rows::sorted(intents, |(_, key, _)| key),
         |row, (kind, key, team)| {
-            row.push_bind(org.0).push_bind(key.datadog_team.as_str()).push_bind(key.github.as_str());
-            row.push_bind(kind.as_str()).push_bind(team.0).push_bind(fence).push_bind(now.0);
+            row.bind(org.0).bind(key.datadog_team.as_str()).bind(key.github.as_str());
+            row.bind(kind.as_str()).bind(team.0).bind(fence).bind(now.0);
         },
     )
     .await?;
@@ -164,41 +170,35 @@ pub(super) async fn store_intents(
         &mut *db,
         "INSERT INTO teams (org_id, team_id, slug, name, seen_at, in_step, waiting) ",
         " ON CONFLICT (org_id, team_id) DO NOTHING",
-        &teams,
+        &rows::sorted(&teams, |(team, _)| *team),
         |row, (team, slug)| {
-            row.push_bind(org.0).push_bind(team.0).push_bind(*slug).push_bind(*slug);
-            row.push_bind(now.0).push_bind(false).push_bind(false);
+            row.bind(org.0).bind(team.0).bind(*slug).bind(*slug);
+            row.bind(now.0).bind(false).bind(false);
         },
     )
     .await?;
     Ok(())
 }
 
-pub(super) async fn check_fence(
-    db: &mut SqliteConnection,
-    org: OrgId,
-    fence: i64,
-) -> Result<(), LedgerError> {
-    let ours: Option<i64> = sqlx::query_scalar("SELECT fence FROM leases WHERE org_id = $1 AND fence = $2")
+/// Refuses a lease that another holder has by now. Nobody takes it before the end of this transaction, which holds the
+/// lock of its row.
+pub(super) async fn check_fence(db: &mut AnyConnection, org: OrgId, fence: i64) -> Result<(), LedgerError> {
+    let ours = sqlx::query("UPDATE leases SET fence = fence WHERE org_id = $1 AND fence = $2")
         .bind(org.0)
         .bind(fence)
-        .fetch_optional(db)
+        .execute(db)
         .await?;
-    ours.map(|_| ()).ok_or(LedgerError::LeaseLost(org))
+    if ours.rows_affected() == 0 { Err(LedgerError::LeaseLost(org)) } else { Ok(()) }
 }
 
-async fn delete_by_key(
-    db: &mut SqliteConnection,
-    sql: &'static str,
-    key: &ConnectionKey,
-) -> sqlx::Result<()> {
+async fn delete_by_key(db: &mut AnyConnection, sql: &'static str, key: &ConnectionKey) -> sqlx::Result<()> {
     sqlx::query(sql).bind(key.datadog_team.as_str()).bind(key.github.as_str()).execute(db).await?;
     Ok(())
 }
 
 /// Replaces what is known of the grace of these teams' connections.
 async fn note_unwanted(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     org: OrgId,
     looked_at: &[TeamId],
     unwanted: &[(ConnectionKey, Time)],
@@ -225,7 +225,7 @@ async fn note_unwanted(
 /// The teams that a query gives of an organisation, as far as they are among these: mostly there are none, and a
 /// look at a hundred teams must not cost a statement for each.
 async fn teams_of(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     sql: &'static str,
     org: OrgId,
     among: &[TeamId],
@@ -234,24 +234,24 @@ async fn teams_of(
     Ok(found.into_iter().map(TeamId).filter(|team| among.contains(team)).collect())
 }
 
-async fn store_teams(db: &mut SqliteConnection, org: OrgId, teams: &[Settled]) -> sqlx::Result<()> {
-    let push = |row: &mut Separated<'_, Sqlite, &'static str>, settled: &Settled| {
+async fn store_teams(db: &mut AnyConnection, org: OrgId, teams: &[Settled]) -> sqlx::Result<()> {
+    let bind = |row: &mut rows::Values, settled: &&Settled| {
         let MirrorTeam { facts, state, seen_at, deleted_event_at: _, in_step } = &settled.team;
         let (suspected, gone) = match state {
             TeamState::Present => (None, None),
             TeamState::Suspected { since } => (Some(since.0), None),
             TeamState::Gone { since, proven } => (Some(since.0), Some(proven.0)),
         };
-        row.push_bind(org.0)
-            .push_bind(facts.id.0)
-            .push_bind(rows::clean(&facts.slug))
-            .push_bind(rows::clean(&facts.name))
-            .push_bind(facts.parent.map(|parent| parent.0))
-            .push_bind(suspected)
-            .push_bind(gone)
-            .push_bind(seen_at.0)
-            .push_bind(*in_step)
-            .push_bind(settled.waiting);
+        row.bind(org.0)
+            .bind(facts.id.0)
+            .bind(rows::clean(&facts.slug))
+            .bind(rows::clean(&facts.name))
+            .bind(facts.parent.map(|parent| parent.0))
+            .bind(suspected)
+            .bind(gone)
+            .bind(seen_at.0)
+            .bind(*in_step)
+            .bind(settled.waiting);
     };
     rows::insert(
         db,
@@ -260,15 +260,15 @@ async fn store_teams(db: &mut SqliteConnection, org: OrgId, teams: &[Settled]) -
              slug = excluded.slug, name = excluded.name, parent_id = excluded.parent_id,
              suspected_at = excluded.suspected_at, gone_at = excluded.gone_at, seen_at = excluded.seen_at,
              in_step = excluded.in_step, waiting = excluded.waiting",
-        teams,
-        push,
+        &rows::sorted(teams, |settled| settled.team.facts.id),
+        bind,
     )
     .await?;
     Ok(())
 }
 
 async fn park_actions(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     org: OrgId,
     looked_at: &[TeamId],
     parked: &[ParkedAction],
@@ -311,7 +311,7 @@ async fn park_actions(
 }
 
 pub(super) async fn store_audit(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     org: OrgId,
     fence: i64,
     audit: &[AuditEntry],
@@ -330,19 +330,19 @@ pub(super) async fn store_audit(
                 Cause::Pass => "pass",
                 Cause::Person => "person",
             };
-            row.push_bind(now.0)
-                .push_bind(org.0)
-                .push_bind(team.0)
-                .push_bind(*action)
-                .push_bind(key.datadog_team.as_str())
-                .push_bind(key.github.as_str())
-                .push_bind(connection.as_deref())
-                .push_bind(cause)
-                .push_bind(rows::clean(reason))
-                .push_bind(proof.as_deref().map(rows::clean))
-                .push_bind(*outcome)
-                .push_bind(detail.as_deref().map(rows::clean))
-                .push_bind(fence);
+            row.bind(now.0)
+                .bind(org.0)
+                .bind(team.0)
+                .bind(*action)
+                .bind(key.datadog_team.as_str())
+                .bind(key.github.as_str())
+                .bind(connection.as_deref())
+                .bind(cause)
+                .bind(rows::clean(reason))
+                .bind(proof.as_deref().map(rows::clean))
+                .bind(*outcome)
+                .bind(detail.as_deref().map(rows::clean))
+                .bind(fence);
         },
     )
     .await?;
@@ -368,7 +368,7 @@ pub(super) async fn store_audit(
 /// Clears the generation that was looked at. A target that was marked again meanwhile stays due as it is; its
 /// first request is then the one that came during the look. What is given up on keeps its count of attempts, so that
 /// whoever asks again has it tried once.
-async fn clear_mark(db: &mut SqliteConnection, org: OrgId, mark: &MarkResult, now: Time) -> sqlx::Result<()> {
+async fn clear_mark(db: &mut AnyConnection, org: OrgId, mark: &MarkResult, now: Time) -> sqlx::Result<()> {
     let (kind, _, team) = accept::columns(rows::team(org.0, mark.team.unwrap_or(TeamId::NONE).0));
     let (due, floor, error, burns) = match &mark.next {
         Next::Nothing => (None, Time(0), None, false),

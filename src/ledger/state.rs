@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{Row, any::AnyRow};
 
-use super::{IntentKind, Ledger};
+use super::{IntentKind, Ledger, rows};
 use crate::model::{
     ConnectionId, ConnectionKey, DatadogTeamId, MirrorTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts,
     TeamId, TeamState, Time,
@@ -162,7 +162,7 @@ impl Ledger {
         .await?;
         let mut waiting = BTreeSet::new();
         for row in &teams {
-            if row.try_get("waiting")? {
+            if rows::flag(row, "waiting")? {
                 waiting.insert(TeamId(row.try_get("team_id")?));
             }
         }
@@ -219,15 +219,15 @@ impl Ledger {
     }
 }
 
-fn org_row(row: &SqliteRow) -> sqlx::Result<OrgRow> {
+fn org_row(row: &AnyRow) -> sqlx::Result<OrgRow> {
     Ok(OrgRow {
         facts: OrgFacts { id: OrgId(row.try_get("org_id")?), login: row.try_get("login")? },
         bound_login: row.try_get("bound_login")?,
-        passed: row.try_get("passed")?,
+        passed: rows::flag(row, "passed")?,
     })
 }
 
-fn team(row: &SqliteRow) -> sqlx::Result<(TeamId, MirrorTeam)> {
+fn team(row: &AnyRow) -> sqlx::Result<(TeamId, MirrorTeam)> {
     let id = TeamId(row.try_get("team_id")?);
     let state =
         match (row.try_get::<Option<i64>, _>("suspected_at")?, row.try_get::<Option<i64>, _>("gone_at")?) {
@@ -251,12 +251,12 @@ fn team(row: &SqliteRow) -> sqlx::Result<(TeamId, MirrorTeam)> {
             state,
             seen_at: Time(row.try_get("seen_at")?),
             deleted_event_at: row.try_get::<Option<i64>, _>("at")?.map(Time),
-            in_step: row.try_get("in_step")?,
+            in_step: rows::flag(row, "in_step")?,
         },
     ))
 }
 
-fn key(row: &SqliteRow) -> sqlx::Result<ConnectionKey> {
+fn key(row: &AnyRow) -> sqlx::Result<ConnectionKey> {
     Ok(ConnectionKey {
         datadog_team: DatadogTeamId(row.try_get("datadog_team_id")?),
         github: row.try_get("github")?,

@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
-use super::{Ledger, rows};
+use super::{
+    Ledger,
+    rows::{self, Flag},
+};
 use crate::model::{ConnectionKey, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey, Time};
 
 impl Ledger {
@@ -40,7 +43,7 @@ impl Ledger {
     /// Every connection that is ours or is just being written, and whether it stands for sure: nothing is being done
     /// to it.
     pub async fn owned_keys(&self) -> sqlx::Result<BTreeMap<ConnectionKey, bool>> {
-        let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        let rows: Vec<(String, String, Flag)> = sqlx::query_as(
             "SELECT datadog_team_id, github, TRUE FROM connections
              UNION ALL SELECT datadog_team_id, github, FALSE FROM intents",
         )
@@ -49,7 +52,7 @@ impl Ledger {
         let mut keys = BTreeMap::new();
         for (team, github, stands) in rows {
             let key = ConnectionKey { datadog_team: DatadogTeamId(team), github };
-            *keys.entry(key).or_insert(true) &= stands;
+            *keys.entry(key).or_insert(true) &= stands.0;
         }
         Ok(keys)
     }
@@ -57,7 +60,7 @@ impl Ledger {
 
 /// Stores lists that a look has read, at the time when it began.
 pub(super) async fn store(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     lists: &BTreeMap<TeamKey, BTreeSet<RepositoryId>>,
     read_at: Time,
 ) -> sqlx::Result<()> {
@@ -70,7 +73,7 @@ pub(super) async fn store(
         &lists,
         |row, (key, repositories)| {
             let ids: Vec<String> = repositories.iter().map(ToString::to_string).collect();
-            row.push_bind(key.org.0).push_bind(key.team.0).push_bind(ids.join(" ")).push_bind(read_at.0);
+            row.bind(key.org.0).bind(key.team.0).bind(ids.join(" ")).bind(read_at.0);
         },
     )
     .await?;
@@ -79,7 +82,7 @@ pub(super) async fn store(
 
 /// An event told that the lists of these teams changed.
 pub(super) async fn note_change(
-    db: &mut SqliteConnection,
+    db: &mut AnyConnection,
     teams: &BTreeSet<TeamKey>,
     now: Time,
 ) -> sqlx::Result<()> {
@@ -90,7 +93,7 @@ pub(super) async fn note_change(
         " ON CONFLICT (org_id, team_id) DO UPDATE SET changed_at = excluded.changed_at",
         &teams,
         |row, key| {
-            row.push_bind(key.org.0).push_bind(key.team.0).push_bind(now.0);
+            row.bind(key.org.0).bind(key.team.0).bind(now.0);
         },
     )
     .await?;
@@ -98,7 +101,7 @@ pub(super) async fn note_change(
 }
 
 /// An event told that teamlink may see other repositories of an organisation than before.
-pub(super) async fn note_change_of_org(db: &mut SqliteConnection, org: OrgId, now: Time) -> sqlx::Result<()> {
+pub(super) async fn note_change_of_org(db: &mut AnyConnection, org: OrgId, now: Time) -> sqlx::Result<()> {
     sqlx::query("UPDATE team_lists SET changed_at = $2 WHERE org_id = $1")
         .bind(org.0)
         .bind(now.0)

@@ -2,9 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
-use super::{Ledger, LedgerError, rows};
+use super::{
+    Ledger, LedgerError,
+    rows::{self, Flag},
+};
 use crate::model::{Cause, ConnectionKey, DatadogTeamId, OrgId, TeamId, TeamKey, Time};
 
 /// An organisation that has something due.
@@ -51,12 +54,13 @@ impl Ledger {
                     MAX(CASE WHEN kind = 'org' THEN 1 ELSE 0 END) AS whole,
                     MAX(CASE WHEN cause = 0 THEN 1 ELSE 0 END) AS person,
                     MIN(due_at) AS since
-             FROM marks LEFT JOIN leases ON leases.org_id = marks.org_id AND leases.expires_at > $1
+             FROM marks LEFT JOIN leases ON leases.org_id = marks.org_id AND leases.expires_at > $2
              WHERE due_at <= $1 AND not_before <= $1 AND leases.org_id IS NULL
                  AND (marks.org_id < 0 OR marks.org_id IN (SELECT org_id FROM orgs))
              GROUP BY marks.org_id ORDER BY person DESC, since",
         )
         .bind(now.0)
+        .bind(self.time(now).await?.0)
         .fetch_all(&self.read)
         .await?;
         rows.into_iter()
@@ -92,23 +96,37 @@ impl Ledger {
         now: Time,
         ttl: Duration,
     ) -> sqlx::Result<Option<i64>> {
+        let now = self.time(now).await?;
+        let free = format!(
+            "UPDATE leases SET holder = $2, fence = fence + 1, expires_at = $3
+             WHERE org_id = (SELECT org_id FROM leases WHERE org_id = $1 AND expires_at <= $4 {})
+             RETURNING fence",
+            self.skipping_locked()
+        );
+        let taken = sqlx::query_scalar(AssertSqlSafe(free))
+            .bind(org.0)
+            .bind(holder)
+            .bind((now + ttl).0)
+            .bind(now.0)
+            .fetch_optional(&self.write)
+            .await?;
+        if taken.is_some() {
+            return Ok(taken);
+        }
         sqlx::query_scalar(
             "INSERT INTO leases (org_id, holder, fence, expires_at) VALUES ($1, $2, 1, $3)
-             ON CONFLICT (org_id) DO UPDATE SET
-                 holder = excluded.holder, fence = leases.fence + 1, expires_at = excluded.expires_at
-             WHERE leases.expires_at <= $4
-             RETURNING fence",
+             ON CONFLICT (org_id) DO NOTHING RETURNING fence",
         )
         .bind(org.0)
         .bind(holder)
         .bind((now + ttl).0)
-        .bind(now.0)
         .fetch_optional(&self.write)
         .await
     }
 
     /// Extends a lease that is still ours, even one that ran out while nobody took it.
     pub async fn renew(&self, org: OrgId, fence: i64, now: Time, ttl: Duration) -> Result<(), LedgerError> {
+        let now = self.time(now).await?;
         let renewed = sqlx::query("UPDATE leases SET expires_at = $1 WHERE org_id = $2 AND fence = $3")
             .bind((now + ttl).0)
             .bind(org.0)
@@ -128,7 +146,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends the leases of daemons that are gone. Only the holder of the daemon lock may call it.
+    /// Ends the leases of daemons that are gone. Only the holder of the daemon lock may call it: on a shared ledger the
+    /// others may live.
     pub async fn end_daemon_leases(&self) -> sqlx::Result<()> {
         sqlx::query("UPDATE leases SET expires_at = 0 WHERE holder LIKE 'daemon:%'")
             .execute(&self.write)
@@ -245,23 +264,29 @@ impl Ledger {
 
     /// Makes the teams that wait for a Datadog handle due, because new handles have appeared.
     pub async fn wake_waiting(&self, now: Time) -> sqlx::Result<u64> {
-        let mut transaction = self.begin().await?;
-        let waiting: Vec<(i64, i64)> = sqlx::query_as("SELECT org_id, team_id FROM teams WHERE waiting")
-            .fetch_all(&mut *transaction)
-            .await?;
-        let targets: Vec<_> = waiting.into_iter().map(|(org, team)| rows::team(org, team)).collect();
-        super::accept::mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
-        transaction.commit().await?;
-        Ok(targets.len() as u64)
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            let waiting: Vec<(i64, i64)> = sqlx::query_as("SELECT org_id, team_id FROM teams WHERE waiting")
+                .fetch_all(&mut *transaction)
+                .await?;
+            let targets: Vec<_> = waiting.into_iter().map(|(org, team)| rows::team(org, team)).collect();
+            super::accept::mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
+            transaction.commit().await?;
+            Ok(targets.len() as u64)
+        })
+        .await
     }
 
     /// Whether any team waits for a Datadog handle.
     pub async fn any_waiting(&self) -> sqlx::Result<bool> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM teams WHERE waiting)").fetch_one(&self.read).await
+        let any: Flag = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM teams WHERE waiting)")
+            .fetch_one(&self.read)
+            .await?;
+        Ok(any.0)
     }
 }
 
-fn mark(row: &SqliteRow, team: Option<TeamId>) -> sqlx::Result<LeasedMark> {
+fn mark(row: &AnyRow, team: Option<TeamId>) -> sqlx::Result<LeasedMark> {
     let count = |name| Ok::<_, sqlx::Error>(u32::try_from(row.try_get::<i64, _>(name)?).unwrap_or(u32::MAX));
     Ok(LeasedMark {
         team,

@@ -21,5 +21,5 @@ pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState};
 pub use held::{HeldKey, HeldKind, held_hash};
 pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey};
 pub use paused::{Pause, PauseScope, Paused};
-pub use target::{Cause, Integration, Mark, Target};
+pub use target::{Cause, Fence, Integration, Mark, Target};
 pub use time::Time;

@@ -65,6 +65,21 @@ impl fmt::Display for Target {
     }
 }
 
+/// Under which lease something is written: requests carry it, so that their order can be told afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// What the lease is on: an organisation or a document.
+    pub target: Target,
+    /// The lease's counter, which rises with each holder.
+    pub count: i64,
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.target, self.count)
+    }
+}
+
 /// Who asked for a look. It decides the order and the pace, never what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,10 +1,7 @@
 //! Why a team is as it is: its rule, what GitHub and Datadog say of it, what has happened, what blocks it, and what
 //! would happen now. It is read with the same eyes as a look has; nothing here can write to Datadog.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::SystemTime,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -158,7 +155,7 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
     }
     let shown = foresight.team.as_ref().or(foresight.known.as_ref());
     let slug = shown.map_or_else(|| slug.to_lowercase(), |team| team.facts.slug.clone());
-    let now = Time::from(SystemTime::now());
+    let now = ledger.clock().now();
     // The set of this team alone: whoever approves it lets nothing else go.
     let hash = ledger.remember_held(key.org, &story.held, now).await?;
     let (connections, error) = match connections(sources, &foresight, team, &slug).await {

@@ -142,7 +142,7 @@ pub async fn replay(
                 Replayed::Gone => Tried::Gone,
             },
             ParkedKind::Action => {
-                let now = Time::from(std::time::SystemTime::now());
+                let now = ledger.clock().now();
                 if ledger.replay_action(parked.id, reason, now).await? { Tried::Marked } else { Tried::Gone }
             }
         };
@@ -159,7 +159,7 @@ pub async fn replay(
 pub async fn discard(ledger: &Ledger, chosen: &[Parked], reason: &str) -> anyhow::Result<usize> {
     let mut discarded = 0;
     for Parked { id, attempts, .. } in chosen {
-        let now = Time::from(std::time::SystemTime::now());
+        let now = ledger.clock().now();
         discarded += usize::from(ledger.unpark(*id, *attempts, "discard", reason, now).await?);
     }
     Ok(discarded)

@@ -331,7 +331,7 @@ impl Worker {
                 }
                 let begun = audit("begun", format!("deleted to be made again: {id}, managed by {mark}"));
                 self.ledger.begin_adoption(org, lease.fence, (key, team), begun, self.now()).await?;
-                let deleted = self.writer.delete(std::slice::from_ref(id), Some(lease.fence)).await;
+                let deleted = self.writer.delete(std::slice::from_ref(id), Some(lease.fence())).await;
                 // Whatever the answer was: once it is gone, it has to be made again.
                 let (Err(trouble), Ok(Some(_)) | Err(_)) = (deleted, self.by_id(id).await) else {
                     return Ok(None);

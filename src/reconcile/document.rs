@@ -299,7 +299,7 @@ impl Look<'_> {
                 return Ok(End::Failed(Trouble::new(Class::Transient, why)));
             }
             let config = plan.merged.document();
-            return match writer.put_integration(id, &config, Some(self.lease.fence)).await {
+            return match writer.put_integration(id, &config, Some(self.lease.fence())).await {
                 Err(trouble) if trouble.ambiguous => Ok(End::Ambiguous(trouble, Box::new(plan))),
                 Err(trouble) => Ok(End::Failed(trouble)),
                 Ok(put) => {

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use crate::{
     clock::Clock,
     ledger::{Ledger, LedgerError},
-    model::OrgId,
+    model::{Fence, Integration, OrgId, Target},
 };
 
 /// How long a lease lasts without renewal.
@@ -51,6 +51,12 @@ impl Lease {
         let renewal =
             tokio::spawn(renew(ledger.clone(), org, fence, clock.clone(), ends.clone())).abort_handle();
         Ok(Some(Self { ledger: ledger.clone(), org, fence, clock: clock.clone(), ends, renewal }))
+    }
+
+    /// What the writes under it carry.
+    pub(super) fn fence(&self) -> Fence {
+        let target = Integration::of_scope(self.org).map_or(Target::Org(self.org), Target::Document);
+        Fence { target, count: self.fence }
     }
 
     /// Whether a write that may take `timeout` can be sent: not with less left than that and [`MARGIN`] more, so that a

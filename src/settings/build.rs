@@ -84,7 +84,11 @@ fn queue(r: &mut Reader) -> Queue {
 
 fn ledger(r: &mut Reader) -> Ledger {
     Ledger {
-        url: r.secret_url("ledger.url", "write `sqlite:FILE`", &["sqlite:"]),
+        url: r.secret_url(
+            "ledger.url",
+            "write `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`",
+            &["sqlite:", "postgres://", "postgresql://"],
+        ),
         keep_deliveries: r.duration("ledger.keep_deliveries"),
         keep_audit: r.duration("ledger.keep_audit"),
     }

@@ -193,8 +193,8 @@ fn every_kind_of_mistake_is_told_with_its_remedy() {
         write a whole number, 1 or more
       queue.verify = "sometimes" (teamlink.toml): it is none of the choices
         write one of "when-signed", "always", "never"
-      ledger.url = "mysql://root:hidden@host/db" (teamlink.toml): it begins with none of sqlite:
-        write `sqlite:FILE`
+      ledger.url = "mysql://root:hidden@host/db" (teamlink.toml): it begins with none of sqlite:, postgres://, postgresql://
+        write `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`
       github.base_url = "ftp://host" (teamlink.toml): it is no http or https URL
         write an address such as `https://api.example.com`
       github.orgs (teamlink.toml): it is a list where one value is expected

@@ -62,7 +62,7 @@ async fn a_document_is_absent_until_its_first_put_and_keeps_what_nobody_knows() 
         let mut fields = entry.fields();
         fields.insert("since".into(), json!({"version": [1.5, null]}));
         let config = json!({list: [fields], "beside": {"any": "thing"}}).as_object().unwrap().clone();
-        let put = writer.put_integration(id, &config, Some(3)).await.unwrap();
+        let put = writer.put_integration(id, &config, None).await.unwrap();
         assert_eq!((&put.config, put.org_id), (&config, Some(321_813)), "{id}");
         assert_eq!(present(reader.integration(id).await), put, "{id}");
     }

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use teamlink::{
     datadog::{self, Filter, NewConnection},
     github,
-    model::{Answer, Class, Connection, ConnectionId, DatadogTeamId, GithubHandle, OrgId, TeamId, Trouble},
+    model::{
+        Answer, Class, Connection, ConnectionId, DatadogTeamId, Fence, GithubHandle, OrgId, Target, TeamId,
+        Trouble,
+    },
     operate::check::{self, Verdict},
     sandbox, transport,
 };
@@ -309,10 +312,11 @@ async fn a_connection_is_made_found_refused_twice_and_deleted() {
     assert_eq!(made.managed_by.as_deref(), Some("teamlink"));
     assert_eq!((made.datadog_team.as_ref(), made.github.as_deref()), (Some(&team), Some("@acme/team-0")));
 
-    let again = writer.create(&[new_connection(&team, "team-0")], Some(7)).await.unwrap_err();
+    let fence = Fence { target: Target::Org(OrgId(1)), count: 7 };
+    let again = writer.create(&[new_connection(&team, "team-0")], Some(fence)).await.unwrap_err();
     assert_eq!((again.class, again.status, again.ambiguous), (Class::Permanent, Some(409), false), "{again}");
     assert!(again.message.contains("already exist"), "{again}");
-    assert_eq!(world.requests().await.last().unwrap()["fence"], "7");
+    assert_eq!(world.requests().await.last().unwrap()["fence"], "org:1:7");
 
     writer.delete(std::slice::from_ref(&made.id), None).await.unwrap();
     assert_eq!(reader.connections(&Filter::default()).await.unwrap(), []);

@@ -1,10 +1,13 @@
 -- Times are whole microseconds since 1970 in UTC. Ids of GitHub are numeric, ids of Datadog are opaque text.
--- The SQL here and in the queries stays within what SQLite and PostgreSQL share.
+-- The SQL here and in the queries stays within what SQLite and PostgreSQL share. Types that they call differently are put
+-- in by `database::TYPES`: SERIAL KEY, TEXT, BOOLEAN, BYTES.
 
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY NOT NULL,
     value TEXT NOT NULL
 );
+-- Its lock is held by whoever takes slots for removals.
+INSERT INTO meta (name, value) VALUES ('removal_slots', '');
 
 -- Every delivery that was accepted, by its GUID. Bodies are kept only in `parked`.
 CREATE TABLE deliveries (
@@ -193,7 +196,7 @@ CREATE INDEX removal_slots_at ON removal_slots (at);
 
 -- What was given up on until a person, a newer event or a full pass tries it again.
 CREATE TABLE parked (
-    id          INTEGER PRIMARY KEY,
+    id          SERIAL KEY,
     kind        TEXT   NOT NULL,         -- delivery | action
     subject     TEXT   NOT NULL,         -- its GUID, or the action and its key
     place       TEXT   NOT NULL,         -- where: decode | signature | store | dead_queue, or the action's first word
@@ -210,14 +213,14 @@ CREATE TABLE parked (
     host        TEXT,
     signature   TEXT,
     received_at BIGINT,
-    body        BLOB,
+    body        BYTES,
     retried     BOOLEAN NOT NULL DEFAULT FALSE  -- one from the dead queue is accepted again once by itself
 );
 CREATE UNIQUE INDEX parked_delivery ON parked (guid) WHERE kind = 'delivery';
 CREATE UNIQUE INDEX parked_action ON parked (org_id, subject) WHERE kind = 'action';
 
 CREATE TABLE audit (
-    id              INTEGER PRIMARY KEY,
+    id              SERIAL KEY,
     at              BIGINT NOT NULL,
     org_id          BIGINT NOT NULL,
     team_id         BIGINT NOT NULL,

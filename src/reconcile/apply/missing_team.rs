@@ -20,7 +20,7 @@ impl Run<'_> {
             return;
         }
         let key = ConnectionKey { datadog_team: handle.into(), github: String::new() };
-        let result = self.hands.writer.create_team(handle, name, Some(self.hands.lease.fence)).await;
+        let result = self.hands.writer.create_team(handle, name, Some(self.hands.lease.fence())).await;
         // Made or refused: the remembered list is out of date, and the team needs another look.
         self.hands.directory.distrust().await;
         match result {

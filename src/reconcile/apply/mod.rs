@@ -165,7 +165,7 @@ impl Run<'_> {
                     github: item.github.clone(),
                 })
                 .collect();
-            let trouble = match self.hands.writer.create(&new, Some(self.hands.lease.fence)).await {
+            let trouble = match self.hands.writer.create(&new, Some(self.hands.lease.fence())).await {
                 Ok(made) => {
                     (self.failures, self.out.wrote) = (0, true);
                     let mut made = by_key(made);
@@ -281,7 +281,7 @@ impl Run<'_> {
             }
             self.intend(IntentKind::Delete, items.iter().map(|item| (&item.key, item.team))).await?;
             let ids: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
-            let trouble = match self.hands.writer.delete(&ids, Some(self.hands.lease.fence)).await {
+            let trouble = match self.hands.writer.delete(&ids, Some(self.hands.lease.fence())).await {
                 Ok(()) => {
                     (self.failures, self.out.wrote) = (0, true);
                     sent.extend(items);

@@ -1,4 +1,4 @@
-//! The ledger's promises, on a file of its own.
+//! The ledger's promises, each on an SQLite file and on a PostgreSQL schema of its own.
 
 use std::time::Duration;
 
@@ -7,6 +7,11 @@ use crate::model::{
     Cause, Class, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, PauseScope, Paused, Target, TeamFacts,
     TeamId, TeamKey, TeamState, Time, Trouble,
 };
+
+#[path = "../../../tests/support/postgres.rs"]
+mod schema;
+
+use schema::Schema;
 
 const ORG: OrgId = OrgId(1);
 const PACE: Pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
@@ -42,15 +47,62 @@ fn entry(guid: &str, team: i64) -> Entry {
 struct Opened {
     ledger: Ledger,
     url: String,
-    _dir: tempfile::TempDir,
 }
 
-async fn open() -> Opened {
-    let dir = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", dir.path().join("ledger.db").display());
+async fn open(url: String) -> Opened {
     let ledger = Ledger::open(&url).await.unwrap();
     ledger.bind_org(&OrgFacts { id: ORG, login: "acme".into() }, at(0)).await.unwrap();
-    Opened { ledger, url, _dir: dir }
+    Opened { ledger, url }
+}
+
+async fn on_sqlite() -> (Opened, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
+    (open(url).await, directory)
+}
+
+/// Each promise is kept on both databases.
+macro_rules! on_both {
+    ($($promise:ident,)+) => {
+        mod sqlite {
+            use super::*;
+            $(#[tokio::test]
+            async fn $promise() {
+                let (opened, _directory) = on_sqlite().await;
+                super::$promise(opened).await;
+            })+
+        }
+        mod postgres {
+            use super::*;
+            $(#[tokio::test]
+            async fn $promise() {
+                let schema = Schema::create().await;
+                super::$promise(open(schema.url.clone()).await).await;
+                schema.remove().await;
+            })+
+        }
+    };
+}
+
+mod answers;
+mod together;
+
+on_both! {
+    a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at_most_after_max_wait,
+    a_known_guid_is_counted_and_marks_again,
+    a_pause_is_kept_once_and_its_end_marks_what_was_paused,
+    an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once,
+    an_event_during_a_look_keeps_the_team_due,
+    a_new_event_does_not_shorten_a_backoff_below_its_floor,
+    a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing,
+    deleting_a_parent_marks_its_descendants_too,
+    events_go_before_passes_and_a_person_before_both,
+    a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_top,
+    what_cannot_be_decoded_is_kept_with_its_body,
+    what_was_settled_is_there_after_opening_again,
+    nul_in_names_is_stored_as_a_replacement_character,
+    old_rows_are_forgotten_and_young_ones_kept,
+    what_another_asks_for_during_a_look_is_not_believed_answered_by_it,
 }
 
 fn settled(team: i64, parent: Option<i64>) -> Settled {
@@ -79,9 +131,9 @@ async fn due(ledger: &Ledger, now: Time) -> Vec<i64> {
     due.into_iter().map(|mark| mark.team.unwrap().0).collect()
 }
 
-#[tokio::test]
-async fn a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at_most_after_max_wait() {
-    let opened = open().await;
+async fn a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at_most_after_max_wait(
+    opened: Opened,
+) {
     let ledger = &opened.ledger;
     for second in 0..8 {
         let entries: Vec<Entry> = (0..125).map(|n| entry(&format!("{second}-{n}"), 7)).collect();
@@ -93,9 +145,7 @@ async fn a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at
     assert_eq!(due(ledger, at(5)).await, [7]);
 }
 
-#[tokio::test]
-async fn a_known_guid_is_counted_and_marks_again() {
-    let opened = open().await;
+async fn a_known_guid_is_counted_and_marks_again(opened: Opened) {
     let ledger = &opened.ledger;
     let twice = [entry("a", 7), entry("a", 7), entry("b", 8)];
     assert_eq!(ledger.accept(&twice, PACE, at(0)).await.unwrap(), Accepted { known: [].into(), marked: 2 });
@@ -109,9 +159,7 @@ async fn a_known_guid_is_counted_and_marks_again() {
     assert_eq!(due(ledger, at(4)).await, [8, 7]);
 }
 
-#[tokio::test]
-async fn a_pause_is_kept_once_and_its_end_marks_what_was_paused() {
-    let opened = open().await;
+async fn a_pause_is_kept_once_and_its_end_marks_what_was_paused(opened: Opened) {
     let ledger = &opened.ledger;
     let (team, org) = (PauseScope::Team(key(7)), PauseScope::Org(ORG));
     assert!(ledger.pause(team, "why", at(1)).await.unwrap());
@@ -135,9 +183,7 @@ async fn a_pause_is_kept_once_and_its_end_marks_what_was_paused() {
     assert_eq!(ledger.resume(PauseScope::All, "", at(7)).await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once() {
-    let opened = open().await;
+async fn an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once(opened: Opened) {
     let ledger = &opened.ledger;
     let binds = |guid: &str, id: i64| Entry {
         binds: Some(OrgFacts { id: OrgId(id), login: format!("org-{id}") }),
@@ -152,9 +198,7 @@ async fn an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once() {
     assert!(ledger.due_org(ORG, at(1)).await.unwrap().is_none(), "it was bound before");
 }
 
-#[tokio::test]
-async fn an_event_during_a_look_keeps_the_team_due() {
-    let opened = open().await;
+async fn an_event_during_a_look_keeps_the_team_due(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
     let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
@@ -164,9 +208,7 @@ async fn an_event_during_a_look_keeps_the_team_due() {
     assert_eq!(due(ledger, at(4)).await, [7]);
 }
 
-#[tokio::test]
-async fn a_new_event_does_not_shorten_a_backoff_below_its_floor() {
-    let opened = open().await;
+async fn a_new_event_does_not_shorten_a_backoff_below_its_floor(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
     let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
@@ -179,15 +221,14 @@ async fn a_new_event_does_not_shorten_a_backoff_below_its_floor() {
     assert_eq!((leased.team, leased.attempts), (Some(TeamId(7)), 1));
 }
 
-#[tokio::test]
-async fn a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing() {
-    let opened = open().await;
+async fn a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
     let first = ledger.lease(ORG, "daemon:a", at(1), TTL).await.unwrap().unwrap();
     assert_eq!(ledger.lease(ORG, "daemon:b", at(30), TTL).await.unwrap(), None);
     assert!(ledger.due_orgs(at(30)).await.unwrap().is_empty(), "a leased organisation is nobody else's work");
-    let second = ledger.lease(ORG, "daemon:b", at(31), TTL).await.unwrap().unwrap();
+    ledger.renew(ORG, first, at(30), Duration::ZERO).await.unwrap();
+    let second = ledger.lease(ORG, "daemon:b", at(30), TTL).await.unwrap().unwrap();
     assert!(second > first);
     let refused = ledger.settle(ORG, first, &done(7, 1, Next::Nothing), at(32)).await;
     assert!(matches!(refused, Err(LedgerError::LeaseLost(ORG))));
@@ -200,9 +241,7 @@ async fn a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing() 
     assert!(ledger.lease(ORG, "daemon:c", at(33), TTL).await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn deleting_a_parent_marks_its_descendants_too() {
-    let opened = open().await;
+async fn deleting_a_parent_marks_its_descendants_too(opened: Opened) {
     let ledger = &opened.ledger;
     let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
     let teams = vec![settled(1, None), settled(2, Some(1)), settled(3, Some(2)), settled(4, None)];
@@ -215,9 +254,7 @@ async fn deleting_a_parent_marks_its_descendants_too() {
     assert_eq!(state.teams[&TeamId(2)].deleted_event_at, None);
 }
 
-#[tokio::test]
-async fn events_go_before_passes_and_a_person_before_both() {
-    let opened = open().await;
+async fn events_go_before_passes_and_a_person_before_both(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.mark(&[Target::Team(key(1)), Target::Team(key(2))], Cause::Pass, at(0)).await.unwrap();
     ledger.accept(&[entry("a", 2), entry("b", 3)], PACE, at(0)).await.unwrap();
@@ -225,9 +262,7 @@ async fn events_go_before_passes_and_a_person_before_both() {
     assert_eq!(due(ledger, at(2)).await, [4, 2, 3, 1]);
 }
 
-#[tokio::test]
-async fn a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_top() {
-    let opened = open().await;
+async fn a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_top(opened: Opened) {
     let ledger = &opened.ledger;
     let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
     let stored = Settlement {
@@ -241,9 +276,7 @@ async fn a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_t
     assert_eq!((state.teams[&TeamId(1)].in_step, state.teams[&TeamId(2)].in_step), (false, true));
 }
 
-#[tokio::test]
-async fn what_cannot_be_decoded_is_kept_with_its_body() {
-    let opened = open().await;
+async fn what_cannot_be_decoded_is_kept_with_its_body(opened: Opened) {
     let ledger = &opened.ledger;
     let unfit = Some((ParkedPlace::Decode, "truncated".into()));
     let poison = Entry { unfit, targets: vec![], ..entry("a", 1) };
@@ -264,9 +297,7 @@ async fn what_cannot_be_decoded_is_kept_with_its_body() {
     assert_eq!(told, ["parked", "done"]);
 }
 
-#[tokio::test]
-async fn what_was_settled_is_there_after_opening_again() {
-    let opened = open().await;
+async fn what_was_settled_is_there_after_opening_again(opened: Opened) {
     let ledger = opened.ledger;
     let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
     let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s1".into() };
@@ -275,6 +306,7 @@ async fn what_was_settled_is_there_after_opening_again() {
     let stored =
         Settlement { teams: vec![settled(1, None)], owned: vec![owned.clone()], ..Settlement::default() };
     ledger.settle(ORG, fence, &stored, at(1)).await.unwrap();
+    ledger.release(ORG, fence).await.unwrap();
     ledger.close().await;
     let ledger = Ledger::open(&opened.url).await.unwrap();
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
@@ -292,8 +324,8 @@ async fn what_was_settled_is_there_after_opening_again() {
 
 #[tokio::test]
 async fn a_second_daemon_on_one_file_is_refused_and_a_command_is_not() {
-    let opened = open().await;
-    let held = DaemonLock::take(&opened.url).unwrap();
+    let (opened, _directory) = on_sqlite().await;
+    let held = DaemonLock::take(&opened.url).unwrap().unwrap();
     let refused = DaemonLock::take(&opened.url).unwrap_err().to_string();
     assert!(refused.contains("another teamlink daemon"), "{refused}");
     assert_eq!(Ledger::open(&opened.url).await.unwrap().orgs().await.unwrap().len(), 1);
@@ -301,9 +333,7 @@ async fn a_second_daemon_on_one_file_is_refused_and_a_command_is_not() {
     DaemonLock::take(&opened.url).unwrap();
 }
 
-#[tokio::test]
-async fn nul_in_names_is_stored_as_a_replacement_character() {
-    let opened = open().await;
+async fn nul_in_names_is_stored_as_a_replacement_character(opened: Opened) {
     let ledger = &opened.ledger;
     let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
     let mut odd = settled(1, None);
@@ -315,9 +345,7 @@ async fn nul_in_names_is_stored_as_a_replacement_character() {
     assert_eq!(ledger.org_state(ORG).await.unwrap().unwrap().teams[&TeamId(1)].facts.name, "a\u{fffd}b");
 }
 
-#[tokio::test]
-async fn old_rows_are_forgotten_and_young_ones_kept() {
-    let opened = open().await;
+async fn old_rows_are_forgotten_and_young_ones_kept(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("old", 1)], PACE, at(0)).await.unwrap();
     ledger.accept(&[entry("young", 1)], PACE, at(100)).await.unwrap();
@@ -325,9 +353,7 @@ async fn old_rows_are_forgotten_and_young_ones_kept() {
     assert_eq!(ledger.forget_old(Duration::from_secs(50), day, at(120)).await.unwrap(), 1);
 }
 
-#[tokio::test]
-async fn what_another_asks_for_during_a_look_is_not_believed_answered_by_it() {
-    let opened = open().await;
+async fn what_another_asks_for_during_a_look_is_not_believed_answered_by_it(opened: Opened) {
     let ledger = &opened.ledger;
     let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();

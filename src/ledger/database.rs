@@ -1,0 +1,218 @@
+//! The two databases that a ledger may be kept in: how each is opened, and the little in which they differ.
+
+use std::{str::FromStr, time::Duration};
+
+use anyhow::Context as _;
+use backon::{ExponentialBuilder, Retryable};
+use sqlx::{
+    Any, AnyConnection, AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr, Transaction,
+    any::{AnyConnectOptions, AnyPoolOptions},
+    migrate::{Migration, MigrationType, Migrator},
+    sqlite::SqliteConnectOptions,
+};
+
+use super::{Ledger, LedgerError};
+use crate::{clock::Clock, model::Time};
+
+/// The schema, one file a version.
+const SCHEMA: [(i64, &str, &str); 1] = [(1, "first", include_str!("migrations/0001_first.sql"))];
+
+/// What the schema calls a type, and what SQLite and PostgreSQL call it. Texts are compared byte by byte in both,
+/// whatever language a PostgreSQL database is made for.
+const TYPES: [(&str, &str, &str); 4] = [
+    ("SERIAL KEY", "INTEGER PRIMARY KEY", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+    (" TEXT", " TEXT", " TEXT COLLATE \"C\""),
+    (" BOOLEAN", " INTEGER", " BOOLEAN"),
+    (" BYTES", " BLOB", " BYTEA"),
+];
+
+/// SQLite: what is committed survives a power cut; a writer waits this many milliseconds for another process.
+const SQLITE_WRITER: &str =
+    "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
+const SQLITE_READER: &str = "PRAGMA busy_timeout = 10000";
+
+/// PostgreSQL: nothing waits for ever, for a query, a lock, or a process that stopped within a transaction.
+const POSTGRES: &str =
+    "SET application_name = 'teamlink'; SET statement_timeout = '30s'; SET lock_timeout = '10s';
+    SET idle_in_transaction_session_timeout = '60s'";
+
+/// PostgreSQL: connections of one process.
+const CONNECTIONS: u32 = 8;
+
+/// PostgreSQL: how long one is waited for, be it busy or lost.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// PostgreSQL: transactions that the database gave up in favour of others (serialization failure, deadlock) are tried
+/// again this often.
+const RETRIES: usize = 5;
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    /// The engine that a URL names.
+    pub(super) fn of(url: &str) -> Self {
+        if url.starts_with("postgres") { Self::Postgres } else { Self::Sqlite }
+    }
+
+    fn migrator(self) -> Migrator {
+        Migrator::with_migrations(
+            SCHEMA
+                .iter()
+                .map(|&(version, name, sql)| {
+                    let sql = TYPES.iter().fold(sql.to_owned(), |sql, (ours, sqlite, postgres)| {
+                        sql.replace(ours, if self == Self::Sqlite { sqlite } else { postgres })
+                    });
+                    let sql = AssertSqlSafe(sql).into_sql_str();
+                    Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+                })
+                .collect(),
+        )
+    }
+}
+
+/// Opens the ledger's database, creates an SQLite file when it is not there, and brings the schema up to date.
+pub(super) async fn open(url: &str) -> anyhow::Result<Ledger> {
+    sqlx::any::install_default_drivers();
+    match Engine::of(url) {
+        Engine::Sqlite => open_sqlite(url).await,
+        Engine::Postgres => open_postgres(url).await,
+    }
+}
+
+/// The options of an SQLite URL, as far as they say which file it is.
+pub(super) fn sqlite_file(url: &str) -> anyhow::Result<SqliteConnectOptions> {
+    SqliteConnectOptions::from_str(url)
+        .with_context(|| format!("ledger.url `{url}` is not an SQLite URL; write it as `sqlite:PATH`"))
+}
+
+/// One connection writes; readers have connections of their own and see the last commit. A file does not hang up:
+/// connections need no ping before each use.
+async fn open_sqlite(url: &str) -> anyhow::Result<Ledger> {
+    let file = sqlite_file(url)?.get_filename().display().to_string();
+    let options = |mode: &str| {
+        let separator = if url.contains('?') { '&' } else { '?' };
+        AnyConnectOptions::from_str(&format!("{url}{separator}mode={mode}"))
+            .with_context(|| format!("ledger.url `{url}` is not an SQLite URL; write it as `sqlite:PATH`"))
+    };
+    let pool = |connections, settings| pool(settings).max_connections(connections).test_before_acquire(false);
+    let write = pool(1, SQLITE_WRITER).connect_with(options("rwc")?).await.with_context(|| {
+        format!("failed to open the ledger {file}; its folder must exist and be writable")
+    })?;
+    Engine::Sqlite
+        .migrator()
+        .run(&write)
+        .await
+        .with_context(|| format!("failed to bring the ledger {file} up to date"))?;
+    let read = pool(2, SQLITE_READER).connect_lazy_with(options("ro")?);
+    Ok(Ledger { engine: Engine::Sqlite, write, read, clock: Clock::default() })
+}
+
+/// All connections do everything. A lost one is found before it is used, and made anew.
+async fn open_postgres(url: &str) -> anyhow::Result<Ledger> {
+    let options = AnyConnectOptions::from_str(url).context(
+        "ledger.url is not a PostgreSQL URL; write it as `postgres://USER:PASSWORD@HOST/DATABASE`",
+    )?;
+    let at = &options.database_url;
+    let place = format!("{}{}", at.host_str().unwrap_or("localhost"), at.path());
+    let connecting = || {
+        format!(
+            "failed to connect to the ledger's PostgreSQL at {place}; is it up, and does `ledger.url` name its user, password and database?"
+        )
+    };
+    // A migration may take longer than any query later.
+    let mut migrating = AnyConnection::connect_with(&options).await.with_context(connecting)?;
+    Engine::Postgres
+        .migrator()
+        .run(&mut migrating)
+        .await
+        .with_context(|| format!("failed to bring the ledger at {place} up to date"))?;
+    migrating.close().await.with_context(connecting)?;
+    let pool = pool(POSTGRES)
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options)
+        .await
+        .with_context(connecting)?;
+    let ledger =
+        Ledger { engine: Engine::Postgres, write: pool.clone(), read: pool, clock: Clock::default() };
+    ledger.time(Time(0)).await.with_context(connecting)?;
+    Ok(ledger)
+}
+
+fn pool(settings: &'static str) -> AnyPoolOptions {
+    AnyPoolOptions::new().after_connect(move |connection, _| {
+        Box::pin(async move { connection.execute(settings).await.map(drop) })
+    })
+}
+
+impl Ledger {
+    /// Begins a write transaction. In SQLite it holds the write lock from its first moment.
+    pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
+        self.write
+            .begin_with(match self.engine {
+                Engine::Sqlite => "BEGIN IMMEDIATE",
+                Engine::Postgres => "BEGIN",
+            })
+            .await
+    }
+
+    /// Does a transaction, again when PostgreSQL gave it up in favour of another one.
+    pub(super) async fn retried<T, E, W>(&self, transaction: impl FnMut() -> W) -> Result<T, E>
+    where
+        W: Future<Output = Result<T, E>>,
+        E: GivenUp,
+    {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(10))
+            .with_max_times(RETRIES)
+            .with_jitter();
+        transaction.retry(pauses).when(E::given_up).await
+    }
+
+    /// The time by which leases are judged, so that the clocks of workers do not matter: PostgreSQL's own. An SQLite file
+    /// is used by one machine, whose time is `now`.
+    pub(super) async fn time(&self, now: Time) -> sqlx::Result<Time> {
+        if self.engine == Engine::Sqlite {
+            return Ok(now);
+        }
+        let asked = self.clock.monotonic();
+        let micros: i64 =
+            sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)")
+                .fetch_one(&self.read)
+                .await?;
+        self.clock.follow(Time(micros), self.clock.monotonic().saturating_sub(asked));
+        Ok(Time(micros))
+    }
+
+    /// What keeps a query from waiting for rows that another transaction holds. SQLite has one writer at a time.
+    pub(super) fn skipping_locked(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "",
+            Engine::Postgres => "FOR UPDATE SKIP LOCKED",
+        }
+    }
+}
+
+/// Whether the database gave a transaction up in favour of another, so that it may be done again as it was.
+pub(super) trait GivenUp {
+    fn given_up(&self) -> bool;
+}
+
+impl GivenUp for sqlx::Error {
+    fn given_up(&self) -> bool {
+        let code = self.as_database_error().and_then(|error| error.code());
+        // PostgreSQL: 40001 serialization_failure, 40P01 deadlock_detected.
+        code.is_some_and(|code| code == "40001" || code == "40P01")
+    }
+}
+
+impl GivenUp for LedgerError {
+    fn given_up(&self) -> bool {
+        matches!(self, Self::Store(error) if error.given_up())
+    }
+}

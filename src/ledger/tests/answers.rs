@@ -1,0 +1,120 @@
+//! Every question and every kind of row, on both databases: each has its own idea of types.
+
+use super::*;
+use crate::model::{EntryKey, HeldKey, HeldKind, Integration, RepositoryId};
+
+on_both! {
+    all_that_may_be_asked_is_answered,
+}
+
+async fn all_that_may_be_asked_is_answered(opened: Opened) {
+    let ledger = &opened.ledger;
+    ledger.accept(&[entry("a", 7)], PACE, at(1)).await.unwrap();
+    let fence = ledger.lease(ORG, "t", at(2), TTL).await.unwrap().unwrap();
+    let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
+    let line = AuditEntry {
+        team: TeamId(7),
+        action: "adopt",
+        key: connection.clone(),
+        connection: None,
+        cause: Cause::Event,
+        reason: "why".into(),
+        proof: None,
+        outcome: "done",
+        detail: None,
+    };
+    ledger.begin_adoption(ORG, fence, (&connection, TeamId(7)), line.clone(), at(2)).await.unwrap();
+    let remove = HeldKey { kind: HeldKind::Delete, key: connection.clone() };
+    let entries = [(EntryKey("r".into()), EntryRow { suspected: Some(at(1)), ..EntryRow::default() })];
+    let look = Settlement {
+        org: Some(OrgFacts { id: ORG, login: "Acme".into() }),
+        teams: vec![Settled { waiting: true, ..settled(7, None) }],
+        owned: vec![Owned { key: connection.clone(), id: "c".into(), team: TeamId(7) }],
+        unwanted: vec![(connection.clone(), at(1))],
+        closed_intents: vec![connection.clone()],
+        undone: vec![connection.clone()],
+        held: vec![Held { key: remove.clone(), team: TeamId(7), reason: "many".into() }],
+        passed: Some((2, 3)),
+        lifts_creates: true,
+        looked_at: vec![TeamId(7)],
+        parked: vec![ParkedAction {
+            team: TeamId(7),
+            subject: "create".into(),
+            error: Trouble::new(Class::Permanent, "no"),
+            attempts: 1,
+        }],
+        audit: vec![line],
+        document: Some(SettledDocument {
+            integration: Integration::Github,
+            entries: entries.clone().into(),
+            datadog_org: Some(5),
+            lists: [(key(7), [RepositoryId(1), RepositoryId(2)].into())].into(),
+            read_at: at(2),
+        }),
+        documents: vec![Integration::Github],
+        ..done(7, 2, Next::At(at(9)))
+    };
+    ledger.settle(ORG, fence, &look, at(3)).await.unwrap();
+    let slots = ledger.take_slots(std::slice::from_ref(&connection), 1, TTL, at(3)).await.unwrap();
+    assert_eq!(slots, [connection.clone()].into());
+
+    let state = ledger.org_state(ORG).await.unwrap().unwrap();
+    assert!(state.waiting.contains(&TeamId(7)) && state.org.passed && state.teams[&TeamId(7)].in_step);
+    let counts = ledger.counts(at(3)).await.unwrap();
+    assert_eq!((counts.held, counts.parked, counts.orphans, counts.foreigners), (1, 1, 2, 3));
+    let progress = ledger.org_progress(ORG, at(3)).await.unwrap();
+    assert_eq!((progress.waiting, progress.owned, progress.suspected, progress.orphans), (1, 1, 1, 2));
+    for team in [None, Some(key(7))] {
+        let audit = ledger.audit(team, at(0)).await.unwrap();
+        assert_eq!((audit.len(), audit[1].deliveries.as_slice()), (2, ["a".to_owned()].as_slice()));
+    }
+    let story = ledger.story(key(7)).await.unwrap();
+    assert_eq!((story.events.len(), story.held.len(), story.parked.len()), (1, 1, 1));
+    assert_eq!(story.looks.unwrap().next_at, Some(at(9)));
+    assert_eq!(ledger.deliveries_until(key(7), at(9), 3).await.unwrap(), ["a"]);
+    assert_eq!(ledger.parked_delivery(ledger.parked().await.unwrap()[0].id).await.unwrap(), None);
+    let org = ledger.find_org("ACME").await.unwrap().unwrap();
+    assert_eq!(ledger.find_team(&org, "S7").await.unwrap(), Some(TeamId(7)));
+    assert_eq!(ledger.find_team(&org, "nobody").await.unwrap(), None);
+    assert_eq!(ledger.name_of(ORG, Some(TeamId(7))).await.unwrap(), "Acme/s7");
+    assert!(ledger.any_waiting().await.unwrap());
+    assert_eq!(ledger.wake_waiting(at(4)).await.unwrap(), 1);
+    assert_eq!(ledger.marks_of(ORG, &[TeamId(7), TeamId(8)]).await.unwrap().len(), 2);
+    assert_eq!(ledger.unanswered_teams(ORG).await.unwrap(), [TeamId(7)].into());
+    let (teams, keys) = ledger.moving(ORG, at(0)).await.unwrap();
+    assert_eq!((teams.len(), keys), (1, [connection.clone()].into()));
+    assert_eq!(ledger.events_since(key(7), at(0)).await.unwrap(), 1);
+    assert_eq!(ledger.owned_keys().await.unwrap(), [(connection.clone(), true)].into());
+    assert_eq!(ledger.team_lists(ORG, TTL).await.unwrap().len(), 0, "read before the lag was over");
+    assert_eq!(ledger.team_lists(ORG, Duration::ZERO).await.unwrap()[&TeamId(7)].len(), 2);
+    ledger.distrust_team_lists().await.unwrap();
+    assert_eq!(ledger.team_lists(ORG, Duration::ZERO).await.unwrap().len(), 0);
+    let document = ledger.document_state(Integration::Github, at(4)).await.unwrap();
+    assert_eq!((document.entries, document.datadog_org), (entries.into(), Some(5)));
+    assert!(ledger.due_org(Integration::Github.scope(), at(4)).await.unwrap().is_some());
+
+    let set = ledger.held_set(ORG, at(4)).await.unwrap().unwrap();
+    assert_eq!(ledger.held_teams(ORG).await.unwrap(), [(remove.clone(), TeamId(7))]);
+    let approved = ledger.approve(&set.hash, "why", TTL, at(4)).await.unwrap();
+    assert_eq!(approved, Some(vec![remove.clone()]));
+    assert_eq!(ledger.approve(&set.hash, "why", TTL, at(4)).await.unwrap(), None, "once");
+    assert_eq!(ledger.held_and_approved(ORG, at(5)).await.unwrap().1, [remove].into());
+    assert_eq!(ledger.held_set(ORG, at(5)).await.unwrap(), None);
+    let gone =
+        Settlement { disowned: vec![connection], looked_at: vec![TeamId(7)], ..done(7, 3, Next::Nothing) };
+    ledger.settle(ORG, fence, &gone, at(6)).await.unwrap();
+    assert_eq!(ledger.held_and_approved(ORG, at(7)).await.unwrap(), Default::default());
+    ledger.mark_interrupted(at(7)).await.unwrap();
+    assert!(ledger.note_fingerprint("x").await.unwrap() && !ledger.note_fingerprint("x").await.unwrap());
+
+    let dead =
+        Entry { unfit: Some((ParkedPlace::DeadQueue, "died".into())), targets: vec![], ..entry("b", 1) };
+    ledger.accept(&[dead], PACE, at(8)).await.unwrap();
+    let (id, attempts) = ledger.take_dead().await.unwrap().unwrap();
+    assert_eq!(ledger.take_dead().await.unwrap(), None, "each is given once");
+    assert!(ledger.revived(id, attempts).await.unwrap());
+    let action = Settlement { parked: look.parked, ..Settlement::default() };
+    ledger.settle(ORG, fence, &action, at(9)).await.unwrap();
+    let id = ledger.parked().await.unwrap()[0].id;
+    assert!(ledger.replay_action(id, "why", at(9)).await.unwrap());
+}

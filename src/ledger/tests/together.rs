@@ -1,0 +1,62 @@
+//! Several processes on one ledger.
+
+use super::*;
+
+on_both! {
+    two_processes_take_no_more_slots_than_there_are,
+    two_processes_take_one_lease_and_fences_rise,
+    processes_that_write_the_same_rows_at_once_all_get_through,
+}
+
+async fn two_processes_take_no_more_slots_than_there_are(opened: Opened) {
+    let other = Ledger::open(&opened.url).await.unwrap();
+    let key = |n: i32| ConnectionKey { datadog_team: "d".into(), github: format!("@acme/s{n}") };
+    let (low, high): (Vec<_>, Vec<_>) = ((0..8).map(key).collect(), (8..16).map(key).collect());
+    let hour = Duration::from_secs(3600);
+    for round in 1..20 {
+        let now = at(round * 4000);
+        let (a, b) =
+            tokio::join!(opened.ledger.take_slots(&low, 9, hour, now), other.take_slots(&high, 9, hour, now));
+        assert_eq!(a.unwrap().len() + b.unwrap().len(), 9);
+        assert_eq!(other.slots_taken(hour, now).await.unwrap(), 9);
+    }
+}
+
+async fn two_processes_take_one_lease_and_fences_rise(opened: Opened) {
+    let other = Ledger::open(&opened.url).await.unwrap();
+    let mut last = 0;
+    for round in 1..20 {
+        let now = at(round);
+        let (a, b) = tokio::join!(opened.ledger.lease(ORG, "a", now, TTL), other.lease(ORG, "b", now, TTL));
+        let taken: Vec<i64> = [a.unwrap(), b.unwrap()].into_iter().flatten().collect();
+        assert_eq!(taken.len(), 1, "one of them has it");
+        assert!(taken[0] > last);
+        last = taken[0];
+        other.release(ORG, last).await.unwrap();
+    }
+}
+
+async fn processes_that_write_the_same_rows_at_once_all_get_through(opened: Opened) {
+    let other = Ledger::open(&opened.url).await.unwrap();
+    let fence = other.lease(ORG, "b", at(1), TTL).await.unwrap().unwrap();
+    for round in 0..10 {
+        let now = at(round);
+        let entries: Vec<Entry> = (0..40).map(|n| entry(&format!("{round}-{n}"), n)).collect();
+        let backwards: Vec<Entry> = entries.iter().rev().cloned().collect();
+        let teams = (0..40).rev().map(|n| settled(n, None)).collect();
+        let marks = (0..40).rev().map(|n| done(n, round, Next::Nothing).marks.remove(0)).collect();
+        let found = (0..40).map(TeamId).collect();
+        let look = Settlement { teams, marks, found, ..Settlement::default() };
+        let teams: Vec<Target> = (0..40).rev().map(|n| Target::Team(key(n))).collect();
+        let (a, b, c, d) = tokio::join!(
+            opened.ledger.accept(&entries, PACE, now),
+            other.accept(&backwards, PACE, now),
+            other.settle(ORG, fence, &look, now),
+            opened.ledger.mark(&teams, Cause::Pass, now),
+        );
+        assert_eq!((a.unwrap().marked, b.unwrap().marked), (40, 40));
+        c.unwrap();
+        d.unwrap();
+    }
+    assert_eq!(due(&other, at(100)).await.len(), 40);
+}
