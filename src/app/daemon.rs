@@ -84,10 +84,14 @@ impl Daemon {
             // Before anything is read: a second daemon on the same file must not touch it.
             lock = DaemonLock::take(settings.ledger.url.expose_secret())?;
             let store = super::ledger(settings).await?;
+            let writing = || {
+                let url = super::place(&settings.ledger.url);
+                format!("failed to write to the ledger {url}; it and its folder must be writable")
+            };
             if lock.is_some() {
-                store.end_daemon_leases().await?;
+                store.end_daemon_leases().await.with_context(writing)?;
             }
-            store.mark_interrupted(store.clock().now()).await?;
+            store.mark_interrupted(store.clock().now()).await.with_context(writing)?;
             store.note_fingerprint(&options::fingerprint(settings)).await?;
             let wake = Arc::new(Notify::new());
             intake = Some(super::intake(settings, &store, wake.clone(), secrets_now.clone()).await?);

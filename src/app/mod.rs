@@ -25,7 +25,25 @@ use crate::{
 
 /// The ledger that the settings name.
 pub async fn ledger(settings: &Settings) -> anyhow::Result<Ledger> {
-    Ledger::open(settings.ledger.url.expose_secret()).await
+    Ledger::open(settings.ledger.url.expose_secret()).await.map_err(|error| {
+        // SQLite: 11 is SQLITE_CORRUPT, 26 is SQLITE_NOTADB.
+        let code = error.chain().find_map(|cause| Some(cause.downcast_ref::<sqlx::Error>()?.as_database_error()?.code()?.into_owned()));
+        match code.as_deref() {
+            Some("11" | "26") => error.context(
+                "the ledger is broken: restore a copy of it, or move it away, with what lies beside it; a new one is \
+                 made then, and `teamlink adopt` takes over the connections that the old one knew",
+            ),
+            _ => error,
+        }
+    })
+}
+
+/// A URL without what could hold a password.
+fn place(url: &SecretString) -> String {
+    match url::Url::parse(url.expose_secret()) {
+        Ok(url) => format!("{}:{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path()),
+        Err(_) => "(ledger.url)".to_owned(),
+    }
 }
 
 /// What takes deliveries into the ledger. Messages of a broker are checked with the secrets of the moment; behind the

@@ -145,9 +145,16 @@ async fn open_postgres(url: &str) -> anyhow::Result<Ledger> {
 }
 
 fn pool(settings: &'static str) -> AnyPoolOptions {
-    AnyPoolOptions::new().after_connect(move |connection, _| {
-        Box::pin(async move { connection.execute(settings).await.map(drop) })
-    })
+    AnyPoolOptions::new()
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(settings).await.map(drop) })
+        })
+        // SQLite ends a transaction itself when the disk is full. Its ROLLBACK then fails, the connection takes itself to
+        // be within a transaction for ever, and must not be used again.
+        .before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        })
 }
 
 impl Ledger {

@@ -34,7 +34,7 @@ const PERSISTENT: u8 = 2;
 const CLOUD_EVENT_PREFIXES: [&str; 4] = ["cloudEvents:", "cloudEvents_", "ce-", "ce_"];
 
 /// The delivery that a message carries. `now` is when it was received, unless the message knows better.
-pub(super) fn read(routing_key: &str, properties: &BasicProperties, body: Bytes, now: Time) -> Delivery {
+pub fn read(routing_key: &str, properties: &BasicProperties, body: Bytes, now: Time) -> Delivery {
     let headers = properties.headers().as_ref();
     let header = |name: &str| headers.and_then(|headers| text_of(find(headers, name)?));
     let cloud = |attribute: &str| {

@@ -24,6 +24,7 @@ use secrecy::SecretString;
 pub use connect::Trouble;
 pub use consumer::Consumer;
 pub use dead::DeadQueue;
+pub use message::read as read_message;
 pub use probe::{Finding, Verdict, probe};
 pub use publisher::Publisher;
 

@@ -9,7 +9,10 @@ use std::{fmt, io::IsTerminal, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::Level;
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 mod catalogue;
 pub mod doors;
@@ -66,6 +69,9 @@ pub fn install(options: &Options) -> anyhow::Result<Metrics> {
     Ok(metrics)
 }
 
+/// The library that, at its finest level, writes the frames of a connection as they are: the password is in one.
+const TELLS_FRAMES: &str = "lapin";
+
 /// Sets up logs alone, as `main` does for every command.
 pub fn install_logs(options: &Options) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&options.log)
@@ -86,6 +92,7 @@ pub fn install_logs(options: &Options) -> anyhow::Result<()> {
     };
     tracing_subscriber::registry()
         .with(filter)
+        .with(filter_fn(|line| *line.level() < Level::TRACE || !line.target().starts_with(TELLS_FRAMES)))
         .with(lines)
         .try_init()
         .context("failed to set up logging twice")

@@ -187,7 +187,10 @@ async fn a_form_is_signed_as_it_is_and_stored_as_its_payload() {
         with(request, "content-type", "application/x-www-form-urlencoded")
     };
     assert_eq!(world.send(send(form)).await.0, 202);
-    assert_eq!(world.taken()[0].body, BODY);
+    let taken = world.taken().remove(0);
+    assert_eq!(taken.body, BODY);
+    // What is handed on carries a signature that fits it.
+    assert!(signature::matches(&taken.signature.unwrap(), BODY, &[SECRET.into()]));
     let (status, _, error) = world.send(send(b"a=b")).await;
     assert_eq!((status, error.as_str()), (400, "the form has no field `payload`"));
 }
