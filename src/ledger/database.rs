@@ -100,14 +100,17 @@ async fn open_sqlite(url: &str) -> anyhow::Result<Ledger> {
             .with_context(|| format!("ledger.url `{url}` is not an SQLite URL; write it as `sqlite:PATH`"))
     };
     let pool = |connections, settings| pool(settings).max_connections(connections).test_before_acquire(false);
-    let write = pool(1, SQLITE_WRITER).connect_with(options("rwc")?).await.with_context(|| {
-        format!("failed to open the ledger {file}; its folder must exist and be writable")
-    })?;
+    let opening = || format!("failed to open the ledger {file}; its folder must exist and be writable");
+    // Not by the pool, which tries for half a minute what cannot be mended by trying.
+    let mut migrating = AnyConnection::connect_with(&options("rwc")?).await.with_context(opening)?;
+    migrating.execute(SQLITE_WRITER).await.with_context(opening)?;
     Engine::Sqlite
         .migrator()
-        .run(&write)
+        .run(&mut migrating)
         .await
         .with_context(|| format!("failed to bring the ledger {file} up to date"))?;
+    migrating.close().await.with_context(opening)?;
+    let write = pool(1, SQLITE_WRITER).connect_with(options("rwc")?).await.with_context(opening)?;
     let read = pool(2, SQLITE_READER).connect_lazy_with(options("ro")?);
     Ok(Ledger { engine: Engine::Sqlite, write, read, clock: Clock::default() })
 }
