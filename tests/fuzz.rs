@@ -274,7 +274,7 @@ fn no_settings_file_brings_its_reading_down() {
     let path = folder.path().join("settings.toml");
     fuzz(&[small.to_vec(), small.to_vec(), ours], 1_500, |text, _| {
         fs::write(&path, text).unwrap();
-        if let Err(problems) = Settings::load(&[path.clone()], &BTreeMap::new()) {
+        if let Err(problems) = Settings::load(std::slice::from_ref(&path), &BTreeMap::new()) {
             assert!(!problems.0.is_empty());
             assert!(problems.0.iter().all(|problem| !problem.why.is_empty() && !problem.remedy.is_empty()));
         }
