@@ -11,9 +11,11 @@ use teamlink::{
     mapping::{Outcome, Rules},
     model::{HeldKey, HeldKind, TeamId, Time},
     plan::{MissingTeam, Mode},
+    sandbox::Webhook,
 };
 
 use super::{
+    coverage::Coverage,
     script::STALE,
     world::{Connection, OURS, Setup, World},
 };
@@ -42,9 +44,15 @@ pub struct Judge {
     pub paused: Option<Pausing>,
     /// Something of ours went without us.
     pub disturbed: bool,
+    /// Datadog hid connections, and whoever cannot see one takes it for gone.
+    pub lied: bool,
     removed_at: Vec<Time>,
+    /// What goes wrong in this round.
+    pub faults: Vec<Value>,
     /// What was judged, for the figures.
     pub tally: Tally,
+    /// What went wrong where.
+    pub coverage: Coverage,
 }
 
 /// What is paused.
@@ -62,6 +70,16 @@ pub struct Tally {
     pub removed: usize,
     pub approved: usize,
     pub held: usize,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: Self) {
+        self.created += other.created;
+        self.replaced += other.replaced;
+        self.removed += other.removed;
+        self.approved += other.approved;
+        self.held += other.held;
+    }
 }
 
 /// What is known before a round.
@@ -91,8 +109,11 @@ impl Judge {
             crashed: false,
             paused: None,
             disturbed: false,
+            lied: false,
             removed_at: Vec::new(),
+            faults: Vec::new(),
             tally: Tally::default(),
+            coverage: Coverage::default(),
         }
     }
 
@@ -119,6 +140,16 @@ impl Judge {
         }
     }
 
+    /// Notes which deletions GitHub told of.
+    pub fn hears(&mut self, webhooks: &[Webhook]) {
+        for webhook in webhooks {
+            let body: Value = serde_json::from_slice(&webhook.body).unwrap();
+            if webhook.event == "team" && body["action"] == "deleted" {
+                self.told.insert(TeamId(body["team"]["id"].as_i64().unwrap()));
+            }
+        }
+    }
+
     pub fn approve(&mut self, approved: impl IntoIterator<Item = HeldKey>) {
         let removals = approved.into_iter().filter(|held| held.kind == HeldKind::Delete);
         self.approved.extend(removals.map(|held| (held.key.datadog_team.to_string(), held.key.github)));
@@ -127,6 +158,7 @@ impl Judge {
     /// Judges a round.
     pub async fn after(&mut self, world: &mut World, before: Before) -> Verdict {
         let requests = world.requests().await;
+        self.coverage.note(&requests, &self.faults, self.crashed);
         let now = world.connections().await;
         self.seen.extend(now.clone());
         let setup = world.setup.clone();
@@ -136,6 +168,13 @@ impl Judge {
             .collect();
         if setup.mode == Mode::Observe && !writes.is_empty() {
             return Err(format!("`observe` wrote: {writes:?}"));
+        }
+        // Whoever has lost a lease sends nothing more: each holder's fence is higher than the one before.
+        let fence = |request: &&Value| -> i64 {
+            request["fence"].as_str().unwrap().rsplit(':').next().unwrap().parse().unwrap()
+        };
+        if let Some(late) = writes.windows(2).find(|two| fence(&two[1]) < fence(&two[0])) {
+            return Err(format!("a lost lease wrote: {:?} after {:?}", late[1], late[0]));
         }
         if matches!(self.paused, Some(Pausing::All)) && !writes.is_empty() {
             return Err(format!("written while all is paused: {writes:?}"));
@@ -231,6 +270,18 @@ impl Judge {
             .unwrap()
             .map_or(0, |set| set.items.len());
         Ok(())
+    }
+
+    /// Everything that was ever made is known to the ledger: a crash makes no orphans.
+    pub async fn knows_its_own(&self, world: &World) -> Verdict {
+        let owned = world.owned().await;
+        let ours = |id: &str, it: &Connection| it.managed_by == OURS && !self.by_hand.contains(id);
+        let orphan =
+            world.connections().await.into_iter().find(|(id, it)| ours(id, it) && !owned.contains(id));
+        match orphan.filter(|_| !self.lied) {
+            Some((_, orphan)) => Err(format!("made, and not known any more: {orphan:?}")),
+            None => Ok(()),
+        }
     }
 
     /// One connection that went.

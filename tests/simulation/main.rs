@@ -10,10 +10,12 @@
     reason = "a panic is how a test fails; its files share what they need, and it tells what it tried"
 )]
 
+mod coverage;
 mod grace;
 mod judge;
 mod script;
 mod sequences;
+mod takeover;
 mod world;
 
 use std::{
@@ -26,6 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use coverage::Coverage;
 use judge::{Judge, Pausing, Tally, Verdict};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use script::{Happening, NAMES};
@@ -39,20 +42,33 @@ use teamlink::{
 use world::{OURS, Setup, THEIRS, World, rustls};
 
 /// Worlds that are tried: few by an unoptimised build, all of them with `cargo test --profile simulation`.
-const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 4_000 };
+const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
+
+/// Worlds with more than one worker that are tried.
+const SHARED_WORLDS: u64 = if cfg!(debug_assertions) { 100 } else { 5_000 };
 
 #[test]
 fn nothing_is_removed_that_should_not_be() {
+    try_worlds(WORLDS, false);
+}
+
+#[test]
+fn whoever_lost_a_lease_sends_and_stores_nothing() {
+    try_worlds(SHARED_WORLDS, true);
+}
+
+/// Lives the lives of so many worlds; in those that are `shared`, more than one worker is at work.
+fn try_worlds(worlds: u64, shared: bool) {
     rustls();
     let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (first, count) = match number("TEAMLINK_SEED") {
         Some(seed) => (seed, 1),
-        None => (0, number("TEAMLINK_SEEDS").unwrap_or(WORLDS)),
+        None => (0, number("TEAMLINK_SEEDS").unwrap_or(worlds)),
     };
     let started = Instant::now();
     let next = AtomicU64::new(first);
     let wrong: Mutex<Vec<(u64, String)>> = Mutex::default();
-    let total: Mutex<Tally> = Mutex::default();
+    let total: Mutex<(Tally, Coverage)> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..2 * std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
@@ -62,13 +78,10 @@ fn nothing_is_removed_that_should_not_be() {
                     if seed >= first + count || wrong.lock().unwrap().len() >= 3 {
                         break;
                     }
-                    let (verdict, tally) = runtime.block_on(live(seed));
+                    let (verdict, judge) = runtime.block_on(live(seed, shared));
                     let mut total = total.lock().unwrap();
-                    total.created += tally.created;
-                    total.replaced += tally.replaced;
-                    total.removed += tally.removed;
-                    total.approved += tally.approved;
-                    total.held += tally.held;
+                    total.0.add(judge.tally);
+                    total.1.add(judge.coverage);
                     if let Err(why) = verdict {
                         wrong.lock().unwrap().push((seed, why));
                     }
@@ -78,17 +91,19 @@ fn nothing_is_removed_that_should_not_be() {
     });
     let wrong = wrong.into_inner().unwrap();
     let tried = next.into_inner().min(first + count) - first;
-    println!("{tried} worlds in {:.1} s: {:?}", started.elapsed().as_secs_f32(), total.into_inner().unwrap());
+    let (tally, coverage) = total.into_inner().unwrap();
+    println!("{tried} worlds in {:.1} s: {tally:?}\n{coverage}", started.elapsed().as_secs_f32());
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
     for (seed, why) in &wrong {
         println!(
-            "seed {seed}: {why}\n  again: TEAMLINK_SEED={seed} cargo test --test simulation -- --nocapture"
+            "seed {seed}: {why}\n  again: TEAMLINK_SEED={seed} cargo test --test simulation {test} -- --nocapture"
         );
     }
     assert!(wrong.is_empty(), "{} worlds went wrong", wrong.len());
 }
 
 /// One world's life.
-async fn live(seed: u64) -> (Verdict, Tally) {
+async fn live(seed: u64, shared: bool) -> (Verdict, Judge) {
     let dice = &mut StdRng::seed_from_u64(seed);
     let (stale, narrow) = (dice.random_bool(0.3), dice.random_bool(0.25));
     let mut judge = Judge::new(narrow, stale);
@@ -96,11 +111,13 @@ async fn live(seed: u64) -> (Verdict, Tally) {
     let setup = script::setup(dice, stale);
     let teams = dice.random_range(1..12);
     let mut world = World::new(seed, teams, setup, dir.path()).await;
-    let verdict = history(&mut world, &mut judge, dice, stale).await;
+    // Dice of their own: one seed is the same world, shared or not.
+    let still = shared.then(|| StdRng::seed_from_u64(!seed));
+    let verdict = history(&mut world, &mut judge, dice, stale, still).await;
     if verdict.is_err() && env::var("TEAMLINK_SEED").is_ok() {
         world.tell().await;
     }
-    (verdict, judge.tally)
+    (verdict, judge)
 }
 
 /// A folder for the ledger, in memory where the system has such a place.
@@ -108,7 +125,13 @@ fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale: bool) -> Verdict {
+async fn history(
+    world: &mut World,
+    judge: &mut Judge,
+    dice: &mut StdRng,
+    stale: bool,
+    mut still: Option<StdRng>,
+) -> Verdict {
     let told = env::var("TEAMLINK_SEED").is_ok();
     let verbose = |what: &dyn std::fmt::Debug| {
         if told {
@@ -152,12 +175,7 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
             webhooks.extend(std::iter::repeat_n(webhook, script::one_of(dice, &[0, 1, 1, 1, 2])));
         }
         webhooks.shuffle(dice);
-        for webhook in &webhooks {
-            let body: Value = serde_json::from_slice(&webhook.body).unwrap();
-            if webhook.event == "team" && body["action"] == "deleted" {
-                judge.told.insert(TeamId(body["team"]["id"].as_i64().unwrap()));
-            }
-        }
+        judge.hears(&webhooks);
         let before = judge.before(world).await;
         world.requests().await;
         // What of it the daemon hears is stored before anything is asked.
@@ -171,6 +189,8 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
         }
         verbose(&faults);
         world.faults(&faults).await;
+        judge.lied |= faults.iter().any(script::hides_connections);
+        judge.faults = faults;
         if round == 0 || dice.random_bool(0.6) {
             let cause = if dice.random_bool(0.2) { Cause::Person } else { Cause::Pass };
             // Where the organisation cannot be looked up, there is no pass.
@@ -185,13 +205,20 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
             judge.approve(approved.unwrap().unwrap());
         }
         let horizon = Duration::from_secs(script::one_of(dice, &[1, 30, 200, 4000]));
-        judge.crashed =
-            dice.random_bool(0.3) && world.work_and_crash(horizon, dice.random_range(1..400)).await;
-        if judge.crashed {
+        let killed = dice.random_bool(0.3) && world.work_and_crash(horizon, dice.random_range(1..400)).await;
+        if killed {
             verbose(&"killed");
             world.restart().await;
             judge.restarted = true;
         }
+        let stood = match still.as_mut().filter(|_| !killed) {
+            Some(still) => takeover::stands_still(world, judge, still, horizon).await,
+            None => false,
+        };
+        if stood {
+            verbose(&"stood still");
+        }
+        judge.crashed = killed || stood;
         world.work(horizon).await;
         world.faults(&[]).await;
         judge.after(world, before).await.map_err(|why| format!("round {round}: {why}"))?;
@@ -202,7 +229,7 @@ async fn history(world: &mut World, judge: &mut Judge, dice: &mut StdRng, stale:
 /// Once nothing goes wrong any more: a pass, and then nothing is left to do.
 async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verdict {
     world.ledger.resume(PauseScope::All, "", world.clock.now()).await.unwrap();
-    (judge.paused, judge.crashed) = (None, false);
+    (judge.paused, judge.crashed, judge.faults) = (None, false, Vec::new());
     // By then every list of Datadog's teams is too old to be used, and every approval has expired.
     world.clock.advance(Duration::from_secs(3601));
     for pass in 0..2 {
@@ -231,6 +258,7 @@ async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verd
             judge.after(world, before).await.map_err(|why| format!("quiet pass {pass}: {why}"))?;
         }
     }
+    judge.knows_its_own(world).await?;
     if judge.narrow {
         // Of what this credential cannot see, nothing ever comes to an end by itself.
         return Ok(());

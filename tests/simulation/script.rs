@@ -143,6 +143,18 @@ pub fn happening(dice: &mut StdRng) -> Happening {
     }
 }
 
+/// Something that happens at GitHub, and is told.
+pub fn at_github(dice: &mut StdRng) -> Happening {
+    let (which, name) = (dice.random_range(0..20), one_of(dice, &NAMES));
+    match dice.random_range(0..6) {
+        0 => Happening::Created { name, known: false },
+        1 | 2 => Happening::Renamed { which, name },
+        3 => Happening::Deleted { which },
+        4 => Happening::Remade { which },
+        _ => Happening::Swapped { one: which, other: dice.random_range(0..20) },
+    }
+}
+
 /// What goes wrong while the worker looks: nothing, one thing, or some.
 pub fn faults(dice: &mut StdRng, stale: bool, narrow: bool) -> Vec<Value> {
     let mut faults: Vec<Value> = (0..dice.random_range(0..4)).map(|_| fault(dice, stale)).collect();
@@ -195,4 +207,10 @@ fn fault(dice: &mut StdRng, stale: bool) -> Value {
         fault["probability"] = json!(0.5);
     }
     fault
+}
+
+/// Whether this fault may hide connections that there are.
+pub fn hides_connections(fault: &Value) -> bool {
+    let hides = ["empty", "truncate"].iter().any(|how| fault[how] == true) || fault["stale_ms"].is_number();
+    hides && fault["path"].as_str().is_some_and(|path| path.starts_with("/api/v2/team"))
 }

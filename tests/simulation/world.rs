@@ -15,7 +15,7 @@ use teamlink::{
     clock::Clock,
     datadog, github,
     intake::{Intake, Watch},
-    ledger::{Ledger, OrgState, Pace},
+    ledger::{Ledger, LedgerError, OrgState, Pace},
     mapping::{RuleSpec, Rules},
     model::{Delivery, OrgId, TeamId, Time},
     plan::{Limits, MissingTeam, Mode},
@@ -25,6 +25,8 @@ use teamlink::{
     upstream::Backoff,
 };
 use tower::ServiceExt as _;
+
+use super::takeover::Gate;
 
 /// Our mark, and somebody else's.
 pub const OURS: &str = "teamlink";
@@ -66,6 +68,8 @@ pub struct World {
     pub login: String,
     service: transport::Direct,
     http: transport::Client,
+    /// Where this world's workers can be made to stand still.
+    pub gate: Gate,
     pub webhooks: tokio::sync::mpsc::UnboundedReceiver<Webhook>,
     intake: Intake,
     wake: Arc<tokio::sync::Notify>,
@@ -110,7 +114,8 @@ impl World {
         let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
         let watch = Watch::new(&["acme".to_owned()], []);
         let intake = Intake::start(ledger.clone(), watch, pace, wake.clone(), clock.clone());
-        let http = transport::Client::direct(service.clone());
+        let gate = Gate::default();
+        let http = transport::Client::direct(gate.before(service.clone()));
         let worker = worker(&http, &ledger, &setup, &clock, &wake);
         let mut world = Self {
             clock,
@@ -121,6 +126,7 @@ impl World {
             login: "acme".into(),
             service,
             http,
+            gate,
             webhooks,
             intake,
             wake,
@@ -131,9 +137,14 @@ impl World {
         world
     }
 
+    /// Another worker on the same ledger.
+    pub fn another(&self) -> Worker {
+        worker(&self.http, &self.ledger, &self.setup, &self.clock, &self.wake)
+    }
+
     /// The daemon is started anew, with what is set now.
     pub async fn restart(&mut self) {
-        self.worker = worker(&self.http, &self.ledger, &self.setup, &self.clock, &self.wake);
+        self.worker = self.another();
         self.ledger.end_daemon_leases().await.unwrap();
         self.ledger.mark_interrupted(self.clock.now()).await.unwrap();
         let wanted = format!("{:?} {:?}", self.setup.rules, self.setup.mode);
@@ -308,15 +319,33 @@ impl World {
 
     /// Lets the worker do what falls due within this time.
     pub async fn work(&self, horizon: Duration) {
-        let end = self.clock.now() + horizon;
-        // The daemon does so every `teams_ttl`; it may fail.
-        drop(self.worker.refresh_directory().await);
-        while let Some(next) = self.worker.work_due().await.unwrap().filter(|next| *next <= end) {
-            self.clock.advance(next.since(self.clock.now()));
+        work(self.worker.clone(), self.clock.clone(), horizon).await;
+    }
+}
+
+/// Lets a worker do what falls due within this time.
+pub async fn work(worker: Worker, clock: Clock, horizon: Duration) {
+    let end = clock.now() + horizon;
+    // The daemon does so every `teams_ttl`; it may fail.
+    drop(worker.refresh_directory().await);
+    while let Some(next) = due(&worker).await.filter(|next| *next <= end) {
+        clock.advance(next.since(clock.now()));
+    }
+    clock.advance(end.since(clock.now()));
+    drop(worker.refresh_directory().await);
+    due(&worker).await;
+}
+
+/// Does what is due; a turn that lost its lease is over, and the next begins.
+async fn due(worker: &Worker) -> Option<Time> {
+    loop {
+        match worker.work_due().await {
+            Ok(next) => return next,
+            Err(error) => {
+                let lost = matches!(error.downcast_ref(), Some(LedgerError::LeaseLost(_)));
+                assert!(lost, "{error:#}");
+            }
         }
-        self.clock.advance(end.since(self.clock.now()));
-        drop(self.worker.refresh_directory().await);
-        self.worker.work_due().await.unwrap();
     }
 }
 

@@ -12,12 +12,14 @@ impl Run<'_> {
     /// A Datadog team for a handle that does not exist, as far as that can be known: the list is read afresh, and
     /// must show the team of every connection that there is. A list that lacks one was cut, or is not for us.
     pub(super) async fn create_team(&mut self, team: TeamId, handle: &str, name: &str, reason: &str) {
-        if !self.may_write() {
-            return self.leave(team);
-        }
-        if let Err(trouble) = self.handle_is_free(handle).await {
+        if self.out.stopped.is_none()
+            && let Err(trouble) = self.handle_is_free(handle).await
+        {
             self.out.unfinished.insert(team, trouble);
             return;
+        }
+        if !self.may_write() {
+            return self.leave(team);
         }
         let key = ConnectionKey { datadog_team: handle.into(), github: String::new() };
         let result = self.hands.writer.create_team(handle, name, Some(self.hands.lease.fence())).await;

@@ -6,6 +6,7 @@
 //! is dropped, and the rest is halved until the culprit stands alone.
 
 mod missing_team;
+mod record;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -15,10 +16,9 @@ use std::{
 use super::{Options, directory::Directory, lease::Lease, survey::Eyes};
 use crate::{
     datadog::{self, Filter, NewConnection},
-    ledger::{AuditEntry, IntentKind, LeasedMark, Ledger, LedgerError, ParkedAction, Settlement},
-    model::{Cause, Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble},
+    ledger::{IntentKind, LeasedMark, Ledger, LedgerError, Settlement},
+    model::{Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble},
     plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
-    telemetry,
 };
 
 /// 5xx answers in a row that are taken for an outage: more than it takes to halve a batch down to one culprit.
@@ -153,11 +153,13 @@ impl Run<'_> {
     async fn create(&mut self, items: Vec<Create>) -> Result<(), LedgerError> {
         let mut parts = vec![items];
         while let Some(items) = parts.pop() {
+            if self.out.stopped.is_none() {
+                self.intend(IntentKind::Create, items.iter().map(|item| (&item.key, item.team))).await?;
+            }
             if !self.may_write() {
                 items.iter().for_each(|item| self.leave(item.team));
                 continue;
             }
-            self.intend(IntentKind::Create, items.iter().map(|item| (&item.key, item.team))).await?;
             let new: Vec<_> = items
                 .iter()
                 .map(|item| NewConnection {
@@ -275,11 +277,13 @@ impl Run<'_> {
         let mut parts = vec![items];
         let mut sent: Vec<Delete> = Vec::new();
         while let Some(items) = parts.pop() {
+            if self.out.stopped.is_none() {
+                self.intend(IntentKind::Delete, items.iter().map(|item| (&item.key, item.team))).await?;
+            }
             if !self.may_write() {
                 items.iter().for_each(|item| self.leave(item.team));
                 continue;
             }
-            self.intend(IntentKind::Delete, items.iter().map(|item| (&item.key, item.team))).await?;
             let ids: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
             let trouble = match self.hands.writer.delete(&ids, Some(self.hands.lease.fence())).await {
                 Ok(()) => {
@@ -341,7 +345,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether another write may be sent.
+    /// Whether another write may be sent. Asked right before it is: whatever is awaited in between may take long.
     fn may_write(&mut self) -> bool {
         if self.out.stopped.is_none() && !self.hands.lease.allows_write(self.hands.options.timeout) {
             let why = "too little is left of the lease for another write";
@@ -409,82 +413,6 @@ impl Run<'_> {
     async fn list_ids(&mut self, items: &[Delete]) -> Option<HashMap<ConnectionKey, Connection>> {
         let connection_ids = items.iter().map(|item| item.id.to_string()).collect();
         self.list(Filter { connection_ids, ..Filter::default() }).await.map(by_key)
-    }
-
-    /// What Datadog says is not what was meant. The intent stays open, and the team is looked at again.
-    fn differs(&mut self, team: TeamId, key: &ConnectionKey, what: &str) {
-        telemetry::work::differs(self.hands.lease.org, team, key, what);
-        self.out.unfinished.insert(team, Trouble::new(Class::Transient, format!("{key}: {what}")));
-    }
-
-    /// A connection that is ours now.
-    fn record(
-        &mut self,
-        team: TeamId,
-        key: ConnectionKey,
-        id: ConnectionId,
-        reason: &str,
-        outcome: &'static str,
-    ) {
-        self.audit(team, "create", &key, Some(&id), reason, None, outcome, None);
-        self.out.stored.closed_intents.push(key.clone());
-        self.out.stored.owned.push(Owned { key, id, team });
-    }
-
-    /// A removal that was sent, and whose end is not known: its proof is told all the same.
-    fn unknown_delete(&mut self, item: &Delete, said: Option<&str>) {
-        let (proof, id) = (item.cause.proof(), Some(&item.id));
-        self.audit(item.team, "delete", &item.key, id, &item.reason, proof, "unknown", said);
-    }
-
-    /// A connection that is gone.
-    fn unlinked(&mut self, item: Delete, outcome: &'static str) {
-        let proof = item.cause.proof();
-        self.audit(item.team, "delete", &item.key, Some(&item.id), &item.reason, proof, outcome, None);
-        self.out.stored.closed_intents.push(item.key.clone());
-        self.out.stored.disowned.push(item.key);
-    }
-
-    fn park(
-        &mut self,
-        team: TeamId,
-        action: &'static str,
-        key: &ConnectionKey,
-        id: Option<&ConnectionId>,
-        reason: &str,
-        trouble: &Trouble,
-    ) {
-        telemetry::work::parked(self.hands.lease.org, team, key, action, trouble);
-        self.audit(team, action, key, id, reason, None, "parked", Some(&trouble.message));
-        let attempts = self.hands.marks.get(&team).map_or(0, |mark| mark.attempts) + 1;
-        let (subject, error) = (format!("{action} {key}"), trouble.clone());
-        self.out.stored.parked.push(ParkedAction { team, subject, error, attempts });
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one line of the audit trail, told in full at each place")]
-    fn audit(
-        &mut self,
-        team: TeamId,
-        action: &'static str,
-        key: &ConnectionKey,
-        id: Option<&ConnectionId>,
-        reason: &str,
-        proof: Option<String>,
-        outcome: &'static str,
-        detail: Option<&str>,
-    ) {
-        telemetry::work::action(self.hands.lease.org, team, key, action, outcome, reason);
-        self.out.stored.audit.push(AuditEntry {
-            team,
-            action,
-            key: key.clone(),
-            connection: id.map(ToString::to_string),
-            cause: self.hands.marks.get(&team).map_or(Cause::Pass, |mark| mark.cause),
-            reason: reason.to_owned(),
-            proof,
-            outcome,
-            detail: detail.map(str::to_owned),
-        });
     }
 }
 
