@@ -91,7 +91,7 @@ impl Daemon {
             if lock.is_some() {
                 store.end_daemon_leases().await.with_context(writing)?;
             }
-            store.mark_interrupted(store.clock().now()).await.with_context(writing)?;
+            store.mark_interrupted(None, store.clock().now()).await.with_context(writing)?;
             store.note_fingerprint(&options::fingerprint(settings)).await?;
             let wake = Arc::new(Notify::new());
             intake = Some(super::intake(settings, &store, wake.clone(), secrets_now.clone()).await?);

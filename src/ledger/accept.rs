@@ -192,13 +192,16 @@ impl Ledger {
         .await
     }
 
-    /// Makes every team due that has an interrupted write, whoever left it.
-    pub async fn mark_interrupted(&self, now: Time) -> sqlx::Result<()> {
+    /// Makes every team due that has an interrupted write, of one organisation or of all, whoever left it.
+    pub async fn mark_interrupted(&self, org: Option<OrgId>, now: Time) -> sqlx::Result<()> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            let teams: Vec<(i64, i64)> = sqlx::query_as("SELECT DISTINCT org_id, team_id FROM intents")
-                .fetch_all(&mut *transaction)
-                .await?;
+            let teams: Vec<(i64, i64)> = sqlx::query_as(
+                "SELECT DISTINCT org_id, team_id FROM intents WHERE org_id = COALESCE($1, org_id)",
+            )
+            .bind(org.map(|org| org.0))
+            .fetch_all(&mut *transaction)
+            .await?;
             let targets: Vec<Target> = teams.into_iter().map(|(org, team)| rows::team(org, team)).collect();
             mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
             transaction.commit().await

@@ -88,7 +88,8 @@ impl Ledger {
         Ok(at.map(Time))
     }
 
-    /// Takes the lease on an organisation. Answers its fence, or `None` while another holds it.
+    /// Takes the lease on an organisation. Answers its fence, or `None` while another holds it. Where the last holder
+    /// never gave it back, the teams of its interrupted writes are marked: nobody else may know of them.
     pub async fn lease(
         &self,
         org: OrgId,
@@ -96,22 +97,26 @@ impl Ledger {
         now: Time,
         ttl: Duration,
     ) -> sqlx::Result<Option<i64>> {
-        let now = self.time(now).await?;
+        let at = self.time(now).await?;
         let free = format!(
-            "UPDATE leases SET holder = $2, fence = fence + 1, expires_at = $3
+            "UPDATE leases SET
+                 holder = $2, fence = fence + 1, expires_at = $3, taken_over = (expires_at > 0)
              WHERE org_id = (SELECT org_id FROM leases WHERE org_id = $1 AND expires_at <= $4 {})
-             RETURNING fence",
+             RETURNING fence, taken_over",
             self.skipping_locked()
         );
-        let taken = sqlx::query_scalar(AssertSqlSafe(free))
+        let taken: Option<(i64, Flag)> = sqlx::query_as(AssertSqlSafe(free))
             .bind(org.0)
             .bind(holder)
-            .bind((now + ttl).0)
-            .bind(now.0)
+            .bind((at + ttl).0)
+            .bind(at.0)
             .fetch_optional(&self.write)
             .await?;
-        if taken.is_some() {
-            return Ok(taken);
+        if let Some((fence, Flag(taken_over))) = taken {
+            if taken_over {
+                self.mark_interrupted(Some(org), now).await?;
+            }
+            return Ok(Some(fence));
         }
         sqlx::query_scalar(
             "INSERT INTO leases (org_id, holder, fence, expires_at) VALUES ($1, $2, 1, $3)
@@ -119,7 +124,7 @@ impl Ledger {
         )
         .bind(org.0)
         .bind(holder)
-        .bind((now + ttl).0)
+        .bind((at + ttl).0)
         .fetch_optional(&self.write)
         .await
     }

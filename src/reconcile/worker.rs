@@ -249,7 +249,7 @@ impl Worker {
         lease.release().await?;
         if done.is_err() {
             // What was about to be written, for teams that joined the look and have no mark of their own too.
-            self.ledger.mark_interrupted(self.now()).await?;
+            self.ledger.mark_interrupted(Some(due.org), self.now()).await?;
         }
         done
     }

@@ -146,7 +146,7 @@ impl World {
     pub async fn restart(&mut self) {
         self.worker = self.another();
         self.ledger.end_daemon_leases().await.unwrap();
-        self.ledger.mark_interrupted(self.clock.now()).await.unwrap();
+        self.ledger.mark_interrupted(None, self.clock.now()).await.unwrap();
         let wanted = format!("{:?} {:?}", self.setup.rules, self.setup.mode);
         self.ledger.note_fingerprint(&wanted).await.unwrap();
     }

@@ -56,10 +56,7 @@ impl Corner {
 
     /// The same corner, reached through a proxy.
     pub fn through(&self, proxy: &Proxy) -> queue::Options {
-        let mut url = url::Url::parse(&amqp_url()).unwrap();
-        url.set_host(Some("127.0.0.1")).unwrap();
-        url.set_port(Some(proxy.address.port())).unwrap();
-        queue::Options { url: url.to_string().into(), ..self.options.clone() }
+        queue::Options { url: proxy.url(&amqp_url()).into(), ..self.options.clone() }
     }
 
     /// Messages that are ready in a queue; those that a consumer holds do not count.
@@ -123,7 +120,7 @@ enum Weather {
     Down,
 }
 
-/// A TCP proxy before the broker, so that one test can lose its connection without disturbing any other.
+/// A TCP proxy before a server, so that one test can lose its connection without disturbing any other.
 pub struct Proxy {
     pub address: SocketAddr,
     weather: watch::Sender<Weather>,
@@ -131,18 +128,31 @@ pub struct Proxy {
 
 impl Proxy {
     pub async fn to_broker() -> Self {
-        let url = url::Url::parse(&amqp_url()).unwrap();
+        Self::to(&amqp_url(), 5672).await
+    }
+
+    /// Before the server that a URL names.
+    pub async fn to(url: &str, default_port: u16) -> Self {
+        let url = url::Url::parse(url).unwrap();
         let host = url.host_str().unwrap().to_owned();
-        let broker = (host, url.port().unwrap_or(5672)).to_socket_addrs().unwrap().next().unwrap();
+        let server = (host, url.port().unwrap_or(default_port)).to_socket_addrs().unwrap().next().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (weather, changes) = watch::channel(Weather::Fair);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, broker, changes.clone()));
+                tokio::spawn(carry(client, server, changes.clone()));
             }
         });
         Self { address, weather }
+    }
+
+    /// The URL of the server, through here.
+    pub fn url(&self, url: &str) -> String {
+        let mut url = url::Url::parse(url).unwrap();
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(self.address.port())).unwrap();
+        url.to_string()
     }
 
     pub fn freeze(&self) {

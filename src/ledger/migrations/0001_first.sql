@@ -51,7 +51,8 @@ CREATE TABLE leases (
     org_id     BIGINT PRIMARY KEY NOT NULL,
     holder     TEXT   NOT NULL,
     fence      BIGINT NOT NULL,
-    expires_at BIGINT NOT NULL
+    expires_at BIGINT NOT NULL,                -- 0: given back
+    taken_over BOOLEAN NOT NULL DEFAULT FALSE  -- the holder before this one never gave it back
 );
 
 -- The mirror of GitHub.

@@ -104,7 +104,7 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         Settlement { disowned: vec![connection], looked_at: vec![TeamId(7)], ..done(7, 3, Next::Nothing) };
     ledger.settle(ORG, fence, &gone, at(6)).await.unwrap();
     assert_eq!(ledger.held_and_approved(ORG, at(7)).await.unwrap(), Default::default());
-    ledger.mark_interrupted(at(7)).await.unwrap();
+    ledger.mark_interrupted(None, at(7)).await.unwrap();
     assert!(ledger.note_fingerprint("x").await.unwrap() && !ledger.note_fingerprint("x").await.unwrap());
 
     let dead =

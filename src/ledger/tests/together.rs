@@ -6,6 +6,8 @@ on_both! {
     two_processes_take_no_more_slots_than_there_are,
     two_processes_take_one_lease_and_fences_rise,
     processes_that_write_the_same_rows_at_once_all_get_through,
+    a_lease_that_was_never_given_back_marks_what_was_interrupted,
+    the_clock_of_a_process_decides_nothing_where_the_database_has_one,
 }
 
 async fn two_processes_take_no_more_slots_than_there_are(opened: Opened) {
@@ -59,4 +61,38 @@ async fn processes_that_write_the_same_rows_at_once_all_get_through(opened: Open
         d.unwrap();
     }
     assert_eq!(due(&other, at(100)).await.len(), 40);
+}
+
+async fn a_lease_that_was_never_given_back_marks_what_was_interrupted(opened: Opened) {
+    let ledger = &opened.ledger;
+    let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
+    let mut fence = ledger.lease(ORG, "a", at(1), TTL).await.unwrap().unwrap();
+    ledger.intend(ORG, fence, &[(IntentKind::Create, connection, TeamId(7))], at(1)).await.unwrap();
+    ledger.release(ORG, fence).await.unwrap();
+    fence = ledger.lease(ORG, "b", at(1), Duration::ZERO).await.unwrap().unwrap();
+    assert_eq!(due(ledger, at(2)).await, [] as [i64; 0], "it was given back: its holder knew");
+    let takeover = ledger.lease(ORG, "c", at(1), TTL).await.unwrap().unwrap();
+    assert!(takeover > fence);
+    assert_eq!(due(ledger, at(2)).await, [7]);
+}
+
+async fn the_clock_of_a_process_decides_nothing_where_the_database_has_one(opened: Opened) {
+    let ledger = &opened.ledger;
+    let clock = ledger.clock();
+    if ledger.engine == Engine::Sqlite {
+        assert!(clock.now().since(Time::from(std::time::SystemTime::now())) < TTL, "this machine's");
+        return;
+    }
+    assert!(ledger.lease(ORG, "a", at(0), TTL).await.unwrap().is_some());
+    let far = Time(clock.now().0 * 2);
+    assert_eq!(
+        ledger.lease(ORG, "b", far, TTL).await.unwrap(),
+        None,
+        "only a clock that is wrong says it ended"
+    );
+    // A process whose clock is an hour slow follows the database's at the next lease.
+    clock.follow(clock.now() - Duration::from_secs(3600), Duration::ZERO);
+    let slow = clock.now();
+    assert_eq!(ledger.lease(ORG, "b", slow, TTL).await.unwrap(), None);
+    assert!(clock.now().since(slow) > Duration::from_secs(3000));
 }

@@ -1,0 +1,157 @@
+//! Three workers on one RabbitMQ and one PostgreSQL, and every few seconds one of them is killed or restarted, or the
+//! broker or the database goes away for a moment, while events come: nothing that was confirmed is lost, no two workers
+//! write beside each other, and Datadog ends as GitHub is, without a full pass.
+//!
+//! Here for half a minute; `tests/chaos` is three minutes of it and 20,000 events.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a panic is how a test fails")]
+
+#[path = "support/history.rs"]
+mod history;
+#[path = "support/postgres.rs"]
+mod postgres;
+mod support;
+#[path = "support/workers.rs"]
+mod workers;
+#[path = "support/world.rs"]
+mod world;
+
+use std::{
+    fs::File,
+    time::{Duration, Instant},
+};
+
+use history::{Collector, History};
+use postgres::Schema;
+use rand::{RngExt, rngs::StdRng};
+use support::{Corner, Proxy, amqp_url};
+use tokio::sync::watch;
+use workers::Worker;
+
+const WORKERS: usize = 3;
+
+/// A number from the environment, which makes the same test a long one.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |number| number.parse().unwrap())
+}
+
+/// What is done to the set-up every few seconds.
+struct Chaos<'a> {
+    world: &'a world::World,
+    /// Settings that put both proxies between a worker and its servers.
+    env: Vec<(String, String)>,
+    workers: Vec<Worker>,
+    broker: Proxy,
+    database: Proxy,
+    log: File,
+    dice: StdRng,
+}
+
+impl Chaos<'_> {
+    /// A worker that is up: one that does not find its database ends, and has to be started again.
+    async fn start(&self) -> Worker {
+        let worker = Worker::start(self.world, &self.env, &self.log);
+        worker.ready(self.world).await;
+        worker
+    }
+
+    async fn strike(&mut self) -> &'static str {
+        let victim = self.dice.random_range(0..WORKERS);
+        let away = Duration::from_millis(self.dice.random_range(100..2000));
+        match self.dice.random_range(0..6) {
+            0..3 => {
+                let next = self.start().await;
+                std::mem::replace(&mut self.workers[victim], next).kill().await;
+                "worker killed"
+            }
+            3 => {
+                let next = self.start().await;
+                std::mem::replace(&mut self.workers[victim], next).stop().await;
+                "worker restarted"
+            }
+            4 => {
+                self.broker.cut();
+                tokio::time::sleep(away).await;
+                self.broker.restore();
+                "broker away"
+            }
+            _ => {
+                self.database.cut();
+                tokio::time::sleep(away).await;
+                self.database.restore();
+                "database away"
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_or_goes_away_nothing_is_lost_and_no_two_write_at_once() {
+    let (events, seconds) = (number("TEAMLINK_CHAOS_EVENTS", 1_500), number("TEAMLINK_CHAOS_SECONDS", 30));
+    let every = Duration::from_secs(number("TEAMLINK_CHAOS_EVERY", 3));
+    let seed = history::seed();
+    let mut dice = history::dice(seed);
+    let history = History::new(200, usize::try_from(events).unwrap(), &mut dice);
+    let (corner, schema) = (Corner::new().await, Schema::create().await);
+    let (broker, database) = (Proxy::to_broker().await, Proxy::to(&schema.url, 5432).await);
+    let mut settings = history::queue_settings(&corner).to_vec();
+    settings.push(("TEAMLINK_LEDGER__URL".to_owned(), schema.url.clone()));
+    let env: Vec<_> = settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let world = history::world(&history, &env).await;
+    let path = concat!(env!("CARGO_TARGET_TMPDIR"), "/postgres_chaos.log");
+    println!("the workers' log: {path}");
+    let log = File::create(path).unwrap();
+    let env = vec![
+        ("AMQP_URL".to_owned(), broker.url(&amqp_url())),
+        ("TEAMLINK_LEDGER__URL".to_owned(), database.url(&schema.url)),
+    ];
+    let workers: Vec<Worker> = (0..WORKERS).map(|_| Worker::start(&world, &env, &log)).collect();
+    for worker in &workers {
+        worker.ready(&world).await;
+    }
+    let mut collector = Collector::hook(&world).await;
+    let before = world.seq().await;
+
+    let strikes = usize::try_from(seconds / every.as_secs()).unwrap();
+    let (struck, mut seen) = watch::channel(0);
+    let mut chaos =
+        Chaos { world: &world, env, workers, broker, database, log, dice: history::dice(seed + 1) };
+    let began = Instant::now();
+    let strike = async {
+        for strike in 1..=strikes {
+            tokio::time::sleep(every).await;
+            let what = chaos.strike().await;
+            println!("{:>5.1} s: {what}", began.elapsed().as_secs_f64());
+            struck.send_replace(strike);
+        }
+    };
+    // A window for each strike, so that events come all the time.
+    let mut window = 0;
+    let play = history::play_and_publish(
+        &world,
+        &corner,
+        &mut collector,
+        &history,
+        history.changes.len() / (strikes + 1) + 1,
+        &mut dice,
+        async || {
+            window += 1;
+            seen.wait_for(|struck| *struck >= window.min(strikes)).await.unwrap();
+        },
+    );
+    let ((), told) = tokio::join!(strike, play);
+    assert_eq!(told.deliveries, usize::try_from(events).unwrap());
+
+    let expected = history::expected(&world).await;
+    // A lease that nobody gave back ends after 30 s.
+    let took = history::right(&world, &expected, told.last, Duration::from_secs(120)).await;
+    workers::all_is_well(&world, &corner, &schema, &told.guids()).await;
+    let (writes, refused, leases) = workers::writes_in_order(&world, before).await;
+    println!(
+        "{strikes} strikes; right {:.1} s after the last event; {writes} writes ({refused} refused) under {leases} leases",
+        took.as_secs_f64()
+    );
+    for worker in chaos.workers {
+        worker.stop().await;
+    }
+    schema.remove().await;
+}
