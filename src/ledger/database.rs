@@ -117,7 +117,7 @@ async fn open_sqlite(url: &str) -> anyhow::Result<Ledger> {
 
 /// All connections do everything. A lost one is found before it is used, and made anew.
 async fn open_postgres(url: &str) -> anyhow::Result<Ledger> {
-    let options = AnyConnectOptions::from_str(url).context(
+    let options = AnyConnectOptions::from_str(url).map_err(told).context(
         "ledger.url is not a PostgreSQL URL; write it as `postgres://USER:PASSWORD@HOST/DATABASE`",
     )?;
     let at = &options.database_url;
@@ -128,23 +128,29 @@ async fn open_postgres(url: &str) -> anyhow::Result<Ledger> {
         )
     };
     // A migration may take longer than any query later.
-    let mut migrating = AnyConnection::connect_with(&options).await.with_context(connecting)?;
+    let mut migrating = AnyConnection::connect_with(&options).await.map_err(told).with_context(connecting)?;
     Engine::Postgres
         .migrator()
         .run(&mut migrating)
         .await
         .with_context(|| format!("failed to bring the ledger at {place} up to date"))?;
-    migrating.close().await.with_context(connecting)?;
+    migrating.close().await.map_err(told).with_context(connecting)?;
     let pool = pool(POSTGRES)
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
         .await
+        .map_err(told)
         .with_context(connecting)?;
     let ledger =
         Ledger { engine: Engine::Postgres, write: pool.clone(), read: pool, clock: Clock::default() };
-    ledger.time(Time(0)).await.with_context(connecting)?;
+    ledger.time(Time(0)).await.map_err(told).with_context(connecting)?;
     Ok(ledger)
+}
+
+/// What sqlx says, once: its messages contain those of their sources.
+fn told(error: sqlx::Error) -> anyhow::Error {
+    anyhow::Error::msg(error.to_string())
 }
 
 fn pool(settings: &'static str) -> AnyPoolOptions {
