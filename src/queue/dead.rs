@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Options,
-    connect::{Supervision, Trouble, connect, open_channel},
+    connect::{NOT_FOUND, Supervision, Trouble, connect, open_channel},
     message,
     topology::{self, User},
 };
@@ -27,6 +27,8 @@ use crate::{intake::Intake, model::Time, telemetry::doors};
 const USER: &str = "dead queue";
 /// How often an empty dead queue is asked again.
 const POLL: Duration = Duration::from_secs(5);
+/// How often it is looked for where it does not exist: a topology that somebody else made may have none.
+const MISSING: Duration = Duration::from_secs(60);
 /// Longest wait between attempts to park a message that the ledger refuses.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -47,7 +49,8 @@ impl DeadQueue {
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut supervision = Supervision::new(USER);
         while let Some(trouble) = shutdown.run_until_cancelled(self.session(&mut supervision)).await {
-            let wait = supervision.lost(trouble);
+            let missing = trouble.code == Some(NOT_FOUND);
+            let wait = supervision.lost(trouble).max(if missing { MISSING } else { Duration::ZERO });
             shutdown.run_until_cancelled(sleep(wait)).await;
         }
         doors::broker_left(USER);
