@@ -35,6 +35,7 @@
 //! | [`settings`] | defaults, files and environment → checked values, every problem at once | a setting is added |
 //! | [`telemetry`] | one function a fact: its log line and its metric together | something should be seen |
 //! | [`clock`] | what time it is, and how the dice fall | time has to be simulated |
+//! | [`secret`] | a secret that its file may change while we run | a changed key is not taken up |
 //! | [`shutdown`] | signals → tokens; a drain with a deadline | stopping takes too long |
 //! | [`operate`] | what a person can ask of a running system | `check` should find something more |
 //! | [`admin`] | health and metrics over HTTP | an orchestrator asks |
@@ -44,9 +45,9 @@
 //! | [`intake`] | the `Inbox` behind both doors: a delivery is accepted only once it is stored | a delivery got lost |
 //! | [`github`] | reading GitHub, with four answers: present, absent, forbidden, failed | GitHub answers oddly |
 //! | [`datadog`] | reading and writing Datadog, as two types: a dry run cannot write | Datadog answers oddly |
-//! | [`transport`] | the one way out: TLS, proxies, timeouts, counting | a proxy or a CA is in the way |
+//! | [`transport`] | the one way out: TLS, proxies, timeouts, counting, the gate that stops what would fail | a proxy or a CA is in the way, or nothing is asked |
 //! | [`ledger`] | the durable store: schema and every query | state has to be remembered |
-//! | [`upstream`] | classes of errors, backoff; pure | a refusal is retried, or is not |
+//! | [`upstream`] | classes of errors, breakers, rate limits, backoff; pure | a refusal is retried, or is not |
 //! | [`plan`] | what should be, the steps to it, and which of them wait for a person; pure | a plan is wrong |
 //! | [`mapping`] | rules: GitHub team → Datadog teams; pure | a team is linked to the wrong one |
 //! | [`signature`] | whether GitHub signed a body; pure | a signature is refused |
@@ -60,6 +61,7 @@
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod secret;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -48,6 +48,7 @@ const ROOMS: &[Room] = &[
         "app",
         &[
             "clock",
+            "secret",
             "settings",
             "admin",
             "operate",
@@ -91,7 +92,11 @@ const ROOMS: &[Room] = &[
         ],
         "operate answers operators; it prints nothing and serves nothing",
     ),
-    ("settings", &["telemetry", "mapping", "model"], "settings are read by `app`, `cli` and `operate` only"),
+    (
+        "settings",
+        &["secret", "telemetry", "mapping", "model"],
+        "settings are read by `app`, `cli` and `operate` only",
+    ),
     (
         "reconcile",
         &[
@@ -116,9 +121,13 @@ const ROOMS: &[Room] = &[
         &["clock", "telemetry", "ledger", "signature", "event", "model"],
         "intake turns deliveries into marks in the ledger",
     ),
-    ("github", &["clock", "transport", "telemetry", "upstream", "model"], CLIENT),
-    ("datadog", &["transport", "telemetry", "upstream", "model"], CLIENT),
-    ("transport", &["telemetry", "upstream", "model"], "transport carries requests and knows neither API"),
+    ("github", &["clock", "secret", "transport", "telemetry", "upstream", "model"], CLIENT),
+    ("datadog", &["secret", "transport", "telemetry", "upstream", "model"], CLIENT),
+    (
+        "transport",
+        &["clock", "telemetry", "upstream", "model"],
+        "transport carries requests and knows neither API",
+    ),
     ("telemetry", &["ledger", "plan", "model"], "telemetry reads what happened from the types that say so"),
     (
         "ledger",
@@ -126,6 +135,7 @@ const ROOMS: &[Room] = &[
         "the ledger knows only `model` and what time it is; it neither logs nor decides",
     ),
     ("shutdown", &[], "shutdown knows signals and tokens"),
+    ("secret", &[], "a secret knows its file and nothing else"),
     ("clock", &["model"], "the clock is the only place that asks what time it is for those who do I/O"),
     ("plan", &["mapping", "model"], PURE),
     ("signature", &[], PURE),

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::options;
+use super::{options, secrets};
 use crate::{
     admin,
     intake::Inbox,
@@ -56,7 +56,6 @@ pub struct Daemon {
     grace: Duration,
     ledger: Option<Ledger>,
     _lock: Option<DaemonLock>,
-    _secrets: watch::Sender<Vec<secrecy::SecretString>>,
 }
 
 impl Daemon {
@@ -80,6 +79,7 @@ impl Daemon {
 
         let (secrets, secrets_now) = watch::channel(settings.server.webhook_secrets.clone());
         let (mut ledger, mut lock, mut intake) = (None, None, None);
+        let mut gates = Vec::new();
         if role != Role::Webhook {
             // Before anything is read: a second daemon on the same file must not touch it.
             lock = DaemonLock::take(settings.ledger.url.expose_secret())?;
@@ -98,6 +98,11 @@ impl Daemon {
             let worker = super::worker(settings, store.clone(), "daemon", wake)?;
             let turning = worker.clone();
             health.loops.push(("worker", Box::new(move || turning.turning())));
+            gates.extend(worker.gates());
+            for (upstream, gate) in gates.clone() {
+                let told = move || gate.trouble(upstream).map_or(Ok(()), Err);
+                health.upstreams.push((upstream.as_str(), Box::new(told)));
+            }
             start_work(&mut tasks, settings, &worker, &store, &stop);
             ledger = Some(store);
         }
@@ -137,6 +142,7 @@ impl Daemon {
             inbox = Some(Arc::new(intake));
         }
 
+        tasks.spawn("secrets", until(&stop, secrets::reread(settings.clone(), gates, secrets)));
         let mut router = Router::new();
         if let Some(inbox) = inbox.filter(|_| role != Role::Worker) {
             let asked = inbox.clone();
@@ -159,7 +165,7 @@ impl Daemon {
         });
         telemetry::work::started(addr, role_name(role));
         let grace = settings.server.shutdown_grace;
-        Ok(Self { addr, tasks, stop, grace, ledger, _lock: lock, _secrets: secrets })
+        Ok(Self { addr, tasks, stop, grace, ledger, _lock: lock })
     }
 
     /// Waits until one of its tasks ends by itself, which none should.
@@ -229,7 +235,7 @@ fn until(
     }
 }
 
-fn ticks(every: Duration) -> tokio::time::Interval {
+pub(super) fn ticks(every: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

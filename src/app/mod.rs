@@ -5,6 +5,7 @@
 pub mod broker;
 mod daemon;
 mod options;
+mod secrets;
 pub mod upstreams;
 
 pub use daemon::{Daemon, Role};

@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::{Method, Url};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -19,22 +18,26 @@ use tokio::{
 use super::{Auth, Options};
 use crate::{
     model::{Class, Fence, Trouble},
-    telemetry::upstreams,
-    transport::{self, What},
-    upstream::{self, Reply},
+    transport,
+    upstream::{self, Access, Capability, Question, Reply, Scope, Urgency},
 };
 
 /// Carries what the lease is on and its counter, so that logs on the way (and the sandbox's judge) can tell writers apart.
 const FENCE: HeaderName = HeaderName::from_static("x-teamlink-fence");
 
+/// The operation that writes nothing.
+pub(super) const PROBE_WRITE: &str = "probe_write";
+
 /// Signs and sends, a bounded number at once. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Client {
-    http: transport::Client,
+    pub(super) http: transport::Client,
     base_url: Url,
-    headers: HeaderMap,
+    auth: Auth,
     timeout: Duration,
     permits: Arc<Semaphore>,
+    /// Who waits for the answers.
+    urgency: Urgency,
 }
 
 /// A request in the making.
@@ -53,6 +56,27 @@ impl Call<'_> {
         self.method != Method::GET
     }
 
+    /// What it needs to be allowed.
+    fn scope(&self) -> Scope {
+        let capability = match self.path {
+            ["team", "connections", ..] => Capability::Connections,
+            ["team", "sync", ..] => Capability::Sync,
+            ["team", ..] => Capability::Teams,
+            _ => Capability::Integrations,
+        };
+        Scope::datadog(capability, if self.write() { Access::Write } else { Access::Read })
+    }
+
+    /// Whether what it asks for always exists: a list, and a document that a PUT creates where there is none. Of a
+    /// write to a list, a 404 is about its items.
+    fn collection(&self) -> bool {
+        match *self.path {
+            ["idp", ..] => self.method == Method::PUT,
+            ["team"] | ["team", "connections" | "sync"] => !self.write() || self.operation == PROBE_WRITE,
+            _ => false,
+        }
+    }
+
     /// What to check when Datadog does not allow it.
     fn needs(&self) -> &'static str {
         match self.path.first() {
@@ -67,18 +91,7 @@ impl Call<'_> {
 
 impl Client {
     pub(super) fn new(options: &Options) -> anyhow::Result<Self> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        match &options.auth {
-            Auth::Keys { api, app } => {
-                headers.insert("dd-api-key", secret(api.expose_secret(), "API key")?);
-                headers.insert("dd-application-key", secret(app.expose_secret(), "application key")?);
-            }
-            Auth::Bearer(token) => {
-                let bearer = SecretString::from(format!("Bearer {}", token.expose_secret()));
-                headers.insert(header::AUTHORIZATION, secret(bearer.expose_secret(), "access token")?);
-            }
-        }
+        signature(&options.auth).map_err(anyhow::Error::msg)?;
         anyhow::ensure!(
             !options.base_url.cannot_be_a_base(),
             "the Datadog base URL {} has no host; give one like https://api.datadoghq.com",
@@ -87,10 +100,16 @@ impl Client {
         Ok(Self {
             http: options.http.clone(),
             base_url: options.base_url.clone(),
-            headers,
+            auth: options.auth.clone(),
             timeout: options.timeout,
             permits: Arc::new(Semaphore::new(options.concurrency.max(1))),
+            urgency: Urgency::Event,
         })
+    }
+
+    /// The same for a full pass.
+    pub(super) fn unhurried(&self) -> Self {
+        Self { urgency: Urgency::Pass, ..self.clone() }
     }
 
     /// Sends once.
@@ -107,8 +126,9 @@ impl Client {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["api", "v2"]).extend(call.path);
         }
-        let mut request =
-            self.http.request(call.method.clone(), url).headers(self.headers.clone()).query(call.query);
+        let refused = |why: String| Trouble::new(Class::Auth, format!("failed to {}: {why}", call.attempt));
+        let headers = signature(&self.auth).map_err(refused)?;
+        let mut request = self.http.request(call.method.clone(), url).headers(headers).query(call.query);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -119,22 +139,21 @@ impl Client {
             let error = error.without_url();
             Trouble::new(Class::Permanent, format!("failed to {}: {error}", call.attempt))
         })?;
-        let what = What {
-            upstream: "datadog",
+        let question = Question {
+            scope: &call.scope(),
             operation: call.operation,
             attempt: call.attempt,
-            write: call.write(),
+            collection: call.collection(),
+            renewable: false,
+            account: 0,
+            urgency: self.urgency,
         };
         let (_permit, timeout) = self.turn(call).await?;
-        let reply = transport::send(&self.http, request, timeout, what).await?;
-        if let Some(left) = reply.number("x-ratelimit-remaining") {
-            let bucket = reply.headers.get("x-ratelimit-name").and_then(|name| name.to_str().ok());
-            upstreams::remaining("datadog", bucket.unwrap_or(call.operation), left);
-        }
+        let reply = transport::send(&self.http, request, timeout, &question).await?;
         if reply.status.is_success() {
             Ok(reply)
         } else {
-            Err(upstream::datadog(call.attempt, &reply, call.write(), call.needs()))
+            Err(upstream::trouble(&question, &reply, self.http.gate().now(), call.needs()))
         }
     }
 
@@ -183,10 +202,28 @@ impl Client {
     }
 }
 
-fn secret(value: &str, name: &str) -> anyhow::Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(value).with_context(|| {
-        format!("the Datadog {name} holds characters that no HTTP header can carry; check for line breaks around it")
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
+/// The headers that sign a request, with the secrets as they are now.
+fn signature(auth: &Auth) -> Result<HeaderMap, String> {
+    let secret = |value: &str, name: &str| {
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            format!(
+                "the Datadog {name} holds characters that no HTTP header can carry; check for line breaks around it"
+            )
+        })?;
+        value.set_sensitive(true);
+        Ok::<_, String>(value)
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    match auth {
+        Auth::Keys { api, app } => {
+            headers.insert("dd-api-key", secret(api.get().expose_secret(), "API key")?);
+            headers.insert("dd-application-key", secret(app.get().expose_secret(), "application key")?);
+        }
+        Auth::Bearer(token) => {
+            let bearer = SecretString::from(format!("Bearer {}", token.get().expose_secret()));
+            headers.insert(header::AUTHORIZATION, secret(bearer.expose_secret(), "access token")?);
+        }
+    }
+    Ok(headers)
 }

@@ -18,9 +18,8 @@ mod write;
 use std::time::Duration;
 
 use reqwest::Url;
-use secrecy::SecretString;
 
-use crate::transport;
+use crate::{secret::Secret, transport};
 
 pub use filter::Filter;
 pub use probe::Probe;
@@ -51,10 +50,10 @@ pub enum Auth {
     /// `DD-API-KEY` and `DD-APPLICATION-KEY`. The only way for entity integrations.
     Keys {
         /// The organisation's API key.
-        api: SecretString,
+        api: Secret,
         /// A user's or service account's application key, whose scopes decide what is allowed.
-        app: SecretString,
+        app: Secret,
     },
     /// An OAuth access token.
-    Bearer(SecretString),
+    Bearer(Secret),
 }

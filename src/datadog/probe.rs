@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Options,
-    client::{Call, Client},
+    client::{Call, Client, PROBE_WRITE},
 };
 use crate::{model::Answer, upstream::many};
 
@@ -13,7 +13,7 @@ use crate::{model::Answer, upstream::many};
 /// not hold a type that can write.
 #[derive(Clone)]
 pub struct Probe {
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl Probe {
@@ -29,7 +29,7 @@ impl Probe {
     /// least one team connection must be provided" to those who may, 403 to those who may not.
     pub async fn write(&self) -> Answer<()> {
         let call = Call {
-            operation: "probe_write",
+            operation: PROBE_WRITE,
             attempt: "ask Datadog whether connections may be created",
             method: Method::POST,
             path: &["team", "connections"],

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{Answer, Class, Connection, DatadogTeam, DatadogTeamId, Document, Trouble},
     transport::{self, Page},
-    upstream::{many, one, ungranted},
+    upstream::{many, one},
 };
 
 /// Datadog: "The maximum allowed value is 100."
@@ -31,6 +31,16 @@ impl Reader {
     /// When a key cannot be sent in a header, or the base URL has no host.
     pub fn new(options: &Options) -> anyhow::Result<Self> {
         Ok(Self { client: Client::new(options)? })
+    }
+
+    /// The same for a full pass, which leaves a reserve of the rate limits to events.
+    pub fn unhurried(&self) -> Self {
+        Self { client: self.client.unhurried() }
+    }
+
+    /// What is known of Datadog, shared with all that was made from the same options.
+    pub fn gate(&self) -> &transport::Gate {
+        self.client.http.gate()
     }
 
     /// All connections that pass the filter: all pages or none. One list of ids may be of any length.
@@ -149,7 +159,7 @@ impl Reader {
                 items: list.data.into_iter().map(T::from).collect(),
             })
         };
-        transport::pages(attempt, fetch, T::identity).await.map_err(ungranted)
+        transport::pages(attempt, fetch, T::identity).await
     }
 }
 

@@ -5,13 +5,12 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Options,
+    Options, Probe,
     client::{Call, Client},
     wire::{Integration, List, One, new_connection},
 };
-use crate::{
-    model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Fence, GithubHandle, Trouble},
-    upstream::ungranted,
+use crate::model::{
+    Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Fence, GithubHandle, Trouble,
 };
 
 /// A connection to be made.
@@ -37,6 +36,11 @@ impl Writer {
     /// When a key cannot be sent in a header, or the base URL has no host.
     pub fn new(options: &Options) -> anyhow::Result<Self> {
         Ok(Self { client: Client::new(options)?, managed_by: options.managed_by.clone() })
+    }
+
+    /// What finds out whether anything could be written, by the same credential.
+    pub fn probe(&self) -> Probe {
+        Probe { client: self.client.clone() }
     }
 
     /// Makes connections, marked as ours. `fence` is of the lease under which they are made.
@@ -106,7 +110,7 @@ impl Writer {
         let path = ["idp", "entity_integrations", id];
         let call = call("put_integration", &attempt, Method::PUT, &path);
         let put = self.client.ask(call, Some(&json!({"data": data})), fence).await;
-        put.map(|answer: Integration| answer.into()).map_err(ungranted)
+        put.map(|answer: Integration| answer.into())
     }
 }
 

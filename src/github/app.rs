@@ -9,14 +9,14 @@
 //! an App that is removed and installed anew has another.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use http::{Request, StatusCode};
 use octocrab::{AuthState, Octocrab, auth::AppAuth, models::AppId};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 
 use super::{
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     model::{Class, OrgFacts, OrgId, Time, Trouble},
+    secret::Secret,
     transport::{self, Page},
     upstream::{self, Reply},
 };
@@ -35,7 +36,7 @@ const MARGIN: Duration = Duration::from_secs(60);
 /// GitHub's page size limit.
 const PAGE: usize = 100;
 
-const CHECK_APP: &str = "; check github.app_id, github.private_key and this machine's clock";
+const CHECK_APP: &str = "check github.app_id, github.private_key and this machine's clock";
 
 /// Whose token a request needs; a personal access token serves for all.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +63,9 @@ pub struct Installation {
 /// The App, with a token for each installation that was needed.
 pub(super) struct App {
     id: u64,
-    signer: Octocrab,
+    private_key: Secret,
+    /// What signs with the key of this version.
+    signer: std::sync::Mutex<(u64, Octocrab)>,
     line: Line,
     listed: Mutex<Listed>,
 }
@@ -84,8 +87,16 @@ struct Installed {
 #[derive(Clone)]
 struct Token {
     signer: Arc<Octocrab>,
+    /// The installation.
+    account: u64,
     good_until: Time,
     members: bool,
+}
+
+/// What signs a request, and whose rate limit it counts towards.
+pub(super) struct Signer {
+    pub(super) crab: Arc<Octocrab>,
+    pub(super) account: u64,
 }
 
 /// Why there is no token.
@@ -109,12 +120,32 @@ impl Listed {
 impl App {
     /// # Errors
     /// When the key is no RSA key in PEM.
-    pub(super) fn new(id: u64, private_key: &SecretString, line: Line) -> anyhow::Result<Self> {
-        let key = octocrab::auth::EncodingKey::from_rsa_pem(private_key.expose_secret().as_bytes())
+    pub(super) fn new(id: u64, private_key: Secret, line: Line) -> anyhow::Result<Self> {
+        let signer = line.signed_by(AuthState::App(Self::key(id, &private_key)?));
+        let signer = std::sync::Mutex::new((private_key.version(), signer));
+        Ok(Self { id, private_key, signer, line, listed: Mutex::default() })
+    }
+
+    fn key(id: u64, private_key: &Secret) -> anyhow::Result<AppAuth> {
+        let key = octocrab::auth::EncodingKey::from_rsa_pem(private_key.pem().expose_secret().as_bytes())
             .context("the private key of the GitHub App is no RSA key in PEM")?;
         let auth = AppAuth { app_id: AppId(id), key };
         auth.generate_bearer_token().context("failed to sign with the private key of the GitHub App")?;
-        Ok(Self { id, signer: line.signed_by(AuthState::App(auth)), line, listed: Mutex::default() })
+        Ok(auth)
+    }
+
+    /// What signs with the App's own key, as it is now. One that is no key changes nothing.
+    fn own_signer(&self) -> Octocrab {
+        let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = self.private_key.version();
+        if signer.0 != version {
+            match Self::key(self.id, &self.private_key) {
+                Ok(auth) => signer.1 = self.line.signed_by(AuthState::App(auth)),
+                Err(error) => tracing::warn!("the former private key is used: {error:#}"),
+            }
+            signer.0 = version;
+        }
+        signer.1.clone()
     }
 
     /// What signs requests of this kind. `refused` is the signer that GitHub has just refused.
@@ -123,10 +154,13 @@ impl App {
         of: Of<'_>,
         attempt: &str,
         refused: Option<&Arc<Octocrab>>,
-    ) -> Result<Arc<Octocrab>, Trouble> {
+    ) -> Result<Signer, Trouble> {
         match of {
-            Of::App => Ok(Arc::new(self.signer.clone())),
-            Of::Id(_) | Of::Login(_) => Ok(self.token(of, attempt, refused).await?.signer),
+            Of::App => Ok(Signer { crab: Arc::new(self.own_signer()), account: 0 }),
+            Of::Id(_) | Of::Login(_) => {
+                let Token { signer: crab, account, .. } = self.token(of, attempt, refused).await?;
+                Ok(Signer { crab, account })
+            }
         }
     }
 
@@ -195,9 +229,10 @@ impl App {
         let at = Instant::now();
         let fetch = async |number: usize| {
             let uri = format!("/app/installations?per_page={PAGE}&page={}", number + 1);
-            let reply = self.exchange("list_installations", attempt, Request::get(uri)).await?;
+            let purpose = Purpose::of_app("list_installations", attempt, None);
+            let reply = self.exchange(&purpose, Request::get(uri)).await?;
             if reply.status != StatusCode::OK {
-                return Err(self.refusal(attempt, &reply, CHECK_APP));
+                return Err(self.refusal(&purpose, &reply, CHECK_APP));
             }
             let items: Vec<wire::Installation> =
                 serde_json::from_slice(&reply.body).map_err(|e| upstream::invalid(attempt, &reply, &e))?;
@@ -235,18 +270,18 @@ impl App {
         let login = &seen.org.login;
         let attempt = format!("{attempt}: no token of GitHub App {} for organisation {login}", self.id);
         let uri = format!("/app/installations/{id}/access_tokens");
-        let reply =
-            self.exchange("create_token", &attempt, Request::post(uri)).await.map_err(Refused::Trouble)?;
+        let purpose = Purpose::of_app("create_token", &attempt, Some(seen.org.id));
+        let reply = self.exchange(&purpose, Request::post(uri)).await.map_err(Refused::Trouble)?;
         match reply.status {
             StatusCode::CREATED => {}
             StatusCode::NOT_FOUND => return Err(Refused::Unknown),
             StatusCode::FORBIDDEN => {
                 let advice = format!(
-                    "; an owner of {login} has to lift the suspension of the app (organisation settings, GitHub Apps)"
+                    "an owner of {login} has to lift the suspension of the app (organisation settings, GitHub Apps)"
                 );
-                return Err(Refused::Trouble(self.refusal(&attempt, &reply, &advice)));
+                return Err(Refused::Trouble(self.refusal(&purpose, &reply, &advice)));
             }
-            _ => return Err(Refused::Trouble(self.refusal(&attempt, &reply, CHECK_APP))),
+            _ => return Err(Refused::Trouble(self.refusal(&purpose, &reply, CHECK_APP))),
         }
         let invalid = |why: &dyn std::fmt::Display| {
             // Without the body, which may hold the token.
@@ -257,24 +292,19 @@ impl App {
         let expires = humantime::parse_rfc3339(&given.expires_at).map_err(|error| invalid(&error))?;
         let members = given.permissions.read_members();
         let signer = self.line.signed_by(AuthState::AccessToken { token: given.token.into() });
-        let token = Token { signer: Arc::new(signer), good_until: Time::from(expires) - MARGIN, members };
+        let good_until = Time::from(expires) - MARGIN;
+        let token = Token { signer: Arc::new(signer), account: *id, good_until, members };
         *known = Some(token.clone());
         Ok(token)
     }
 
-    async fn exchange(
-        &self,
-        operation: &'static str,
-        attempt: &str,
-        request: http::request::Builder,
-    ) -> Result<Reply, Trouble> {
-        self.line.exchange(&self.signer, Purpose { operation, attempt: attempt.into() }, request).await
+    async fn exchange(&self, purpose: &Purpose, request: http::request::Builder) -> Result<Reply, Trouble> {
+        self.line.exchange(&self.own_signer(), purpose.clone(), request).await
     }
 
     /// What a refusal of the App amounts to: never that what was asked for does not exist.
-    fn refusal(&self, attempt: &str, reply: &Reply, advice: &str) -> Trouble {
-        let trouble = upstream::github_advising(attempt, reply, self.line.clock.now(), advice);
-        let trouble = upstream::ungranted(trouble);
+    fn refusal(&self, purpose: &Purpose, reply: &Reply, advice: &str) -> Trouble {
+        let trouble = upstream::trouble(&purpose.question(), reply, self.line.clock.now(), advice);
         Trouble { status: trouble.status.filter(|status| *status != 404), ..trouble }
     }
 }

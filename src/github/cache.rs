@@ -38,6 +38,11 @@ impl Cache {
         Some((etag.clone(), facts.downcast_ref::<T>()?.clone()))
     }
 
+    /// Forgets all, for another credential.
+    pub(super) fn clear(&self) {
+        *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Inner::default();
+    }
+
     pub(super) fn put<T: Clone + Send + Sync + 'static>(&self, uri: &str, etag: HeaderValue, facts: &T) {
         let uri: Arc<str> = uri.into();
         let inner = &mut *self.inner.lock().unwrap_or_else(PoisonError::into_inner);

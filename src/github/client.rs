@@ -1,6 +1,11 @@
 //! One signed, conditional GET, and the service that lets octocrab send through our transport.
 
-use std::{sync::Arc, task, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    task,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -18,27 +23,41 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    model::{Class, Trouble},
-    telemetry::upstreams,
-    transport::{self, What},
-    upstream::{self, Reply},
+    model::{Class, OrgFacts, OrgId, Trouble},
+    secret::Secret,
+    transport,
+    upstream::{self, Capability, Question, Reply, Scope, Urgency, Whose},
 };
 
 /// Answers kept for conditional reads: a whole organisation of 20,000 teams read one by one.
 const CACHED_ANSWERS: usize = 20_000;
 
+/// What to check when GitHub does not allow something.
+pub(super) const NEEDS: &str =
+    "check the token or the app's installation, and its read access to the organisation's members";
+
 /// Sends signed, conditional GETs, a bounded number at once.
 #[derive(Clone)]
 pub(super) struct Client {
-    line: Line,
+    pub(super) line: Line,
     credential: Credential,
     cache: Arc<Cache>,
+    /// Who waits for the answers.
+    urgency: Urgency,
+    /// Ids of organisations by lower-cased login, so that what is refused by login is known to be refused by id.
+    ids: Arc<Mutex<HashMap<String, OrgId>>>,
 }
 
 #[derive(Clone)]
 enum Credential {
-    Token(Octocrab),
+    Token(Arc<Token>),
     App(Arc<App>),
+}
+
+/// A personal access token, and what signs with it as it is now.
+struct Token {
+    secret: Secret,
+    signer: Mutex<(u64, Octocrab)>,
 }
 
 impl Client {
@@ -48,18 +67,26 @@ impl Client {
         let carrier = Carrier { http, base_url, timeout };
         let line = Line { carrier, permits: Arc::new(Semaphore::new(concurrency.max(1))), clock };
         let credential = match auth {
-            Auth::Token(token) => {
+            Auth::Token(secret) => {
+                let token = secret.get();
                 anyhow::ensure!(
                     HeaderValue::from_str(secrecy::ExposeSecret::expose_secret(&token)).is_ok(),
                     "the GitHub token holds characters that no HTTP header can carry; check for line breaks around it"
                 );
-                Credential::Token(line.signed_by(AuthState::AccessToken { token }))
+                let signer = Mutex::new((secret.version(), line.signed_by(AuthState::AccessToken { token })));
+                Credential::Token(Arc::new(Token { secret, signer }))
             }
             Auth::App { id, private_key } => {
-                Credential::App(Arc::new(App::new(id, &private_key, line.clone())?))
+                Credential::App(Arc::new(App::new(id, private_key, line.clone())?))
             }
         };
-        Ok(Self { line, credential, cache: Arc::new(Cache::new(CACHED_ANSWERS)) })
+        let (cache, urgency) = (Arc::new(Cache::new(CACHED_ANSWERS)), Urgency::Event);
+        Ok(Self { line, credential, cache, urgency, ids: Arc::default() })
+    }
+
+    /// The same for a full pass.
+    pub(super) fn unhurried(&self) -> Self {
+        Self { urgency: Urgency::Pass, ..self.clone() }
     }
 
     /// The App that signs, if one does.
@@ -67,6 +94,38 @@ impl Client {
         match &self.credential {
             Credential::Token(_) => None,
             Credential::App(app) => Some(app),
+        }
+    }
+
+    /// Which organisation has a login.
+    pub(super) fn knows(&self, org: &OrgFacts) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.insert(org.login.to_lowercase(), org.id);
+    }
+
+    /// What a question of this kind needs, and whether what it asks for always exists.
+    fn scope(&self, of: Of<'_>, operation: &'static str) -> (Scope, bool) {
+        let whose = match of {
+            Of::App => Whose::Credential,
+            Of::Id(id) => Whose::Org(id),
+            Of::Login(login) => {
+                let login = login.to_lowercase();
+                let id = self.ids.lock().unwrap_or_else(PoisonError::into_inner).get(&login).copied();
+                id.map_or(Whose::Login(login), Whose::Org)
+            }
+        };
+        let (capability, collection) = capability(operation);
+        (Scope::github(whose, capability), collection)
+    }
+
+    /// Takes up a changed token. It sees another world: what was seen with the former one is forgotten.
+    fn refresh(&self) {
+        let Credential::Token(token) = &self.credential else { return };
+        let mut signer = token.signer.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = token.secret.version();
+        if signer.0 != version {
+            *signer = (version, self.line.signed_by(AuthState::AccessToken { token: token.secret.get() }));
+            self.cache.clear();
         }
     }
 
@@ -80,6 +139,8 @@ impl Client {
         uri: &str,
         decode: impl Fn(&Reply) -> serde_json::Result<T>,
     ) -> Result<T, Trouble> {
+        let (scope, collection) = self.scope(of, operation);
+        self.refresh();
         let known = self.cache.get::<T>(uri);
         let request = || {
             let request = Request::get(uri);
@@ -88,16 +149,24 @@ impl Client {
                 None => request,
             }
         };
-        let purpose = Purpose { operation, attempt: attempt.into() };
+        let urgency = self.urgency;
+        let attempt: Arc<str> = attempt.into();
+        let mut purpose =
+            Purpose { operation, attempt, scope, collection, renewable: false, account: 0, urgency };
         let reply = match &self.credential {
-            Credential::Token(crab) => self.line.exchange(crab, purpose, request()).await?,
+            Credential::Token(token) => {
+                let crab = token.signer.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
+                self.line.exchange(&crab, purpose.clone(), request()).await?
+            }
             Credential::App(app) => {
-                let signer = app.signer(of, attempt, None).await?;
-                let reply = self.line.exchange(&signer, purpose.clone(), request()).await?;
+                let signer = app.signer(of, &purpose.attempt, None).await?;
+                purpose.account = signer.account;
+                let first = Purpose { renewable: true, ..purpose.clone() };
+                let reply = self.line.exchange(&signer.crab, first, request()).await?;
                 if reply.status == StatusCode::UNAUTHORIZED {
                     // A token may end before its time.
-                    let signer = app.signer(of, attempt, Some(&signer)).await?;
-                    self.line.exchange(&signer, purpose, request()).await?
+                    let signer = app.signer(of, &purpose.attempt, Some(&signer.crab)).await?;
+                    self.line.exchange(&signer.crab, purpose.clone(), request()).await?
                 } else {
                     reply
                 }
@@ -105,15 +174,33 @@ impl Client {
         };
         match (reply.status.as_u16(), known) {
             (200 | 204, _) => {
-                let value = decode(&reply).map_err(|error| upstream::invalid(attempt, &reply, &error))?;
+                let value =
+                    decode(&reply).map_err(|error| upstream::invalid(&purpose.attempt, &reply, &error))?;
                 if let Some(etag) = reply.headers.get(header::ETAG) {
                     self.cache.put(uri, etag.clone(), &value);
                 }
                 Ok(value)
             }
             (304, Some((_, value))) => Ok(value),
-            _ => Err(upstream::github(attempt, &reply, self.line.clock.now())),
+            _ => Err(upstream::trouble(&purpose.question(), &reply, self.line.clock.now(), NEEDS)),
         }
+    }
+}
+
+/// What an operation needs to be allowed, and whether what it asks for always exists.
+fn capability(operation: &'static str) -> (Capability, bool) {
+    match operation {
+        "get_org" | "get_org_by_login" => (Capability::Org, false),
+        "get_membership" => (Capability::Membership, false),
+        "get_user" => (Capability::User, true),
+        "get_app" | "list_installations" => (Capability::App, true),
+        "create_token" => (Capability::App, false),
+        "list_team_repositories" | "list_org_repositories" => (Capability::Repositories, true),
+        "get_team_repository" | "get_repository" | "get_repository_by_name" => {
+            (Capability::Repository, false)
+        }
+        "list_teams" | "probe_teams" => (Capability::Teams, true),
+        _ => (Capability::Teams, false),
     }
 }
 
@@ -124,12 +211,48 @@ pub(super) struct Purpose {
     pub(super) operation: &'static str,
     /// Finishes the sentence "failed to …".
     pub(super) attempt: Arc<str>,
+    pub(super) scope: Scope,
+    pub(super) collection: bool,
+    pub(super) renewable: bool,
+    pub(super) account: u64,
+    pub(super) urgency: Urgency,
+}
+
+impl Purpose {
+    /// What is asked about the App itself, or about its installation on an organisation.
+    pub(super) fn of_app(operation: &'static str, attempt: &str, org: Option<OrgId>) -> Self {
+        let whose = org.map_or(Whose::Credential, Whose::Org);
+        let (capability, collection) = capability(operation);
+        Self {
+            operation,
+            attempt: attempt.into(),
+            scope: Scope::github(whose, capability),
+            collection,
+            renewable: false,
+            account: 0,
+            urgency: Urgency::Event,
+        }
+    }
+
+    /// The same, for those who judge the answer.
+    pub(super) fn question(&self) -> Question<'_> {
+        let Self { operation, attempt, scope, collection, renewable, account, urgency } = self;
+        Question {
+            scope,
+            operation,
+            attempt,
+            collection: *collection,
+            renewable: *renewable,
+            account: *account,
+            urgency: *urgency,
+        }
+    }
 }
 
 /// The way to GitHub, whoever signs.
 #[derive(Clone)]
 pub(super) struct Line {
-    carrier: Carrier,
+    pub(super) carrier: Carrier,
     permits: Arc<Semaphore>,
     pub(super) clock: Clock,
 }
@@ -158,12 +281,7 @@ impl Line {
         let (parts, body) = response.into_parts();
         // The carrier read the whole body; this only takes it out again.
         let body = body.collect().await.map_err(unsent)?.to_bytes();
-        let reply = Reply { status: parts.status, headers: parts.headers, body };
-        if let Some(left) = reply.number("x-ratelimit-remaining") {
-            let bucket = reply.headers.get("x-ratelimit-resource").and_then(|name| name.to_str().ok());
-            upstreams::remaining("github", bucket.unwrap_or("core"), left);
-        }
-        Ok(reply)
+        Ok(Reply { status: parts.status, headers: parts.headers, body })
     }
 }
 
@@ -179,8 +297,8 @@ fn unsent(attempt: &str, error: octocrab::Error) -> Trouble {
 
 /// Carries octocrab's requests: adds the base URL, sends, reads the body.
 #[derive(Clone)]
-struct Carrier {
-    http: transport::Client,
+pub(super) struct Carrier {
+    pub(super) http: transport::Client,
     base_url: Url,
     timeout: Duration,
 }
@@ -198,20 +316,16 @@ impl Service<Request<OctoBody>> for Carrier {
         let Self { http, base_url, timeout } = self.clone();
         Box::pin(async move {
             let (parts, _) = request.into_parts();
-            let purpose = parts.extensions.get::<Purpose>();
-            let attempt = purpose.map_or("talk to GitHub", |purpose| &*purpose.attempt);
-            let what = What {
-                upstream: "github",
-                operation: purpose.map_or("other", |purpose| purpose.operation),
-                attempt,
-                write: false,
+            let Some(purpose) = parts.extensions.get::<Purpose>() else {
+                return Err(Trouble::new(Class::Permanent, "octocrab asked GitHub something of its own"));
             };
+            let attempt = &purpose.attempt;
             let url = format!("{}{}", base_url.as_str().trim_end_matches('/'), parts.uri);
             let url = Url::parse(&url)
                 .map_err(|error| Trouble::new(Class::Permanent, format!("failed to {attempt}: {error}")))?;
             let mut outgoing = reqwest::Request::new(parts.method, url);
             *outgoing.headers_mut() = parts.headers;
-            let reply = transport::send(&http, outgoing, timeout, what).await?;
+            let reply = transport::send(&http, outgoing, timeout, &purpose.question()).await?;
             let mut response = Response::new(Full::new(reply.body));
             *response.status_mut() = reply.status;
             *response.headers_mut() = reply.headers;

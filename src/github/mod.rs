@@ -17,9 +17,8 @@ mod wire;
 use std::time::Duration;
 
 use reqwest::Url;
-use secrecy::SecretString;
 
-use crate::{clock::Clock, transport};
+use crate::{clock::Clock, secret::Secret, transport};
 
 pub use app::Installation;
 pub use reader::{AppFacts, Reader, Whoami};
@@ -45,12 +44,12 @@ pub struct Options {
 #[derive(Clone, Debug)]
 pub enum Auth {
     /// A personal access token.
-    Token(SecretString),
+    Token(Secret),
     /// A GitHub App; each organisation is read with the token of its installation there.
     App {
         /// Its id.
         id: u64,
         /// Its RSA key, PEM.
-        private_key: SecretString,
+        private_key: Secret,
     },
 }

@@ -48,6 +48,21 @@ impl Reader {
         Ok(Self { client: Client::new(options)? })
     }
 
+    /// The same for a full pass, which leaves a reserve of the rate limits to events.
+    pub fn unhurried(&self) -> Self {
+        Self { client: self.client.unhurried() }
+    }
+
+    /// What is known of GitHub, shared with all that was made from the same options.
+    pub fn gate(&self) -> &transport::Gate {
+        self.client.line.carrier.http.gate()
+    }
+
+    /// Tells which organisation has a login, so that a refusal by either name is one.
+    pub fn knows(&self, org: &OrgFacts) {
+        self.client.knows(org);
+    }
+
     /// A team by id; the answer survives renames of the team and of its organisation.
     pub async fn team(&self, org: OrgId, team: TeamId) -> Answer<TeamFacts> {
         let attempt = format!("read team {team} of organisation {org}");

@@ -384,13 +384,14 @@ async fn clear_mark(db: &mut AnyConnection, org: OrgId, mark: &MarkResult, now: 
              not_before = $6,
              last_error = $7,
              last_class = $11,
+             blocked_by = $12,
              last_attempt_at = $9,
              last_success_at = CASE WHEN $8 THEN last_success_at ELSE $9 END,
              attempts = CASE WHEN $10 THEN attempts + 1 WHEN $8 THEN attempts
                              WHEN EXISTS (SELECT 1 FROM parked WHERE parked.kind = 'action'
                                           AND parked.org_id = $2 AND parked.team_id = $3) THEN attempts + 1
                              ELSE 0 END,
-             failures = CASE WHEN NOT $8 THEN 0 ELSE failures + 1 END
+             failures = CASE WHEN NOT $8 THEN 0 WHEN $13 THEN failures ELSE failures + 1 END
          WHERE kind = $1 AND org_id = $2 AND team_id = $3
          RETURNING generation",
     )
@@ -405,6 +406,8 @@ async fn clear_mark(db: &mut AnyConnection, org: OrgId, mark: &MarkResult, now: 
     .bind(now.0)
     .bind(burns)
     .bind(error.map(|error| error.class.as_str()))
+    .bind(error.and_then(|error| error.scope.as_deref()))
+    .bind(error.is_some_and(|error| error.blocked))
     .fetch_optional(&mut *db)
     .await?;
     if generation.is_some_and(|generation| generation != mark.generation) {

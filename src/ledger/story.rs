@@ -45,7 +45,10 @@ pub struct Looks {
     pub last_error: Option<String>,
     /// The class of that error.
     pub last_class: Option<String>,
-    /// Looks that failed in a row.
+    /// What of an upstream it waits for, such as `datadog:connections:write`; when that works again, it is looked at
+    /// at once.
+    pub blocked_by: Option<String>,
+    /// Looks in a row that failed while others worked.
     pub attempts: i64,
     /// The next one, if one is to come without anybody asking.
     pub next_at: Option<Time>,
@@ -64,7 +67,7 @@ impl Ledger {
         .fetch_all(&self.read)
         .await?;
         let looks = sqlx::query(
-            "SELECT last_attempt_at, last_success_at, last_error, last_class, attempts,
+            "SELECT last_attempt_at, last_success_at, last_error, last_class, blocked_by, attempts,
                     CASE WHEN due_at < not_before THEN not_before ELSE due_at END AS next_at
              FROM marks WHERE kind = 'team' AND org_id = $1 AND team_id = $2",
         )
@@ -95,6 +98,7 @@ impl Ledger {
                         last_success_at: time("last_success_at")?,
                         last_error: row.try_get("last_error")?,
                         last_class: row.try_get("last_class")?,
+                        blocked_by: row.try_get("blocked_by")?,
                         attempts: row.try_get("attempts")?,
                         next_at: time("next_at")?,
                     })

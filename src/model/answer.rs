@@ -76,6 +76,11 @@ pub struct Trouble {
     /// The request was sent, and what it did is unknown (a timeout or a lost connection after sending). A
     /// write with this set must be looked up before anything else is decided.
     pub ambiguous: bool,
+    /// What fails and heals together with it, such as `datadog:connections:write`: when that works again, whatever
+    /// waits for it is tried at once.
+    pub scope: Option<String>,
+    /// Nothing was sent, since the scope is given a rest; `retry_after` says until when.
+    pub blocked: bool,
     /// What was attempted, with what, and what the upstream said. For people; never holds a secret.
     pub message: String,
 }
@@ -83,7 +88,8 @@ pub struct Trouble {
 impl Trouble {
     /// A trouble of this class with nothing known but its message.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, status: None, retry_after: None, ambiguous: false, message: message.into() }
+        let (status, retry_after, ambiguous, scope, blocked) = (None, None, false, None, false);
+        Self { class, status, retry_after, ambiguous, scope, blocked, message: message.into() }
     }
 }
 

@@ -133,7 +133,9 @@ pub(super) fn of(
     let failed = story.looks.as_ref().and_then(|looks| Some((looks, looks.last_error.as_ref()?)));
     if let Some((looks, error)) = failed {
         let next = looks.next_at.map_or_else(String::new, |at| format!("; it is tried again at {at}"));
-        block("failing", format!("the last look failed: {error}{next}"), None);
+        let scope = looks.blocked_by.as_ref();
+        let waits = scope.map_or_else(String::new, |scope| format!(", or once {scope} works again"));
+        block("failing", format!("the last look failed: {error}{next}{waits}"), None);
     }
     blocks
 }

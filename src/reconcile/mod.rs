@@ -37,6 +37,7 @@ mod pace;
 mod pass;
 mod repositories;
 mod survey;
+mod upstreams;
 mod whole;
 mod worker;
 

@@ -42,6 +42,11 @@ pub(super) fn retry(
     now: Time,
 ) -> Retry {
     let delay = backoff.delay(failures.saturating_add(1), jitter);
+    if trouble.blocked {
+        // It was not even asked. When the scope works again, the ledger makes it due at once.
+        let at = now + trouble.retry_after.unwrap_or_default().max(backoff.min);
+        return Retry { at, floor: at, burns: false };
+    }
     match trouble.class {
         Class::Throttled => {
             let wait = trouble.retry_after.unwrap_or(backoff.min);
@@ -89,6 +94,16 @@ mod tests {
         let trouble = Trouble::new(Class::Transient, "503");
         assert!(!retry(&trouble, 0, false, BACKOFF, 0.5, NOW).burns);
         assert!(retry(&trouble, 0, true, BACKOFF, 0.5, NOW).burns);
+    }
+
+    #[test]
+    fn what_was_not_asked_waits_for_its_scope_and_burns_nothing() {
+        let (retry_after, blocked) = (Some(Duration::from_secs(4)), true);
+        for class in [Class::Transient, Class::Auth] {
+            let trouble = Trouble { retry_after, blocked, ..Trouble::new(class, "not asked") };
+            let at = NOW + Duration::from_secs(4);
+            assert_eq!(retry(&trouble, 7, true, BACKOFF, 0.5, NOW), Retry { at, floor: at, burns: false });
+        }
     }
 
     #[test]

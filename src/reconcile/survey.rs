@@ -90,6 +90,11 @@ impl Eyes {
         Self { github, datadog, directory, options: Arc::new(options), others: OthersLinks::default() }
     }
 
+    /// The same for a full pass, which leaves a reserve of the rate limits to events.
+    pub(super) fn unhurried(&self) -> Self {
+        Self { github: self.github.unhurried(), datadog: self.datadog.unhurried(), ..self.clone() }
+    }
+
     /// Whether the credential sees secret teams too: only an owner's does. Asked anew each time, since an owner may be
     /// one no more. An answer that failed says nothing.
     pub(super) async fn sees_all_teams(&self, login: &str) -> Result<bool, Trouble> {

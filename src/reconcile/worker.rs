@@ -17,7 +17,7 @@ use super::{Options, document, lease::Lease, look, orphans, survey::Eyes, whole}
 use crate::{
     datadog, github,
     ledger::{DueOrg, Ledger, LedgerError, OrgProgress, OrgState},
-    model::{Integration, OrgFacts, OrgId, TeamId, Time},
+    model::{Cause, Integration, OrgFacts, OrgId, TeamId, Time},
     telemetry,
 };
 
@@ -81,7 +81,7 @@ impl Worker {
         let mut crew = Crew::default();
         while !shutdown.is_cancelled() {
             *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            let wait = self.start_due(&mut crew, |_| true).await;
+            let wait = self.start_due(&mut crew, |_| true, true).await;
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.wake.notified() => {}
@@ -100,7 +100,7 @@ impl Worker {
         let deadline = Instant::now() + PATIENCE;
         let mut crew = Crew::default();
         loop {
-            let wait = self.start_due(&mut crew, |org| orgs.contains(&org)).await;
+            let wait = self.start_due(&mut crew, |org| orgs.contains(&org), false).await;
             let mut progress = BTreeMap::new();
             for &org in orgs {
                 progress.insert(org, self.ledger.org_progress(org, self.now()).await?);
@@ -121,12 +121,18 @@ impl Worker {
     /// for those who move the clock themselves.
     pub async fn work_due(&self) -> anyhow::Result<Option<Time>> {
         loop {
-            let due = self.ledger.due_orgs(self.now()).await?;
-            if due.is_empty() {
-                return Ok(self.ledger.next_due().await?);
+            self.lift_healed().await?;
+            let now = self.now();
+            let due = self.ledger.due_orgs(now).await?;
+            let (able, resting): (Vec<_>, Vec<_>) =
+                due.into_iter().partition(|due| self.upstreams_rest(due.org).is_zero());
+            if able.is_empty() {
+                let rests = resting.iter().map(|due| now + self.upstreams_rest(due.org)).min();
+                let later = self.ledger.next_due().await?.filter(|next| rests.is_none() || *next > now);
+                return Ok(later.into_iter().chain(rests).min());
             }
-            for org in due {
-                self.turn(org).await?;
+            for org in able {
+                self.turn(org, true).await?;
             }
         }
     }
@@ -201,9 +207,10 @@ impl Worker {
         self.eyes.options.clock.now()
     }
 
-    /// Starts what may be started, and says how long to sleep otherwise.
-    async fn start_due(&self, crew: &mut Crew, ours: impl Fn(OrgId) -> bool) -> Duration {
-        let due = match self.ledger.due_orgs(self.now()).await {
+    /// Starts what may be started, and says how long to sleep otherwise. `patient`: what needs an upstream that fails
+    /// waits for it; whoever is not looks all the same, to be able to say what is wrong.
+    async fn start_due(&self, crew: &mut Crew, ours: impl Fn(OrgId) -> bool, patient: bool) -> Duration {
+        let due = match self.lift_healed().await.and(self.ledger.due_orgs(self.now()).await) {
             Ok(due) => due,
             Err(error) => {
                 telemetry::work::ledger_failed("read what is due", &error);
@@ -218,6 +225,11 @@ impl Worker {
             if crew.busy.contains(&due.org) {
                 continue;
             }
+            let rest = if patient { self.upstreams_rest(due.org) } else { Duration::ZERO };
+            if !rest.is_zero() {
+                wait = wait.min(rest);
+                continue;
+            }
             // A trickle of events is looked at together; a full chunk, a pass and a person need not wait.
             let full = due.whole || due.person || usize::try_from(due.teams).unwrap_or(CHUNK) >= CHUNK;
             let rest = crew.rests.get(&due.org).map_or(Duration::ZERO, |rest| rest.left(full));
@@ -227,7 +239,7 @@ impl Worker {
             }
             crew.busy.insert(due.org);
             let worker = self.clone();
-            crew.tasks.spawn(async move { (due.org, worker.turn(due).await) });
+            crew.tasks.spawn(async move { (due.org, worker.turn(due, patient).await) });
         }
         if let Ok(Some(next)) = self.ledger.next_due().await {
             let until = next.since(self.now());
@@ -239,7 +251,10 @@ impl Worker {
     }
 
     /// One turn with an organisation: a chunk of its due teams, then the organisation as a whole if that is due.
-    async fn turn(&self, due: DueOrg) -> Result<(), LedgerError> {
+    async fn turn(&self, due: DueOrg, patient: bool) -> Result<(), LedgerError> {
+        if patient && !self.upstreams_answer(due.org).await {
+            return Ok(());
+        }
         let Some(lease) = Lease::take(&self.ledger, due.org, &self.holder, &self.eyes.options.clock).await?
         else {
             return Ok(());
@@ -259,17 +274,20 @@ impl Worker {
             return document::look(&self.eyes, &self.ledger, &self.writer, lease, integration).await;
         }
         let Some(state) = self.ledger.org_state(lease.org).await? else { return Ok(()) };
+        self.eyes.github.knows(&state.org.facts);
         let teams = self.ledger.due_teams(lease.org, self.now(), CHUNK).await?;
         let whole = self.ledger.due_org(lease.org, self.now()).await?;
+        let passing = teams.iter().chain(&whole).all(|mark| mark.cause == Cause::Pass);
+        let eyes = if passing { self.eyes.unhurried() } else { self.eyes.clone() };
         if let Some(mark) = &whole {
-            whole::look_at_whole(&self.eyes, &self.ledger, &self.writer, lease, &state, mark).await?;
+            whole::look_at_whole(&eyes, &self.ledger, &self.writer, lease, &state, mark).await?;
         }
         if !teams.is_empty() {
             let state = match whole {
                 Some(_) => self.ledger.org_state(lease.org).await?.unwrap_or(state),
                 None => state,
             };
-            look::look(&self.eyes, &self.ledger, &self.writer, lease, state, &teams, None).await?;
+            look::look(&eyes, &self.ledger, &self.writer, lease, state, &teams, None).await?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use config::{Value, ValueKind};
 use octocrab::models::AppId;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     mapping::{RuleProblem, RuleSpec, Rules},
+    secret::Secret,
     telemetry::LogFormat,
 };
 
@@ -50,6 +51,11 @@ pub(super) fn build(mut reader: Reader) -> Result<Loaded, Problems> {
 }
 
 fn server(r: &mut Reader) -> Server {
+    let file = r.file_of("server.webhook_secrets").map(|file| Secret::from_file("".into(), file));
+    if let Some(file) = &file {
+        // Where it cannot be read, that is told below.
+        drop(file.reread());
+    }
     Server {
         listen: r.value(
             "server.listen",
@@ -57,7 +63,8 @@ fn server(r: &mut Reader) -> Server {
             |text| text.parse::<SocketAddr>().map_err(|_| "it is no address with a port".to_owned()),
         ),
         webhook_secrets: r.secrets("server.webhook_secrets"),
-        admin_token: r.secret("server.admin_token"),
+        webhook_secrets_file: file,
+        admin_token: r.secret("server.admin_token").map(|token| token.get()),
         max_body: r.size("server.max_body"),
         shutdown_grace: r.duration("server.shutdown_grace"),
     }
@@ -104,7 +111,7 @@ fn github(r: &mut Reader) -> Github {
     let credential = match (token, app_id, r.secret("github.private_key")) {
         (Some(token), None, None) => Some(GithubCredential::Token(token)),
         (None, Some(id), Some(private_key)) => {
-            signing_key(r, id, &private_key).map(|private_key| GithubCredential::App { id, private_key })
+            signs(r, id, &private_key).then_some(GithubCredential::App { id, private_key })
         }
         (None, None, None) => None,
         (Some(_), ..) => {
@@ -120,18 +127,16 @@ fn github(r: &mut Reader) -> Github {
     Github { base_url, orgs, credential, concurrency: r.number("github.concurrency", 1) }
 }
 
-/// The App's key, once it has signed something. A variable that cannot hold line breaks may write them as `\n`.
-fn signing_key(r: &mut Reader, id: u64, given: &SecretString) -> Option<SecretString> {
-    let pem = given.expose_secret().replace("\\n", "\n");
-    let key = octocrab::auth::EncodingKey::from_rsa_pem(pem.as_bytes());
+/// Whether the App's key can sign something.
+fn signs(r: &mut Reader, id: u64, key: &Secret) -> bool {
+    let key = octocrab::auth::EncodingKey::from_rsa_pem(key.pem().expose_secret().as_bytes());
     let signed = key.and_then(|key| octocrab::auth::create_jwt(AppId(id), &key));
     if signed.is_err() {
         // Neither the key nor what the parser says of it is printed.
         let remedy = "set it to the whole of the .pem file that GitHub made, or name that file: GITHUB_APP_PRIVATE_KEY_FILE";
         r.problem("github.private_key", "it is no RSA private key in PEM", remedy);
-        return None;
     }
-    Some(pem.into())
+    signed.is_ok()
 }
 
 fn datadog(r: &mut Reader) -> Datadog {

@@ -1,7 +1,7 @@
 //! Typed values out of raw ones. A value that is wrong becomes a problem, and its default is read instead, so
 //! that one load finds every mistake. What nobody asked for is unknown.
 
-use std::{fs, str::FromStr, time::Duration};
+use std::{fs, path::PathBuf, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
 use config::{Value, ValueKind};
@@ -12,6 +12,7 @@ use super::{
     Effective, Problem,
     layers::{self, DEFAULT, Values},
 };
+use crate::secret::Secret;
 
 /// The smallest likeness (Jaro-Winkler, 0 to 1) at which an unknown key is taken for a slip.
 const LIKENESS: f64 = 0.85;
@@ -165,22 +166,27 @@ impl Reader {
     }
 
     /// A secret, given itself or as the path of a file that holds it.
-    pub(super) fn secret(&mut self, key: &str) -> Option<SecretString> {
+    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
+        let file = self.file_of(key);
         let (value, origin) = self.hidden(key, |value| scalar(value).map(|text| vec![text]))?;
         let text = value.into_iter().next().unwrap_or_default();
         if text.is_empty() {
             self.problem(key, format!("it is empty ({origin})"), "give the secret, or unset it");
         }
-        Some(text.into())
+        let text = SecretString::from(text);
+        Some(file.map_or_else(|| text.clone().into(), |file| Secret::from_file(text.clone(), file)))
+    }
+
+    /// The file that holds a secret, as far as one is named.
+    pub(super) fn file_of(&self, key: &str) -> Option<PathBuf> {
+        self.values.get(&format!("{key}_file")).map(|path| text_of(path).into())
     }
 
     /// Several secrets; a file holds one a line.
     pub(super) fn secrets(&mut self, key: &str) -> Vec<SecretString> {
         let texts = |value: &Value| match &value.kind {
             ValueKind::Array(items) => items.iter().map(scalar).collect(),
-            _ => {
-                scalar(value).map(|text| text.split([',', '\n']).map(|part| part.trim().to_owned()).collect())
-            }
+            _ => scalar(value).map(|text| parts(&text).map(str::to_owned).collect()),
         };
         let secrets = self.hidden(key, texts).map(|(secrets, _)| secrets).unwrap_or_default();
         secrets.into_iter().filter(|secret| !secret.is_empty()).map(SecretString::from).collect()
@@ -310,6 +316,15 @@ pub(super) fn likeliest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>)
     let scored = known.map(|word| (strsim::jaro_winkler(unknown, word), word));
     let best = scored.filter(|(score, _)| *score >= LIKENESS).max_by(|(a, _), (b, _)| a.total_cmp(b));
     best.map(|(_, word)| word)
+}
+
+/// The secrets in a text that holds several, as a file does.
+pub(super) fn secrets_in(text: &str) -> Vec<SecretString> {
+    parts(text).filter(|secret| !secret.is_empty()).map(SecretString::from).collect()
+}
+
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', '\n']).map(str::trim)
 }
 
 /// An `http` or `https` URL.

@@ -256,7 +256,7 @@ fn secrets_come_from_variables_or_from_files_that_variables_name() {
     let Ok(DatadogCredential::Keys { api, app }) = loaded.settings.datadog.require() else {
         panic!("no keys")
     };
-    assert_eq!((api.expose_secret(), app.expose_secret()), ("the-api-key", "the-app-key"));
+    assert_eq!((api.get().expose_secret(), app.get().expose_secret()), ("the-api-key", "the-app-key"));
     let secrets: Vec<&str> =
         loaded.settings.server.webhook_secrets.iter().map(|it| it.expose_secret()).collect();
     assert_eq!(secrets, ["first", "second"]);
@@ -283,7 +283,7 @@ fn a_github_app_needs_its_id_and_a_key_that_can_sign_and_no_token_beside_them() 
         let Ok(GithubCredential::App { id: 7, private_key }) = loaded.settings.github.require() else {
             panic!("no app")
         };
-        assert!(private_key.expose_secret().lines().count() > 20);
+        assert!(private_key.pem().expose_secret().lines().count() > 20);
     }
     let told = |env: &[(&str, &str)]| told(load(env));
     insta::assert_snapshot!(told(&[("GITHUB_APP_ID", "7"), ("GITHUB_APP_PRIVATE_KEY", "s3cret")]), @r"

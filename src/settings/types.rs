@@ -3,12 +3,12 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::Problem;
 pub use crate::model::{DocumentMode, Entry, Integration};
-use crate::{mapping::Rules, telemetry::LogFormat};
+use crate::{mapping::Rules, secret::Secret, telemetry::LogFormat};
 
 /// Everything that can be set. `config/default.toml` documents each key.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Secrets that GitHub may sign with; several while one is being replaced.
     pub webhook_secrets: Vec<SecretString>,
+    /// The file that they are from, for reading them anew.
+    pub webhook_secrets_file: Option<Secret>,
     /// Opens the operator's pages; none = they answer 404.
     pub admin_token: Option<SecretString>,
     /// Largest body taken, in bytes.
@@ -114,13 +116,13 @@ pub struct Github {
 #[derive(Clone, Debug)]
 pub enum GithubCredential {
     /// A personal access token.
-    Token(SecretString),
+    Token(Secret),
     /// A GitHub App.
     App {
         /// Its id.
         id: u64,
         /// Its private key, PEM.
-        private_key: SecretString,
+        private_key: Secret,
     },
 }
 
@@ -165,12 +167,12 @@ pub enum DatadogCredential {
     /// API key and application key.
     Keys {
         /// `DD-API-KEY`
-        api: SecretString,
+        api: Secret,
         /// `DD-APPLICATION-KEY`
-        app: SecretString,
+        app: Secret,
     },
     /// An OAuth bearer.
-    AccessToken(SecretString),
+    AccessToken(Secret),
 }
 
 impl Datadog {
@@ -201,6 +203,32 @@ pub struct Policy {
     pub default: OrgPolicy,
     /// By login, lower-cased; each complete: what an override does not say it has from `default`.
     pub orgs: BTreeMap<String, OrgPolicy>,
+}
+
+impl Server {
+    /// What the text of a file of webhook secrets holds.
+    pub fn secrets_in(text: &SecretString) -> Vec<SecretString> {
+        super::reader::secrets_in(text.expose_secret())
+    }
+}
+
+impl Settings {
+    /// The secrets of GitHub and of Datadog that may change while we run, by key.
+    pub fn secrets(&self) -> (Vec<(&'static str, Secret)>, Vec<(&'static str, Secret)>) {
+        let github = match self.github.credential.clone() {
+            Some(GithubCredential::Token(token)) => vec![("github.token", token)],
+            Some(GithubCredential::App { id: _, private_key }) => vec![("github.private_key", private_key)],
+            None => Vec::new(),
+        };
+        let datadog = match self.datadog.credential.clone() {
+            Some(DatadogCredential::Keys { api, app }) => {
+                vec![("datadog.api_key", api), ("datadog.app_key", app)]
+            }
+            Some(DatadogCredential::AccessToken(token)) => vec![("datadog.access_token", token)],
+            None => Vec::new(),
+        };
+        (github, datadog)
+    }
 }
 
 impl Policy {

@@ -3,10 +3,11 @@
 //! (octocrab's own client ignores `HTTPS_PROXY`).
 //!
 //! It is a room of its own because `upstream` is pure. It knows nothing of either API: it carries one request,
-//! reads the answer to its end, and counts it. It never follows redirects, so that no credential reaches
+//! reads the answer to its end, and counts it, unless the [`Gate`] knows that it would fail. It never follows redirects, so that no credential reaches
 //! another host and no write is turned into a read. `retry` is for one-shot commands; the worker schedules its
 //! retries in the ledger.
 
+mod gate;
 mod pages;
 mod retry;
 
@@ -21,15 +22,17 @@ use bytes::Bytes;
 use reqwest::{Certificate, Method, Request, RequestBuilder, Url, redirect};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
+pub use gate::Gate;
 pub use pages::{Page, pages};
 pub use retry::{retry, retry_answer};
 
 use url::Host;
 
 use crate::{
+    clock::Clock,
     model::{Class, Trouble},
     telemetry::upstreams,
-    upstream::Reply,
+    upstream::{Question, Reply},
 };
 
 /// How long a TCP and TLS connection may take to stand.
@@ -38,11 +41,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No answer is read beyond this: a page of 100 items is some hundred kilobytes.
 const LARGEST_BODY: usize = 32 << 20;
 
-/// Carries requests: over the network, or, in a simulation, straight to a service in this process.
+/// Carries requests: over the network, or, in a simulation, straight to a service in this process. Clones share
+/// what they know of the upstream.
 #[derive(Clone, Debug)]
 pub struct Client {
     wire: reqwest::Client,
     direct: Option<Direct>,
+    gate: Gate,
 }
 
 /// Answers requests within this process. An error is a connection that broke before the answer.
@@ -50,10 +55,15 @@ pub type Direct = BoxCloneSyncService<http::Request<Bytes>, http::Response<Bytes
 
 impl Client {
     /// A client that opens no connection: `direct` answers whatever is asked.
-    pub fn direct(direct: Direct) -> Self {
+    pub fn direct(direct: Direct, clock: Clock) -> Self {
         // It only forms requests. Setting one up reads every certificate authority of the system: once is enough.
         static FORMS: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
-        Self { wire: FORMS.clone(), direct: Some(direct) }
+        Self { wire: FORMS.clone(), direct: Some(direct), gate: Gate::new(clock) }
+    }
+
+    /// What is known of the upstream.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// A request in the making.
@@ -86,7 +96,7 @@ pub fn client(base_url: &Url, extra_ca: Option<&[u8]>) -> anyhow::Result<Client>
         builder = builder.tls_certs_merge(certificates);
     }
     let wire = builder.build().context("failed to set up the HTTPS client")?;
-    Ok(Client { wire, direct: None })
+    Ok(Client { wire, direct: None, gate: Gate::default() })
 }
 
 fn on_this_machine(url: &Url) -> bool {
@@ -98,30 +108,19 @@ fn on_this_machine(url: &Url) -> bool {
     }
 }
 
-/// What a request is, for logs, metrics and error texts.
-#[derive(Clone, Copy, Debug)]
-pub struct What<'a> {
-    /// `github` or `datadog`.
-    pub upstream: &'static str,
-    /// The operation's name in metrics.
-    pub operation: &'static str,
-    /// Finishes the sentence "failed to …".
-    pub attempt: &'a str,
-    /// It changes something, so that losing the answer is ambiguous.
-    pub write: bool,
-}
-
 /// Sends the request once and reads the whole answer, whatever its status, within `timeout`.
 ///
 /// # Errors
 /// Transient when there was no answer, or not all of it. It is ambiguous for a write that may have arrived;
-/// a connection that never stood cannot have carried it.
+/// a connection that never stood cannot have carried it. Nothing is sent while the gate is closed: see
+/// [`Gate`].
 pub async fn send(
     client: &Client,
     mut request: Request,
     timeout: Duration,
-    what: What<'_>,
+    question: &Question<'_>,
 ) -> Result<Reply, Trouble> {
+    let pass = client.gate.admit(question)?;
     *request.timeout_mut() = Some(timeout);
     let started = Instant::now();
     let outcome = match &client.direct {
@@ -137,8 +136,10 @@ pub async fn send(
         Err(Lost::Cut(_)) => "lost",
         Err(Lost::TooLong) => "too_long",
     };
-    upstreams::request(what.upstream, what.operation, status, started.elapsed());
-    outcome.map_err(|lost| lost.trouble(what, timeout))
+    upstreams::request(question.scope.upstream.as_str(), question.operation, status, started.elapsed());
+    let outcome = outcome.map_err(|lost| lost.trouble(question, timeout));
+    pass.heard(question, outcome.as_ref());
+    outcome
 }
 
 /// Why there is no whole answer.
@@ -150,9 +151,9 @@ enum Lost {
 }
 
 impl Lost {
-    fn trouble(self, what: What<'_>, timeout: Duration) -> Trouble {
-        let What { attempt, write, .. } = what;
-        match self {
+    fn trouble(self, question: &Question<'_>, timeout: Duration) -> Trouble {
+        let (attempt, write) = (question.attempt, question.writes());
+        let trouble = match self {
             Self::Error(error) => {
                 let unsent = error.is_connect() || error.is_builder();
                 let late = error.is_timeout() && !unsent;
@@ -184,7 +185,9 @@ impl Lost {
                     format!("failed to {attempt}: the answer is longer than {LARGEST_BODY} bytes"),
                 )
             },
-        }
+        };
+        let scope = (trouble.class == Class::Transient).then(|| question.scope.outage().to_string());
+        Trouble { scope, ..trouble }
     }
 }
 
@@ -230,9 +233,17 @@ mod tests {
     };
 
     use super::*;
+    use crate::upstream::{Access, Capability, Scope, Urgency};
 
-    const WRITE: What<'static> =
-        What { upstream: "test", operation: "write", attempt: "write something", write: true };
+    const WRITE: Question<'static> = Question {
+        scope: &Scope::datadog(Capability::Connections, Access::Write),
+        operation: "write",
+        attempt: "write something",
+        collection: false,
+        renewable: false,
+        account: 0,
+        urgency: Urgency::Event,
+    };
 
     /// Takes one request, answers with these bytes, then does as `end` says.
     async fn server(answer: &'static [u8], end: impl Future<Output = ()> + Send + 'static) -> Url {
@@ -250,9 +261,9 @@ mod tests {
         Url::parse(&format!("http://{address}/")).unwrap()
     }
 
-    async fn write_to(url: Url, what: What<'_>) -> Result<Reply, Trouble> {
+    async fn write_to(url: Url, question: Question<'_>) -> Result<Reply, Trouble> {
         let client = client(&url, None).unwrap();
-        send(&client, Request::new(Method::POST, url), Duration::from_millis(300), what).await
+        send(&client, Request::new(Method::POST, url), Duration::from_millis(300), &question).await
     }
 
     #[tokio::test]
@@ -268,7 +279,8 @@ mod tests {
         for answer in ["", "HTTP/1.1 201 Created\r\ncontent-length: 10\r\n\r\nhalf"] {
             let trouble = write_to(server(answer.as_bytes(), async {}).await, WRITE).await.unwrap_err();
             assert_eq!((trouble.class, trouble.ambiguous), (Class::Transient, true), "{trouble}");
-            let read = What { write: false, ..WRITE };
+            let scope = Scope::datadog(Capability::Connections, Access::Read);
+            let read = Question { scope: &scope, ..WRITE };
             assert!(!write_to(server(answer.as_bytes(), async {}).await, read).await.unwrap_err().ambiguous);
         }
     }

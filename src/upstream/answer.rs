@@ -1,48 +1,33 @@
 //! What a 404 means depends on what was asked for.
 
-use crate::model::{Answer, Class, Trouble};
+use crate::model::{Answer, Trouble};
 
 /// The answer to a question about one thing by its name or id: a 404 says that it does not exist.
 pub fn one<T>(result: Result<T, Trouble>) -> Answer<T> {
     match result {
-        Ok(value) => Answer::Present(value),
         Err(trouble) if trouble.status == Some(404) => Answer::Absent,
-        Err(trouble) => Answer::from_trouble(trouble),
+        other => many(other),
     }
 }
 
-/// The answer to a question about a collection: a 404 says that the credential may not see it (both upstreams
-/// hide so what is not granted, and previews that are off), never that it is empty.
+/// The answer to a question about what always exists, such as a collection: it is never absent.
 pub fn many<T>(result: Result<T, Trouble>) -> Answer<T> {
-    match result.map_err(ungranted) {
-        Ok(value) => Answer::Present(value),
-        Err(trouble) => Answer::from_trouble(trouble),
-    }
-}
-
-/// The same for those who handle the trouble themselves: a 404 becomes a matter of access.
-pub fn ungranted(mut trouble: Trouble) -> Trouble {
-    if trouble.status == Some(404) {
-        trouble.class = Class::Auth;
-    }
-    trouble
+    result.map_or_else(Answer::from_trouble, Answer::Present)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Class;
 
     fn refused(status: u16, class: Class) -> Result<(), Trouble> {
         Err(Trouble { status: Some(status), ..Trouble::new(class, "no") })
     }
 
     #[test]
-    fn a_404_is_absence_of_one_thing_but_only_a_closed_door_on_a_collection() {
+    fn a_404_is_absence_of_one_thing_but_never_of_a_collection() {
         assert_eq!(one(refused(404, Class::Permanent)), Answer::Absent);
-        let Answer::Forbidden(trouble) = many(refused(404, Class::Permanent)) else {
-            panic!("not forbidden")
-        };
-        assert_eq!((trouble.class, trouble.status), (Class::Auth, Some(404)));
+        assert!(matches!(many(refused(404, Class::Auth)), Answer::Forbidden(_)));
     }
 
     #[test]

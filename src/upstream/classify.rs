@@ -5,12 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::text;
+use super::{Heard, Question, Upstream, text};
 use crate::model::{Class, Time, Trouble};
 
 /// No wait that an upstream asks for is believed beyond this: both upstreams' longest documented period is an
 /// hour, and asking once an hour costs nothing.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// A number of seconds from here on is a moment: 2001-09-09.
+const MOMENTS: u64 = 1_000_000_000;
 
 /// GitHub: after a secondary rate limit without a header, wait at least one minute.
 const SECONDARY_WAIT: Duration = Duration::from_secs(60);
@@ -29,53 +32,87 @@ pub struct Reply {
 impl Reply {
     /// A header that holds a whole number.
     pub fn number(&self, header: &str) -> Option<u64> {
-        self.headers.get(header)?.to_str().ok()?.trim().parse().ok()
+        self.text(header)?.trim().parse().ok()
+    }
+
+    /// A header that holds text.
+    pub fn text(&self, header: &str) -> Option<&str> {
+        self.headers.get(header)?.to_str().ok()
     }
 }
 
-/// What a Datadog answer other than the hoped for one amounts to. `attempt` finishes the sentence "failed to …".
-/// A `write` answered with 5xx is ambiguous: it may have been done. `needs` is what to check after a refusal.
-pub fn datadog(attempt: &str, reply: &Reply, write: bool, needs: &str) -> Trouble {
-    let class = class(reply.status);
-    // `X-RateLimit-Reset` is a number of seconds from now, not a point in time.
-    let retry_after = (class == Class::Throttled)
-        .then(|| reply.number("retry-after").or_else(|| reply.number("x-ratelimit-reset")))
-        .flatten();
+/// What an answer amounts to, besides success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How to handle it.
+    pub class: Class,
+    /// How long the upstream asks us to wait.
+    pub wait: Option<Duration>,
+}
+
+/// The one decision which class an answer belongs to; `None` for success, and for a token that has only ended.
+///
+/// A GitHub 403 is a rate limit as often as it is a missing permission; only headers and body tell. A 404 on what
+/// always exists is a closed door.
+pub fn verdict(question: &Question<'_>, reply: &Reply, now: Time) -> Option<Verdict> {
+    let status = reply.status.as_u16();
+    let limit = match question.scope.upstream {
+        Upstream::Github => limited(reply, now),
+        Upstream::Datadog => None,
+    };
+    if limit.is_some() {
+        return Some(Verdict { class: Class::Throttled, wait: limit });
+    }
+    let class = match status {
+        200..=299 | 304 => return None,
+        401 if question.renewable => return None,
+        401 | 403 => Class::Auth,
+        404 if question.collection => Class::Auth,
+        408 | 500..=599 => Class::Transient,
+        429 => Class::Throttled,
+        _ => Class::Permanent,
+    };
+    let asked = || reply.number("retry-after").map(wait).or_else(|| resets_in(Upstream::Datadog, reply, now));
+    Some(Verdict { class, wait: (class == Class::Throttled).then(asked).flatten() })
+}
+
+/// What an answer says about its scope, for the breakers.
+pub fn heard(question: &Question<'_>, reply: &Reply, now: Time) -> Heard {
+    let Some(Verdict { class, .. }) = verdict(question, reply, now) else {
+        return if reply.status == StatusCode::UNAUTHORIZED { Heard::Nothing } else { Heard::Alive };
+    };
+    match class {
+        Class::Auth if question.scope.refusal_spreads() => {
+            Heard::Refused(said(question.scope.upstream, reply))
+        }
+        Class::Transient => Heard::Down(said(question.scope.upstream, reply)),
+        Class::Throttled => Heard::Nothing,
+        Class::Auth | Class::Permanent | Class::Invalid => Heard::Alive,
+    }
+}
+
+/// What an answer other than the hoped for one amounts to, for people too. A write answered with 5xx is ambiguous:
+/// it may have been done. `needs` is what to check after a refusal.
+pub fn trouble(question: &Question<'_>, reply: &Reply, now: Time, needs: &str) -> Trouble {
+    let unexpected = Verdict { class: Class::Permanent, wait: None };
+    let Verdict { class, wait } = verdict(question, reply, now).unwrap_or(unexpected);
     let advice = match class {
         Class::Auth => format!("; {needs}"),
         _ => String::new(),
     };
+    let scope = match class {
+        Class::Auth if question.scope.refusal_spreads() => Some(question.scope.to_string()),
+        Class::Transient => Some(question.scope.outage().to_string()),
+        _ => None,
+    };
     Trouble {
         class,
         status: Some(reply.status.as_u16()),
-        retry_after: retry_after.map(wait),
-        ambiguous: write && reply.status.is_server_error(),
-        message: format!(
-            "failed to {attempt}: {}{advice}",
-            said("Datadog", reply, text::datadog(&reply.body))
-        ),
-    }
-}
-
-/// What a GitHub answer other than the hoped for one amounts to. A 403 is a rate limit as often as it is a
-/// missing permission; only headers and body tell. `now` turns `x-ratelimit-reset`, a point in time, into a wait.
-pub fn github(attempt: &str, reply: &Reply, now: Time) -> Trouble {
-    let advice =
-        "; check the token or the app's installation, and its read access to the organisation's members";
-    github_advising(attempt, reply, now, advice)
-}
-
-/// The same with other advice for a refused credential.
-pub fn github_advising(attempt: &str, reply: &Reply, now: Time, advice: &str) -> Trouble {
-    let limit = limited(reply, now);
-    let class = if limit.is_some() { Class::Throttled } else { class(reply.status) };
-    let advice = if class == Class::Auth { advice } else { "" };
-    Trouble {
-        class,
-        status: Some(reply.status.as_u16()),
-        retry_after: limit,
-        ambiguous: false,
-        message: format!("failed to {attempt}: {}{advice}", said("GitHub", reply, text::github(&reply.body))),
+        retry_after: wait,
+        ambiguous: question.writes() && reply.status.is_server_error(),
+        scope,
+        blocked: false,
+        message: format!("failed to {}: {}{advice}", question.attempt, said(question.scope.upstream, reply)),
     }
 }
 
@@ -91,15 +128,6 @@ pub fn invalid(attempt: &str, reply: &Reply, why: &dyn std::fmt::Display) -> Tro
     }
 }
 
-fn class(status: StatusCode) -> Class {
-    match status.as_u16() {
-        401 | 403 => Class::Auth,
-        408 | 500..=599 => Class::Transient,
-        429 => Class::Throttled,
-        _ => Class::Permanent,
-    }
-}
-
 /// GitHub: a limit is a 403 or a 429; `retry-after` comes first, then `x-ratelimit-reset` once nothing remains,
 /// then a minute.
 fn limited(reply: &Reply, now: Time) -> Option<Duration> {
@@ -111,21 +139,32 @@ fn limited(reply: &Reply, now: Time) -> Option<Duration> {
         return Some(wait(seconds));
     }
     if reply.number("x-ratelimit-remaining") == Some(0) {
-        let now_seconds = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
-        // One second more, since the reset is cut to whole seconds.
-        let left =
-            reply.number("x-ratelimit-reset").map(|at| at.saturating_sub(now_seconds).saturating_add(1));
-        return Some(left.map_or(SECONDARY_WAIT, wait));
+        return Some(resets_in(Upstream::Github, reply, now).unwrap_or(SECONDARY_WAIT));
     }
     let secondary = String::from_utf8_lossy(&reply.body).to_lowercase().contains("secondary rate limit");
     (status == 429 || secondary).then_some(SECONDARY_WAIT)
+}
+
+/// When the limit's window ends. GitHub gives a moment, cut to whole seconds; Datadog a number of seconds from now,
+/// though whatever cannot be one is taken for a moment.
+pub(super) fn resets_in(upstream: Upstream, reply: &Reply, now: Time) -> Option<Duration> {
+    let reset = reply.number("x-ratelimit-reset")?;
+    if upstream == Upstream::Datadog && reset < MOMENTS {
+        return Some(wait(reset));
+    }
+    let now_seconds = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
+    Some(wait(reset.saturating_sub(now_seconds).saturating_add(1)))
 }
 
 fn wait(seconds: u64) -> Duration {
     Duration::from_secs(seconds).min(LONGEST_WAIT)
 }
 
-fn said(who: &str, reply: &Reply, text: String) -> String {
+fn said(who: Upstream, reply: &Reply) -> String {
+    let text = match who {
+        Upstream::Github => text::github(&reply.body),
+        Upstream::Datadog => text::datadog(&reply.body),
+    };
     let location = reply.headers.get(http::header::LOCATION).map(|l| String::from_utf8_lossy(l.as_bytes()));
     match (location, text.is_empty()) {
         (Some(to), _) if reply.status.is_redirection() => {
@@ -137,14 +176,28 @@ fn said(who: &str, reply: &Reply, text: String) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use http::{HeaderName, HeaderValue};
 
-    use super::*;
+    use super::{
+        super::{Access, Capability, Scope, Urgency, Whose},
+        *,
+    };
+    use crate::model::OrgId;
 
     const NOW: Time = Time(1_700_000_000_000_000);
 
-    fn reply(status: u16, headers: &[(&'static str, &'static str)], body: &'static str) -> Reply {
+    static CONNECTIONS: Scope = Scope::datadog(Capability::Connections, Access::Read);
+    static CREATES: Scope = Scope::datadog(Capability::Connections, Access::Write);
+    static INTEGRATIONS: Scope = Scope::datadog(Capability::Integrations, Access::Write);
+    static TEAMS: Scope = Scope::github(Whose::Org(OrgId(7)), Capability::Teams);
+    static REPOSITORY: Scope = Scope::github(Whose::Org(OrgId(7)), Capability::Repository);
+
+    pub(in super::super) fn reply(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        body: &'static str,
+    ) -> Reply {
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
@@ -156,50 +209,86 @@ mod tests {
         }
     }
 
+    fn of(scope: &Scope) -> Question<'_> {
+        let (operation, attempt) = ("look", "look");
+        let urgency = Urgency::Event;
+        Question { scope, operation, attempt, collection: false, renewable: false, account: 0, urgency }
+    }
+
+    fn collection(scope: &Scope) -> Question<'_> {
+        Question { collection: true, ..of(scope) }
+    }
+
+    fn wait_of(question: &Question<'_>, reply: &Reply) -> Option<u64> {
+        verdict(question, reply, NOW).and_then(|verdict| verdict.wait).map(|wait| wait.as_secs())
+    }
+
     #[test]
-    fn each_status_has_its_class() {
-        for (status, class) in [
-            (301, Class::Permanent),
-            (400, Class::Permanent),
-            (401, Class::Auth),
-            (403, Class::Auth),
-            (404, Class::Permanent),
-            (408, Class::Transient),
-            (409, Class::Permanent),
-            (429, Class::Throttled),
-            (500, Class::Transient),
-            (503, Class::Transient),
+    fn each_answer_has_its_class_and_stops_its_scope_or_does_not() {
+        let (down, refused) = (Some("down"), Some("refused"));
+        let (alive, nothing) = (Some("alive"), None);
+        for (question, status, class, stops) in [
+            (of(&CONNECTIONS), 200, None, alive),
+            (of(&CONNECTIONS), 301, Some(Class::Permanent), alive),
+            (of(&CREATES), 400, Some(Class::Permanent), alive),
+            (of(&CONNECTIONS), 401, Some(Class::Auth), refused),
+            (of(&CREATES), 403, Some(Class::Auth), refused),
+            (of(&CREATES), 404, Some(Class::Permanent), alive),
+            (collection(&CONNECTIONS), 404, Some(Class::Auth), refused),
+            (collection(&INTEGRATIONS), 404, Some(Class::Auth), refused),
+            (of(&CONNECTIONS), 408, Some(Class::Transient), down),
+            (of(&CREATES), 409, Some(Class::Permanent), alive),
+            (of(&CONNECTIONS), 429, Some(Class::Throttled), nothing),
+            (of(&CONNECTIONS), 500, Some(Class::Transient), down),
+            (of(&CREATES), 503, Some(Class::Transient), down),
+            (of(&TEAMS), 304, None, alive),
+            (of(&TEAMS), 401, Some(Class::Auth), refused),
+            (Question { renewable: true, ..of(&TEAMS) }, 401, None, nothing),
+            (of(&TEAMS), 403, Some(Class::Auth), refused),
+            (of(&TEAMS), 404, Some(Class::Permanent), alive),
+            (collection(&TEAMS), 404, Some(Class::Auth), refused),
+            (of(&TEAMS), 429, Some(Class::Throttled), nothing),
+            (of(&TEAMS), 502, Some(Class::Transient), down),
+            (of(&REPOSITORY), 403, Some(Class::Auth), alive),
+            (of(&REPOSITORY), 502, Some(Class::Transient), down),
         ] {
-            assert_eq!(
-                datadog("look", &reply(status, &[], ""), false, "check").class,
-                class,
-                "Datadog {status}"
-            );
-            assert_eq!(github("look", &reply(status, &[], ""), NOW).class, class, "GitHub {status}");
+            let reply = reply(status, &[], "");
+            let decided = verdict(&question, &reply, NOW).map(|verdict| verdict.class);
+            assert_eq!(decided, class, "{} {status}", question.scope);
+            let heard = match heard(&question, &reply, NOW) {
+                Heard::Alive => alive,
+                Heard::Nothing => nothing,
+                Heard::Down(_) => down,
+                Heard::Refused(_) => refused,
+            };
+            assert_eq!(heard, stops, "{} {status}", question.scope);
         }
     }
 
     #[test]
-    fn datadog_waits_for_the_reset_which_is_a_number_of_seconds() {
+    fn datadog_waits_for_the_reset_which_is_a_number_of_seconds_or_a_moment() {
+        let list = of(&CONNECTIONS);
         let limited =
             reply(429, &[("x-ratelimit-reset", "7"), ("x-ratelimit-remaining", "0")], r#"{"data":[]}"#);
-        let trouble = datadog("list teams", &limited, false, "check");
-        assert_eq!(trouble.retry_after, Some(Duration::from_secs(7)));
+        assert_eq!(wait_of(&list, &limited), Some(7));
         let first = reply(429, &[("x-ratelimit-reset", "7"), ("retry-after", "3")], "");
-        assert_eq!(datadog("list teams", &first, false, "check").retry_after, Some(Duration::from_secs(3)));
+        assert_eq!(wait_of(&list, &first), Some(3));
         // These headers come with every answer; elsewhere they ask for nothing.
-        let refused = reply(403, &[("x-ratelimit-reset", "7")], "");
-        assert_eq!(datadog("list teams", &refused, false, "check").retry_after, None);
+        assert_eq!(wait_of(&list, &reply(403, &[("x-ratelimit-reset", "7")], "")), None);
+        let moment = reply(429, &[("x-ratelimit-reset", "1700000041")], "");
+        assert_eq!(wait_of(&list, &moment), Some(42));
         let absurd = reply(429, &[("x-ratelimit-reset", "18446744073709551615")], "");
-        assert_eq!(datadog("list teams", &absurd, false, "check").retry_after, Some(LONGEST_WAIT));
+        assert_eq!(wait_of(&list, &absurd), Some(3600));
+        assert_eq!(wait_of(&list, &reply(429, &[("x-ratelimit-reset", "86400")], "")), Some(3600));
     }
 
     #[test]
     fn only_a_write_answered_by_5xx_is_ambiguous() {
-        assert!(datadog("create", &reply(502, &[], ""), true, "check").ambiguous);
-        assert!(!datadog("create", &reply(429, &[], ""), true, "check").ambiguous);
-        assert!(!datadog("create", &reply(409, &[], ""), true, "check").ambiguous);
-        assert!(!datadog("list", &reply(502, &[], ""), false, "check").ambiguous);
+        let ambiguous = |scope, status| trouble(&of(scope), &reply(status, &[], ""), NOW, "check").ambiguous;
+        assert!(ambiguous(&CREATES, 502));
+        assert!(!ambiguous(&CREATES, 429));
+        assert!(!ambiguous(&CREATES, 409));
+        assert!(!ambiguous(&CONNECTIONS, 502));
     }
 
     #[test]
@@ -233,25 +322,24 @@ mod tests {
             (reply(429, &[], "slow down"), Class::Throttled, Some(60)),
         ];
         for (reply, class, seconds) in cases {
-            let trouble = github("list teams", &reply, NOW);
-            assert_eq!(
-                (trouble.class, trouble.retry_after),
-                (class, seconds.map(Duration::from_secs)),
-                "{reply:?}"
-            );
+            let verdict = verdict(&of(&TEAMS), &reply, NOW).unwrap();
+            assert_eq!((verdict.class, verdict.wait), (class, seconds.map(Duration::from_secs)), "{reply:?}");
         }
     }
 
     #[test]
     fn messages_say_what_was_attempted_what_came_back_and_what_to_do() {
+        let said = |question: Question<'_>, attempt, reply| {
+            trouble(&Question { attempt, ..question }, &reply, NOW, "check the keys").to_string()
+        };
         let refused = reply(403, &[], r#"{"errors":[{"title":"Forbidden"}]}"#);
         insta::assert_snapshot!(
-            datadog("list team connections", &refused, false, "check the keys"),
+            said(of(&CONNECTIONS), "list team connections", refused),
             @"failed to list team connections: Datadog answered 403 Forbidden: Forbidden; check the keys"
         );
         let moved = reply(301, &[("location", "https://ghe.example/api/v3")], "");
         insta::assert_snapshot!(
-            github("read team 7", &moved, NOW),
+            said(of(&TEAMS), "read team 7", moved),
             @"failed to read team 7: GitHub answered 301 Moved Permanently to https://ghe.example/api/v3; set its base URL to that"
         );
     }

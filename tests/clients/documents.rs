@@ -84,6 +84,7 @@ async fn a_preview_that_is_not_granted_is_said_as_such() {
     assert_eq!(writer.put_integration("github", &config, None).await.unwrap_err().class, Class::Auth);
     // A PUT creates what is not there, so its 404 is that of the door.
     world.faults(json!([{"path": "/api/v2/idp/*", "status": 404}])).await;
+    let (reader, writer) = world.datadog();
     assert_eq!(writer.put_integration("github", &config, None).await.unwrap_err().class, Class::Auth);
     assert_eq!(reader.integration("github").await, Answer::Absent);
 }

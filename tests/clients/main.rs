@@ -7,7 +7,6 @@ mod documents;
 
 use std::time::Duration;
 
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use teamlink::{
     datadog::{self, Filter, NewConnection},
@@ -62,7 +61,7 @@ impl World {
     fn github_options(&self) -> github::Options {
         github::Options {
             base_url: self.url(""),
-            auth: github::Auth::Token(SecretString::from("token")),
+            auth: github::Auth::Token("token".into()),
             http: transport::client(&self.url(""), None).unwrap(),
             clock: Default::default(),
             concurrency: 8,
@@ -77,7 +76,7 @@ impl World {
     fn datadog_options(&self) -> datadog::Options {
         datadog::Options {
             base_url: self.url(""),
-            auth: datadog::Auth::Keys { api: SecretString::from("api"), app: SecretString::from("app") },
+            auth: datadog::Auth::Keys { api: "api".into(), app: "app".into() },
             managed_by: "teamlink".into(),
             timeout: Duration::from_secs(5),
             concurrency: 4,
@@ -179,7 +178,9 @@ async fn only_one_thing_that_is_not_found_is_absent() {
     // What a person typed stays one segment of the path.
     assert_eq!(github.team_by_slug("acme", "team-0/../../x").await, Answer::Absent);
     assert_eq!(forbidden(github.teams("nobody").await).status, Some(404));
-    assert_eq!(forbidden(github.teams_answer("nobody").await).status, Some(404));
+    // What was refused is not asked again at once.
+    assert!(forbidden(github.teams_answer("nobody").await).blocked);
+    assert_eq!(forbidden(world.github().teams_answer("nobody").await).status, Some(404));
     present(github.teams_answer("acme").await);
     assert!(present(github.owner("acme").await));
     assert!(!present(github.whoami().await).login.is_empty());
@@ -194,6 +195,7 @@ async fn only_one_thing_that_is_not_found_is_absent() {
         let mut fault = fault;
         fault["path"] = json!("*");
         world.faults(json!([fault])).await;
+        let github = world.github();
         assert_eq!(failed(github.team(org, TeamId(1)).await).class, class, "{fault}");
         assert_eq!(failed(github.teams("acme").await).class, class, "{fault}");
     }
@@ -367,6 +369,7 @@ async fn a_write_whose_answer_is_lost_is_ambiguous_and_may_have_been_done() {
         let mut fault = fault;
         fault["path"] = json!("*");
         world.faults(json!([fault])).await;
+        let (_, writer) = world.datadog();
         let trouble = writer.create(&[new_connection(&team, "x")], None).await.unwrap_err();
         assert_eq!((trouble.class, trouble.ambiguous), (class, ambiguous), "{fault}: {trouble}");
         let wait = (class == Class::Throttled).then_some(Duration::from_secs(3));

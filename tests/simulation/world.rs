@@ -9,7 +9,6 @@ use std::{
 
 use bytes::Bytes;
 use globset::{GlobBuilder, GlobSetBuilder};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use teamlink::{
     clock::Clock,
@@ -67,7 +66,8 @@ pub struct World {
     /// What the organisation is called now.
     pub login: String,
     service: transport::Direct,
-    http: transport::Client,
+    /// The way to both services.
+    wire: transport::Direct,
     /// Where this world's workers can be made to stand still.
     pub gate: Gate,
     pub webhooks: tokio::sync::mpsc::UnboundedReceiver<Webhook>,
@@ -115,8 +115,8 @@ impl World {
         let watch = Watch::new(&["acme".to_owned()], []);
         let intake = Intake::start(ledger.clone(), watch, pace, wake.clone(), clock.clone());
         let gate = Gate::default();
-        let http = transport::Client::direct(gate.before(service.clone()));
-        let worker = worker(&http, &ledger, &setup, &clock, &wake);
+        let wire = gate.before(service.clone());
+        let worker = worker(&wire, &ledger, &setup, &clock, &wake);
         let mut world = Self {
             clock,
             ledger,
@@ -125,7 +125,7 @@ impl World {
             org: OrgId(0),
             login: "acme".into(),
             service,
-            http,
+            wire,
             gate,
             webhooks,
             intake,
@@ -139,7 +139,7 @@ impl World {
 
     /// Another worker on the same ledger.
     pub fn another(&self) -> Worker {
-        worker(&self.http, &self.ledger, &self.setup, &self.clock, &self.wake)
+        worker(&self.wire, &self.ledger, &self.setup, &self.clock, &self.wake)
     }
 
     /// The daemon is started anew, with what is set now.
@@ -153,7 +153,7 @@ impl World {
 
     /// What plans for a person.
     pub fn survey(&self) -> Survey {
-        let (github, datadog, _, options) = clients(&self.http, &self.setup, &self.clock);
+        let (github, datadog, _, options) = clients(&self.wire, &self.setup, &self.clock);
         Survey::new(github, datadog, self.ledger.clone(), options)
     }
 
@@ -350,26 +350,28 @@ async fn due(worker: &Worker) -> Option<Time> {
 }
 
 fn worker(
-    http: &transport::Client,
+    wire: &transport::Direct,
     ledger: &Ledger,
     setup: &Setup,
     clock: &Clock,
     wake: &Arc<tokio::sync::Notify>,
 ) -> Worker {
-    let (github, reader, writer, options) = clients(http, setup, clock);
+    let (github, reader, writer, options) = clients(wire, setup, clock);
     Worker::new(github, reader, writer, ledger.clone(), options, "daemon:simulated".into(), wake.clone())
 }
 
 fn clients(
-    http: &transport::Client,
+    wire: &transport::Direct,
     setup: &Setup,
     clock: &Clock,
 ) -> (github::Reader, datadog::Reader, datadog::Writer, Options) {
+    // What is known of the upstreams is each worker's own.
+    let http = transport::Client::direct(wire.clone(), clock.clone());
     let base_url: url::Url = "http://sandbox".parse().unwrap();
     let timeout = Duration::from_secs(10);
     let github = github::Options {
         base_url: base_url.clone(),
-        auth: github::Auth::Token(SecretString::from("t")),
+        auth: github::Auth::Token("t".into()),
         http: http.clone(),
         concurrency: 8,
         timeout,
@@ -377,7 +379,7 @@ fn clients(
     };
     let datadog = datadog::Options {
         base_url,
-        auth: datadog::Auth::Keys { api: SecretString::from("k"), app: SecretString::from("a") },
+        auth: datadog::Auth::Keys { api: "k".into(), app: "a".into() },
         managed_by: OURS.into(),
         timeout,
         concurrency: 4,

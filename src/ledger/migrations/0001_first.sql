@@ -41,6 +41,7 @@ CREATE TABLE marks (
     last_success_at BIGINT,
     last_error      TEXT,
     last_class      TEXT,              -- the class of that error
+    blocked_by      TEXT,              -- what of an upstream fails, as it does for others: due when that works again
     PRIMARY KEY (kind, org_id, team_id)
 );
 CREATE INDEX marks_due ON marks (due_at) WHERE due_at IS NOT NULL;

@@ -19,10 +19,8 @@ use crate::{
     ledger::{IntentKind, LeasedMark, Ledger, LedgerError, Settlement},
     model::{Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble},
     plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
+    upstream::MOST_FAILURES,
 };
-
-/// 5xx answers in a row that are taken for an outage: more than it takes to halve a batch down to one culprit.
-const MOST_FAILURES: u32 = 10;
 
 /// What applying needs.
 pub(super) struct Hands<'a> {

@@ -1,0 +1,111 @@
+//! What a turn needs of GitHub and Datadog, and whether it is there. While something of it is given a rest, what needs
+//! it is not leased, so that it burns no attempts and asks nobody.
+//!
+//! Who looks at an organisation needs to read it at GitHub, to read Datadog's teams and connections, and to write
+//! these. Of Datadog, a small question that changes nothing is the probe, asked before anything else is done. GitHub
+//! is asked first in any look, so that a look itself is the probe.
+
+use std::time::Duration;
+
+use super::Worker;
+use crate::{
+    model::{Answer, Integration, OrgId},
+    transport::Gate,
+    upstream::{Access, Capability, Scope, Standing, Upstream, Urgency, Whose},
+};
+
+impl Worker {
+    /// What is known of each upstream.
+    pub fn gates(&self) -> [(Upstream, Gate); 2] {
+        [
+            (Upstream::Github, self.gate(Upstream::Github).clone()),
+            (Upstream::Datadog, self.gate(Upstream::Datadog).clone()),
+        ]
+    }
+
+    fn gate(&self, upstream: Upstream) -> &Gate {
+        match upstream {
+            Upstream::Github => self.eyes.github.gate(),
+            Upstream::Datadog => self.eyes.datadog.gate(),
+        }
+    }
+
+    /// How long an organisation, or a document, waits for the upstreams; zero when it may be worked on, or its turn may
+    /// be the probe.
+    pub(super) fn upstreams_rest(&self, org: OrgId) -> Duration {
+        let rest = |scope: &Scope| match self.standing(scope) {
+            Standing::Closed | Standing::Due => Duration::ZERO,
+            Standing::Open(wait) => wait,
+        };
+        needs(org).iter().map(rest).max().unwrap_or_default()
+    }
+
+    /// Whether all that a turn needs may be asked; what of Datadog was given a rest is asked before.
+    pub(super) async fn upstreams_answer(&self, org: OrgId) -> bool {
+        for scope in needs(org) {
+            let answers = match self.standing(&scope) {
+                Standing::Closed => true,
+                Standing::Due => self.probe(org, &scope).await,
+                Standing::Open(_) => false,
+            };
+            if !answers {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What waits for a scope that works again is due.
+    pub(super) async fn lift_healed(&self) -> sqlx::Result<()> {
+        for (_, gate) in self.gates() {
+            for scope in gate.take_healed() {
+                self.ledger.lift(&scope, self.now()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn standing(&self, scope: &Scope) -> Standing {
+        self.gate(scope.upstream).standing(scope, Urgency::Event)
+    }
+
+    /// Asks something small of a scope. Where there is no such question, the turn goes on and asks its own.
+    async fn probe(&self, org: OrgId, scope: &Scope) -> bool {
+        let answer = match (scope.upstream, scope.capability, scope.access) {
+            (Upstream::Datadog, Capability::Teams, Access::Read) => self.eyes.datadog.teams_answer().await,
+            (Upstream::Datadog, Capability::Connections, Access::Read) => {
+                self.eyes.datadog.connections_answer().await
+            }
+            (Upstream::Datadog, Capability::Connections, Access::Write) => self.writer.probe().write().await,
+            (Upstream::Datadog, Capability::Integrations, Access::Read) => match Integration::of_scope(org) {
+                Some(it) => self.eyes.datadog.integration(it.as_str()).await.map(drop),
+                None => return true,
+            },
+            _ => return true,
+        };
+        match answer {
+            Answer::Present(()) | Answer::Absent => true,
+            Answer::Forbidden(_) | Answer::Failed(_) => false,
+        }
+    }
+}
+
+/// What is asked in a turn with an organisation, or with a document.
+fn needs(org: OrgId) -> Vec<Scope> {
+    let datadog = Scope::datadog;
+    if Integration::of_scope(org).is_some() {
+        return [Access::Read, Access::Write]
+            .map(|access| datadog(Capability::Integrations, access))
+            .to_vec();
+    }
+    let of_org = |capability| Scope::github(Whose::Org(org), capability);
+    vec![
+        datadog(Capability::Teams, Access::Read),
+        datadog(Capability::Connections, Access::Read),
+        datadog(Capability::Connections, Access::Write),
+        Scope::github(Whose::Credential, Capability::App),
+        of_org(Capability::App),
+        of_org(Capability::Org),
+        of_org(Capability::Teams),
+    ]
+}

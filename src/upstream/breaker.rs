@@ -1,0 +1,312 @@
+//! Which scopes are given a rest, and when one of them is tried again.
+//!
+//! A refused credential opens its scope at once. An outage opens it after several failures in a row; it is one for
+//! all organisations, and one probe serves for all that fails of one upstream. While a scope is open, one request
+//! gets through every [`PROBE_EVERY`]; whatever answer shows that the scope works closes it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Access, Scope, Upstream};
+use crate::model::{Class, Time};
+
+/// How often an open scope is tried.
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+
+/// Failed writes in a row that a batch may cost while it is halved down to one culprit.
+pub const MOST_FAILURES: u32 = 10;
+
+/// Failed reads in a row that are taken for an outage.
+const FAILED_READS: u32 = 5;
+
+/// Why a scope is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Auth or transient.
+    pub class: Class,
+    /// What the upstream last said.
+    pub why: String,
+    /// Since when.
+    pub since: Time,
+    probe_at: Time,
+}
+
+/// How a scope stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It works, as far as is known.
+    Closed,
+    /// It is open, and the next request is the probe.
+    Due,
+    /// It is open for this long at least.
+    Open(Duration),
+}
+
+/// Whether a request may be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may.
+    Sent,
+    /// It may not: this scope is open, and tried again after the wait.
+    Refused {
+        /// Which.
+        scope: Scope,
+        /// Why.
+        open: Open,
+        /// Until it is tried again.
+        wait: Duration,
+    },
+}
+
+/// What an answer says about its scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It works, whatever became of the request.
+    Alive,
+    /// Nothing.
+    Nothing,
+    /// The server fails, or does not answer.
+    Down(String),
+    /// The credential is refused.
+    Refused(String),
+}
+
+/// A scope that was opened or closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub scope: Scope,
+    /// Why it is open now; `None` when it was closed.
+    pub open: Option<Open>,
+}
+
+/// The scopes that fail.
+#[derive(Clone, Debug, Default)]
+pub struct Breakers {
+    open: BTreeMap<Scope, Open>,
+    /// Failures in a row of scopes that are not open yet.
+    failures: BTreeMap<Scope, u32>,
+}
+
+impl Breakers {
+    /// How a scope stands. What is never refused as a whole is stopped by outages only.
+    pub fn standing(&self, scope: &Scope, now: Time) -> Standing {
+        let mut standing = Standing::Closed;
+        for open in [scope, &scope.outage()].into_iter().filter_map(|key| self.open.get(key)) {
+            let wait = open.probe_at.since(now);
+            standing = match standing {
+                Standing::Open(longer) if longer >= wait => Standing::Open(longer),
+                _ if wait.is_zero() => Standing::Due,
+                _ => Standing::Open(wait),
+            };
+        }
+        standing
+    }
+
+    /// Asks whether a request may be sent. One that may although the scope is open is the probe.
+    pub fn admit(&mut self, scope: &Scope, now: Time) -> Admission {
+        let outage = scope.outage();
+        let keys = if outage == *scope { vec![outage] } else { vec![scope.clone(), outage] };
+        for key in &keys {
+            if let Some(open) = self.open.get(key).filter(|open| open.probe_at > now) {
+                let wait = open.probe_at.since(now);
+                return Admission::Refused { scope: key.clone(), open: open.clone(), wait };
+            }
+        }
+        for key in keys {
+            let Some(open) = self.open.get_mut(&key) else { continue };
+            open.probe_at = now + PROBE_EVERY;
+            if open.class == Class::Transient {
+                self.probe_outages(key.upstream, now + PROBE_EVERY);
+            }
+        }
+        Admission::Sent
+    }
+
+    /// Takes in what an answer says. Answers what was opened or closed by it.
+    pub fn heard(&mut self, scope: &Scope, heard: Heard, now: Time) -> Vec<Change> {
+        let outage = scope.outage();
+        match heard {
+            Heard::Nothing => Vec::new(),
+            Heard::Alive => {
+                let own = (outage != *scope).then(|| self.close(scope, now)).flatten();
+                own.into_iter().chain(self.close(&outage, now)).collect()
+            }
+            Heard::Refused(why) => {
+                let up = (outage != *scope).then(|| self.close(&outage, now)).flatten();
+                up.into_iter().chain(self.open(scope.clone(), Class::Auth, why, now)).collect()
+            }
+            Heard::Down(why) => {
+                let failures = self.failures.entry(outage.clone()).or_default();
+                *failures += 1;
+                let enough = match scope.access {
+                    Access::Read => FAILED_READS,
+                    Access::Write => MOST_FAILURES + 1,
+                };
+                let opens = *failures >= enough && !self.open.contains_key(&outage);
+                opens.then(|| self.open(outage, Class::Transient, why, now)).flatten().into_iter().collect()
+            }
+        }
+    }
+
+    /// What was refused is tried at once, since the credential is another now.
+    pub fn credential_changed(&mut self, upstream: Upstream, now: Time) {
+        let refused =
+            |(scope, open): &(&Scope, &mut Open)| scope.upstream == upstream && open.class == Class::Auth;
+        self.open.iter_mut().filter(refused).for_each(|(_, open)| open.probe_at = now);
+    }
+
+    /// The scopes that are open.
+    pub fn all_open(&self) -> impl Iterator<Item = (&Scope, &Open)> {
+        self.open.iter()
+    }
+
+    fn open(&mut self, scope: Scope, class: Class, why: String, now: Time) -> Option<Change> {
+        self.failures.remove(&scope);
+        if let Some(known) = self.open.get_mut(&scope).filter(|known| known.class == class) {
+            known.why = why;
+            return None;
+        }
+        let open = Open { class, why, since: now, probe_at: now + PROBE_EVERY };
+        self.open.insert(scope.clone(), open.clone());
+        Some(Change { scope, open: Some(open) })
+    }
+
+    fn close(&mut self, scope: &Scope, now: Time) -> Option<Change> {
+        self.failures.remove(scope);
+        let closed = self.open.remove(scope)?;
+        if closed.class == Class::Transient {
+            // It is back: what else of it failed need not wait its turn.
+            self.probe_outages(scope.upstream, now);
+        }
+        Some(Change { scope: scope.clone(), open: None })
+    }
+
+    fn probe_outages(&mut self, upstream: Upstream, at: Time) {
+        let failing = |(scope, open): &(&Scope, &mut Open)| {
+            scope.upstream == upstream && open.class == Class::Transient
+        };
+        self.open.iter_mut().filter(failing).for_each(|(_, open)| open.probe_at = at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Capability, Whose},
+        *,
+    };
+    use crate::model::OrgId;
+
+    static READ: Scope = Scope::datadog(Capability::Teams, Access::Read);
+    static LIST: Scope = Scope::datadog(Capability::Connections, Access::Read);
+    static WRITE: Scope = Scope::datadog(Capability::Connections, Access::Write);
+
+    fn at(seconds: u64) -> Time {
+        Time(1_000_000_000) + Duration::from_secs(seconds)
+    }
+
+    fn down() -> Heard {
+        Heard::Down("500".into())
+    }
+
+    fn refused() -> Heard {
+        Heard::Refused("403".into())
+    }
+
+    fn of_org(org: i64) -> Scope {
+        Scope::github(Whose::Org(OrgId(org)), Capability::Teams)
+    }
+
+    /// Breakers after this many failures in a row.
+    fn failed(scope: &Scope, times: u32) -> Breakers {
+        let mut breakers = Breakers::default();
+        (0..times).for_each(|_| drop(breakers.heard(scope, down(), at(0))));
+        breakers
+    }
+
+    #[test]
+    fn several_failures_in_a_row_are_an_outage_and_one_answer_between_them_is_none() {
+        assert_eq!(failed(&READ, 4).standing(&READ, at(0)), Standing::Closed);
+        assert_eq!(failed(&READ, 5).standing(&READ, at(0)), Standing::Open(PROBE_EVERY));
+        let mut breakers = failed(&READ, 4);
+        breakers.heard(&READ, Heard::Alive, at(0));
+        breakers.heard(&READ, down(), at(0));
+        assert_eq!(breakers.standing(&READ, at(0)), Standing::Closed);
+    }
+
+    #[test]
+    fn a_batch_can_be_halved_down_to_a_culprit_that_is_answered_500_without_an_outage() {
+        assert_eq!(failed(&WRITE, MOST_FAILURES).standing(&WRITE, at(0)), Standing::Closed);
+        assert_ne!(failed(&WRITE, MOST_FAILURES + 1).standing(&WRITE, at(0)), Standing::Closed);
+    }
+
+    #[test]
+    fn a_refusal_opens_its_own_scope_at_once_and_no_other() {
+        let mut breakers = Breakers::default();
+        let changes = breakers.heard(&of_org(1), refused(), at(0));
+        assert_eq!(changes.len(), 1);
+        assert_eq!(breakers.standing(&of_org(1), at(0)), Standing::Open(PROBE_EVERY));
+        assert_eq!(breakers.standing(&of_org(2), at(0)), Standing::Closed);
+        assert!(breakers.heard(&of_org(1), refused(), at(1)).is_empty(), "it is said once");
+        breakers.heard(&Scope::datadog(Capability::Integrations, Access::Read), refused(), at(0));
+        assert_eq!(breakers.standing(&LIST, at(0)), Standing::Closed);
+    }
+
+    #[test]
+    fn one_request_gets_through_every_five_seconds() {
+        let mut breakers = failed(&READ, 5);
+        let sent: Vec<u64> =
+            (0..20).filter(|second| breakers.admit(&READ, at(*second)) == Admission::Sent).collect();
+        assert_eq!(sent, [5, 10, 15]);
+    }
+
+    #[test]
+    fn what_fails_of_one_upstream_shares_the_probe_and_the_return() {
+        let mut breakers = failed(&READ, 5);
+        (0..5).for_each(|_| drop(breakers.heard(&LIST, down(), at(1))));
+        assert_eq!(breakers.admit(&READ, at(6)), Admission::Sent);
+        assert!(matches!(breakers.admit(&LIST, at(7)), Admission::Refused { .. }));
+        breakers.heard(&READ, Heard::Alive, at(7));
+        assert_eq!(breakers.standing(&READ, at(7)), Standing::Closed);
+        assert_eq!(breakers.standing(&LIST, at(7)), Standing::Due);
+    }
+
+    #[test]
+    fn an_outage_of_github_is_one_for_all_organisations() {
+        let mut breakers = Breakers::default();
+        (0..5).for_each(|org| drop(breakers.heard(&of_org(org), down(), at(0))));
+        assert_eq!(breakers.standing(&of_org(9), at(0)), Standing::Open(PROBE_EVERY));
+        let closed = breakers.heard(&of_org(3), Heard::Alive, at(5));
+        assert_eq!(closed, [Change { scope: of_org(3).outage(), open: None }]);
+        assert_eq!(breakers.standing(&of_org(9), at(5)), Standing::Closed);
+    }
+
+    #[test]
+    fn a_server_that_refuses_is_up() {
+        let mut breakers = failed(&of_org(1), 5);
+        breakers.heard(&of_org(2), refused(), at(5));
+        assert_eq!(breakers.standing(&of_org(1), at(5)), Standing::Closed);
+        assert_eq!(breakers.standing(&of_org(2), at(5)), Standing::Open(PROBE_EVERY));
+    }
+
+    #[test]
+    fn a_new_credential_is_tried_at_once_and_cures_no_outage() {
+        let mut breakers = failed(&LIST, 5);
+        breakers.heard(&READ, refused(), at(0));
+        breakers.credential_changed(Upstream::Github, at(1));
+        assert_eq!(breakers.standing(&READ, at(1)), Standing::Open(Duration::from_secs(4)));
+        breakers.credential_changed(Upstream::Datadog, at(1));
+        assert_eq!(breakers.standing(&READ, at(1)), Standing::Due);
+        assert_eq!(breakers.standing(&LIST, at(1)), Standing::Open(Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn a_failure_during_a_refusal_changes_nothing_and_a_refusal_after_an_outage_is_news() {
+        let mut breakers = Breakers::default();
+        breakers.heard(&READ, refused(), at(0));
+        (0..9).for_each(|_| assert!(breakers.heard(&READ, down(), at(5)).is_empty()));
+        let mut breakers = failed(&READ, 5);
+        let changes = breakers.heard(&READ, refused(), at(5));
+        assert!(changes[0].open.as_ref().is_some_and(|open| open.class == Class::Auth), "{changes:?}");
+    }
+}
