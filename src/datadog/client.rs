@@ -143,6 +143,7 @@ impl Client {
             scope: &call.scope(),
             operation: call.operation,
             attempt: call.attempt,
+            needs: call.needs(),
             collection: call.collection(),
             renewable: false,
             account: 0,
@@ -153,7 +154,7 @@ impl Client {
         if reply.status.is_success() {
             Ok(reply)
         } else {
-            Err(upstream::trouble(&question, &reply, self.http.gate().now(), call.needs()))
+            Err(upstream::trouble(&question, &reply, self.http.gate().now()))
         }
     }
 

@@ -229,10 +229,10 @@ impl App {
         let at = Instant::now();
         let fetch = async |number: usize| {
             let uri = format!("/app/installations?per_page={PAGE}&page={}", number + 1);
-            let purpose = Purpose::of_app("list_installations", attempt, None);
+            let purpose = Purpose::of_app("list_installations", attempt, CHECK_APP, None);
             let reply = self.exchange(&purpose, Request::get(uri)).await?;
             if reply.status != StatusCode::OK {
-                return Err(self.refusal(&purpose, &reply, CHECK_APP));
+                return Err(self.refusal(&purpose, &reply));
             }
             let items: Vec<wire::Installation> =
                 serde_json::from_slice(&reply.body).map_err(|e| upstream::invalid(attempt, &reply, &e))?;
@@ -269,19 +269,16 @@ impl App {
         let Installed { id, seen, token: _ } = installed;
         let login = &seen.org.login;
         let attempt = format!("{attempt}: no token of GitHub App {} for organisation {login}", self.id);
+        let needs = format!(
+            "an owner of {login} has to lift the suspension of the app (organisation settings, GitHub Apps); otherwise {CHECK_APP}"
+        );
         let uri = format!("/app/installations/{id}/access_tokens");
-        let purpose = Purpose::of_app("create_token", &attempt, Some(seen.org.id));
+        let purpose = Purpose::of_app("create_token", &attempt, &needs, Some(seen.org.id));
         let reply = self.exchange(&purpose, Request::post(uri)).await.map_err(Refused::Trouble)?;
         match reply.status {
             StatusCode::CREATED => {}
             StatusCode::NOT_FOUND => return Err(Refused::Unknown),
-            StatusCode::FORBIDDEN => {
-                let advice = format!(
-                    "an owner of {login} has to lift the suspension of the app (organisation settings, GitHub Apps)"
-                );
-                return Err(Refused::Trouble(self.refusal(&purpose, &reply, &advice)));
-            }
-            _ => return Err(Refused::Trouble(self.refusal(&purpose, &reply, CHECK_APP))),
+            _ => return Err(Refused::Trouble(self.refusal(&purpose, &reply))),
         }
         let invalid = |why: &dyn std::fmt::Display| {
             // Without the body, which may hold the token.
@@ -303,8 +300,8 @@ impl App {
     }
 
     /// What a refusal of the App amounts to: never that what was asked for does not exist.
-    fn refusal(&self, purpose: &Purpose, reply: &Reply, advice: &str) -> Trouble {
-        let trouble = upstream::trouble(&purpose.question(), reply, self.line.clock.now(), advice);
+    fn refusal(&self, purpose: &Purpose, reply: &Reply) -> Trouble {
+        let trouble = upstream::trouble(&purpose.question(), reply, self.line.clock.now());
         Trouble { status: trouble.status.filter(|status| *status != 404), ..trouble }
     }
 }

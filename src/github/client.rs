@@ -33,7 +33,7 @@ use crate::{
 const CACHED_ANSWERS: usize = 20_000;
 
 /// What to check when GitHub does not allow something.
-pub(super) const NEEDS: &str =
+const NEEDS: &str =
     "check the token or the app's installation, and its read access to the organisation's members";
 
 /// Sends signed, conditional GETs, a bounded number at once.
@@ -151,8 +151,9 @@ impl Client {
         };
         let urgency = self.urgency;
         let attempt: Arc<str> = attempt.into();
+        let needs = NEEDS.into();
         let mut purpose =
-            Purpose { operation, attempt, scope, collection, renewable: false, account: 0, urgency };
+            Purpose { operation, attempt, needs, scope, collection, renewable: false, account: 0, urgency };
         let reply = match &self.credential {
             Credential::Token(token) => {
                 let crab = token.signer.lock().unwrap_or_else(PoisonError::into_inner).1.clone();
@@ -182,7 +183,7 @@ impl Client {
                 Ok(value)
             }
             (304, Some((_, value))) => Ok(value),
-            _ => Err(upstream::trouble(&purpose.question(), &reply, self.line.clock.now(), NEEDS)),
+            _ => Err(upstream::trouble(&purpose.question(), &reply, self.line.clock.now())),
         }
     }
 }
@@ -211,6 +212,8 @@ pub(super) struct Purpose {
     pub(super) operation: &'static str,
     /// Finishes the sentence "failed to …".
     pub(super) attempt: Arc<str>,
+    /// What to check when it is refused.
+    pub(super) needs: Arc<str>,
     pub(super) scope: Scope,
     pub(super) collection: bool,
     pub(super) renewable: bool,
@@ -220,12 +223,13 @@ pub(super) struct Purpose {
 
 impl Purpose {
     /// What is asked about the App itself, or about its installation on an organisation.
-    pub(super) fn of_app(operation: &'static str, attempt: &str, org: Option<OrgId>) -> Self {
+    pub(super) fn of_app(operation: &'static str, attempt: &str, needs: &str, org: Option<OrgId>) -> Self {
         let whose = org.map_or(Whose::Credential, Whose::Org);
         let (capability, collection) = capability(operation);
         Self {
             operation,
             attempt: attempt.into(),
+            needs: needs.into(),
             scope: Scope::github(whose, capability),
             collection,
             renewable: false,
@@ -236,11 +240,12 @@ impl Purpose {
 
     /// The same, for those who judge the answer.
     pub(super) fn question(&self) -> Question<'_> {
-        let Self { operation, attempt, scope, collection, renewable, account, urgency } = self;
+        let Self { operation, attempt, needs, scope, collection, renewable, account, urgency } = self;
         Question {
             scope,
             operation,
             attempt,
+            needs,
             collection: *collection,
             renewable: *renewable,
             account: *account,

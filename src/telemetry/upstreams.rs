@@ -36,10 +36,9 @@ pub fn stopped(scope: &str, class: Class, why: &str) {
     match class {
         Class::Auth => tracing::error!(
             scope,
-            "{why}: what needs {scope} waits until it is allowed; it is tried every few seconds, and `teamlink check` \
-             tells what the credentials lack"
+            "{why}; what needs {scope} waits, and is tried every few seconds; `teamlink check` tells what is lacking"
         ),
-        _ => tracing::warn!(scope, "{why}: what needs {scope} waits; it is tried every few seconds"),
+        _ => tracing::warn!(scope, "{why}; what needs {scope} waits, and is tried every few seconds"),
     }
 }
 

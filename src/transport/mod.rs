@@ -239,6 +239,7 @@ mod tests {
         scope: &Scope::datadog(Capability::Connections, Access::Write),
         operation: "write",
         attempt: "write something",
+        needs: "",
         collection: false,
         renewable: false,
         account: 0,

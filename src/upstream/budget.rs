@@ -158,8 +158,8 @@ mod tests {
     static WRITE: Scope = Scope::datadog(Capability::Connections, Access::Write);
 
     fn of<'a>(scope: &'a Scope, operation: &'static str, urgency: Urgency) -> Question<'a> {
-        let (attempt, collection, renewable, account) = ("ask", true, false, 0);
-        Question { scope, operation, attempt, collection, renewable, account, urgency }
+        let (attempt, needs, collection, renewable, account) = ("ask", "", true, false, 0);
+        Question { scope, operation, attempt, needs, collection, renewable, account, urgency }
     }
 
     fn list(urgency: Urgency) -> Question<'static> {

@@ -83,7 +83,7 @@ pub fn heard(question: &Question<'_>, reply: &Reply, now: Time) -> Heard {
     };
     match class {
         Class::Auth if question.scope.refusal_spreads() => {
-            Heard::Refused(said(question.scope.upstream, reply))
+            Heard::Refused(format!("{}; {}", said(question.scope.upstream, reply), question.needs))
         }
         Class::Transient => Heard::Down(said(question.scope.upstream, reply)),
         Class::Throttled => Heard::Nothing,
@@ -92,12 +92,12 @@ pub fn heard(question: &Question<'_>, reply: &Reply, now: Time) -> Heard {
 }
 
 /// What an answer other than the hoped for one amounts to, for people too. A write answered with 5xx is ambiguous:
-/// it may have been done. `needs` is what to check after a refusal.
-pub fn trouble(question: &Question<'_>, reply: &Reply, now: Time, needs: &str) -> Trouble {
+/// it may have been done.
+pub fn trouble(question: &Question<'_>, reply: &Reply, now: Time) -> Trouble {
     let unexpected = Verdict { class: Class::Permanent, wait: None };
     let Verdict { class, wait } = verdict(question, reply, now).unwrap_or(unexpected);
     let advice = match class {
-        Class::Auth => format!("; {needs}"),
+        Class::Auth => format!("; {}", question.needs),
         _ => String::new(),
     };
     let scope = match class {
@@ -210,9 +210,16 @@ pub(super) mod tests {
     }
 
     fn of(scope: &Scope) -> Question<'_> {
-        let (operation, attempt) = ("look", "look");
-        let urgency = Urgency::Event;
-        Question { scope, operation, attempt, collection: false, renewable: false, account: 0, urgency }
+        Question {
+            scope,
+            operation: "look",
+            attempt: "look",
+            needs: "check the keys",
+            collection: false,
+            renewable: false,
+            account: 0,
+            urgency: Urgency::Event,
+        }
     }
 
     fn collection(scope: &Scope) -> Question<'_> {
@@ -284,7 +291,7 @@ pub(super) mod tests {
 
     #[test]
     fn only_a_write_answered_by_5xx_is_ambiguous() {
-        let ambiguous = |scope, status| trouble(&of(scope), &reply(status, &[], ""), NOW, "check").ambiguous;
+        let ambiguous = |scope, status| trouble(&of(scope), &reply(status, &[], ""), NOW).ambiguous;
         assert!(ambiguous(&CREATES, 502));
         assert!(!ambiguous(&CREATES, 429));
         assert!(!ambiguous(&CREATES, 409));
@@ -330,7 +337,7 @@ pub(super) mod tests {
     #[test]
     fn messages_say_what_was_attempted_what_came_back_and_what_to_do() {
         let said = |question: Question<'_>, attempt, reply| {
-            trouble(&Question { attempt, ..question }, &reply, NOW, "check the keys").to_string()
+            trouble(&Question { attempt, ..question }, &reply, NOW).to_string()
         };
         let refused = reply(403, &[], r#"{"errors":[{"title":"Forbidden"}]}"#);
         insta::assert_snapshot!(

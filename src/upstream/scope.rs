@@ -175,6 +175,8 @@ pub struct Question<'a> {
     pub operation: &'static str,
     /// Finishes the sentence "failed to …".
     pub attempt: &'a str,
+    /// What to check when it is refused.
+    pub needs: &'a str,
     /// It asks for something that always exists, so that a 404 hides it: both upstreams hide so what is not
     /// granted, and previews that are off.
     pub collection: bool,
