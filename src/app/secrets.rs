@@ -24,8 +24,8 @@ pub(super) async fn reread(
     gates: Vec<(Upstream, Gate)>,
     webhook: watch::Sender<Vec<SecretString>>,
 ) {
-    let (github, datadog) = settings.secrets();
-    let (mut github, mut datadog) = (Files::new(github), Files::new(datadog));
+    let mut github = Files::new(settings.github.secrets());
+    let mut datadog = Files::new(settings.datadog.secrets());
     let from = settings.server.webhook_secrets_file;
     let mut doors =
         Files::new(from.clone().map(|file| ("server.webhook_secrets", file)).into_iter().collect());

@@ -127,6 +127,15 @@ pub enum GithubCredential {
 }
 
 impl Github {
+    /// The secrets of the credential, by key.
+    pub fn secrets(&self) -> Vec<(&'static str, Secret)> {
+        match self.credential.clone() {
+            Some(GithubCredential::Token(token)) => vec![("github.token", token)],
+            Some(GithubCredential::App { id: _, private_key }) => vec![("github.private_key", private_key)],
+            None => Vec::new(),
+        }
+    }
+
     /// The credential, or what to set to have one.
     pub fn require(&self) -> Result<&GithubCredential, Problem> {
         self.credential.as_ref().ok_or_else(|| {
@@ -176,6 +185,17 @@ pub enum DatadogCredential {
 }
 
 impl Datadog {
+    /// The secrets of the credential, by key.
+    pub fn secrets(&self) -> Vec<(&'static str, Secret)> {
+        match self.credential.clone() {
+            Some(DatadogCredential::Keys { api, app }) => {
+                vec![("datadog.api_key", api), ("datadog.app_key", app)]
+            }
+            Some(DatadogCredential::AccessToken(token)) => vec![("datadog.access_token", token)],
+            None => Vec::new(),
+        }
+    }
+
     /// The credential, or what to set to have one.
     pub fn require(&self) -> Result<&DatadogCredential, Problem> {
         self.credential.as_ref().ok_or_else(|| {
@@ -209,25 +229,6 @@ impl Server {
     /// What the text of a file of webhook secrets holds.
     pub fn secrets_in(text: &SecretString) -> Vec<SecretString> {
         super::reader::secrets_in(text.expose_secret())
-    }
-}
-
-impl Settings {
-    /// The secrets of GitHub and of Datadog that may change while we run, by key.
-    pub fn secrets(&self) -> (Vec<(&'static str, Secret)>, Vec<(&'static str, Secret)>) {
-        let github = match self.github.credential.clone() {
-            Some(GithubCredential::Token(token)) => vec![("github.token", token)],
-            Some(GithubCredential::App { id: _, private_key }) => vec![("github.private_key", private_key)],
-            None => Vec::new(),
-        };
-        let datadog = match self.datadog.credential.clone() {
-            Some(DatadogCredential::Keys { api, app }) => {
-                vec![("datadog.api_key", api), ("datadog.app_key", app)]
-            }
-            Some(DatadogCredential::AccessToken(token)) => vec![("datadog.access_token", token)],
-            None => Vec::new(),
-        };
-        (github, datadog)
     }
 }
 
