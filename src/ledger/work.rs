@@ -269,15 +269,12 @@ impl Ledger {
 
     /// Makes what waits for a scope of an upstream due at once, because it works again.
     pub async fn lift(&self, scope: &str, now: Time) -> sqlx::Result<()> {
-        sqlx::query(
-            "UPDATE marks SET due_at = $2, not_before = $2
-             WHERE blocked_by = $1 AND due_at IS NOT NULL AND (due_at > $2 OR not_before > $2)",
-        )
-        .bind(scope)
-        .bind(now.0)
-        .execute(&self.write)
-        .await?;
-        Ok(())
+        self.retried(move || async move {
+            let lifted = "UPDATE marks SET due_at = $2, not_before = $2
+                 WHERE blocked_by = $1 AND due_at IS NOT NULL AND (due_at > $2 OR not_before > $2)";
+            sqlx::query(lifted).bind(scope).bind(now.0).execute(&self.write).await.map(drop)
+        })
+        .await
     }
 
     /// Makes the teams that wait for a Datadog handle due, because new handles have appeared.
