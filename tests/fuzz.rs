@@ -18,7 +18,8 @@ use teamlink::{
     model::{Delivery, Time},
     queue,
     settings::Settings,
-    signature, upstream,
+    signature,
+    upstream::{self, Access, Budget, Capability, Question, Scope, Urgency, Whose},
 };
 
 /// Tries `property` on many inputs that are made from these.
@@ -249,8 +250,24 @@ fn no_error_body_is_told_at_length_or_with_control_characters() {
             headers.insert(name, value[dice.random_range(0..value.len())].parse().unwrap());
         }
         let reply = upstream::Reply { status, headers, body: Bytes::copy_from_slice(body) };
-        let datadog = upstream::datadog("try", &reply, dice.random(), "look");
-        let github = upstream::github("try", &reply, Time(dice.random()));
+        let access = if dice.random() { Access::Write } else { Access::Read };
+        let datadog = Scope::datadog(Capability::Teams, access);
+        let github = Scope::github(Whose::Credential, Capability::Teams);
+        let question = |scope| Question {
+            scope,
+            operation: "try",
+            attempt: "try",
+            needs: "look",
+            collection: true,
+            renewable: false,
+            account: 0,
+            urgency: Urgency::Pass,
+        };
+        let now = Time(dice.random());
+        let [datadog, github] = [&datadog, &github].map(|scope| {
+            drop(Budget::default().heard(&question(scope), &reply, now));
+            upstream::trouble(&question(scope), &reply, now)
+        });
         for trouble in [datadog, github, upstream::invalid("try", &reply, &"odd")] {
             assert!(!trouble.message.chars().any(char::is_control), "{:?}", trouble.message);
             assert!(trouble.message.chars().count() < 700, "{}", trouble.message.len());
