@@ -18,6 +18,9 @@ pub(crate) struct Rule {
     pub(crate) method: Option<String>,
     /// Matched against the path as sent, without the query; `*` is any text, `/` included.
     pub(crate) path: String,
+    /// Only requests that hold this text, in their body or in a header.
+    #[serde(default)]
+    pub(crate) contains: Option<String>,
     /// Share of the matching requests that are hit.
     #[serde(default = "always")]
     pub(crate) probability: f64,
@@ -91,13 +94,15 @@ impl Faults {
         Ok(())
     }
 
-    /// The first rule that matches, has hits left and whose dice fall; it loses one hit.
-    pub(crate) fn hit(&mut self, method: &str, path: &str) -> Option<Rule> {
+    /// The first rule that matches, has hits left and whose dice fall; it loses one hit. `holds` says whether the
+    /// request has a text in it.
+    pub(crate) fn hit(&mut self, method: &str, path: &str, holds: impl Fn(&str) -> bool) -> Option<Rule> {
         let Self { rules, dice } = self;
         let rule = rules.iter_mut().find(|rule| {
             rule.times != Some(0)
                 && rule.method.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
                 && glob(&rule.path, path)
+                && rule.contains.as_deref().is_none_or(&holds)
                 && (rule.probability >= 1.0 || dice.random::<f64>() < rule.probability)
         })?;
         if let Some(times) = &mut rule.times {
@@ -150,7 +155,7 @@ mod tests {
         faults.set(rules(
             r#"[{"path": "/a", "method": "post", "status": 501}, {"path": "/a", "times": 1, "status": 502}, {"path": "*", "status": 503}]"#,
         )).unwrap();
-        let mut seen = |method, path| faults.hit(method, path).and_then(|rule| rule.status);
+        let mut seen = |method, path| faults.hit(method, path, |_| false).and_then(|rule| rule.status);
         assert_eq!(
             [seen("POST", "/a"), seen("GET", "/a"), seen("GET", "/a"), seen("GET", "/b")],
             [Some(501), Some(502), Some(503), Some(503)]
@@ -162,11 +167,19 @@ mod tests {
         let falls = |seed| {
             let mut faults = Faults::new(seed);
             faults.set(rules(r#"[{"path": "*", "probability": 0.5}]"#)).unwrap();
-            (0..64).map(|_| faults.hit("GET", "/").is_some()).collect::<Vec<_>>()
+            (0..64).map(|_| faults.hit("GET", "/", |_| false).is_some()).collect::<Vec<_>>()
         };
         assert_eq!(falls(7), falls(7));
         assert_ne!(falls(7), falls(8));
         assert!(falls(7).contains(&true) && falls(7).contains(&false));
+    }
+
+    #[test]
+    fn a_rule_for_a_text_hits_only_what_holds_it() {
+        let mut faults = Faults::new(1);
+        faults.set(rules(r#"[{"path": "*", "contains": "poison"}]"#)).unwrap();
+        let mut hits = |body: &str| faults.hit("POST", "/", |text| body.contains(text)).is_some();
+        assert!(hits("a poison in it") && !hits("clean"));
     }
 
     #[test]

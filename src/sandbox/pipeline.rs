@@ -87,7 +87,11 @@ pub(crate) async fn around(
     let method = parts.method.clone();
     let path = parts.uri.path().to_owned();
     let of_datadog = path.starts_with("/api/");
-    let rule = shared.faults().hit(method.as_str(), &path);
+    let holds = |text: &str| {
+        let within = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
+        within(&body) || parts.headers.values().any(|value| within(value.as_bytes()))
+    };
+    let rule = shared.faults().hit(method.as_str(), &path, holds);
     let stale_us = rule.as_ref().map_or(0, |rule| rule.stale_ms.saturating_mul(1000));
     let host = header_text(&parts.headers, header::HOST.as_str());
     let call = Arc::new(Call {
