@@ -240,12 +240,13 @@ async fn no_secret_is_told_by_logs_pages_commands_or_debug_whether_it_is_right_o
         ("AMQP_URL", format!("amqp//teamlink:{}@host", secret("AMQP_URL"))),
         ("TEAMLINK_GITHUB__BASE_URL", format!("https://me:{}@host:port", secret("GITHUB_TOKEN"))),
         ("TEAMLINK_DATADOG__BASE_URL", format!("ftp://me:{}@host", secret("DD_API_KEY"))),
-        ("DATABASE_URL", format!("mysql://me:{}@host", secret("DD_API_KEY"))),
+        ("TEAMLINK_LEDGER__URL", format!("mysql://me:{}@host", secret("DD_API_KEY"))),
+        ("TEAMLINK_LEDGER__URL", format!("postgres://me:{}@127.0.0.1:1/nowhere", secret("DD_API_KEY"))),
     ] {
         let mut env = world.env.clone();
         env.insert(name.to_owned(), value);
         let mut command = Command::new(env!("CARGO_BIN_EXE_teamlink"));
-        let output = command.args(["check"]).env_clear().envs(&env).output().await.unwrap();
+        let output = command.args(["parked", "list", "-vv"]).env_clear().envs(&env).output().await.unwrap();
         assert!(!output.status.success(), "{name} was taken");
         keeps_secrets(name, &text(&output));
     }

@@ -45,9 +45,10 @@ pub(super) fn of(
         );
     }
     for parked in &story.parked {
-        let remedy = "mend the cause, then run `teamlink sync`; a newer event of the team tries again too";
+        let again = format!("teamlink parked replay {} --reason \"…\"", parked.id);
+        let remedy = format!("mend the cause, then run `{again}`; a newer event of the team tries again too");
         let what = format!("{}, given up on at {}: {}", parked.subject, parked.parked_at, parked.error);
-        block("parked", what, Some(remedy.to_owned()));
+        block("parked", what, Some(remedy));
     }
     if foresight.mode == Mode::Observe {
         let remedy = "set policy.mode to \"sync\" or \"upsert\" to have changes made";

@@ -213,13 +213,13 @@ async fn pump(from: &TcpStream, to: &TcpStream, mut weather: watch::Receiver<Wea
     }
 }
 
-/// Asks again and again until it is so; fails after 30 s.
+/// Asks again and again until it is so; fails after a minute.
 pub async fn eventually<T: std::fmt::Debug + PartialEq>(
     what: &str,
     expected: T,
     mut ask: impl AsyncFnMut() -> T,
 ) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let found = ask().await;
         if found == expected {
