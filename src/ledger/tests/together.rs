@@ -12,15 +12,19 @@ on_both! {
 
 async fn two_processes_take_no_more_slots_than_there_are(opened: Opened) {
     let other = Ledger::open(&opened.url).await.unwrap();
-    let key = |n: i32| ConnectionKey { datadog_team: "d".into(), github: format!("@acme/s{n}") };
-    let (low, high): (Vec<_>, Vec<_>) = ((0..8).map(key).collect(), (8..16).map(key).collect());
     let hour = Duration::from_secs(3600);
-    for round in 1..20 {
-        let now = at(round * 4000);
-        let (a, b) =
-            tokio::join!(opened.ledger.take_slots(&low, 9, hour, now), other.take_slots(&high, 9, hour, now));
+    for round in 1..10 {
+        let keys = |process: &str| -> Vec<ConnectionKey> {
+            let github = |n: i32| format!("@acme/{process}-{round}-{n}");
+            (0..8).map(|n| ConnectionKey { datadog_team: "d".into(), github: github(n) }).collect()
+        };
+        let (ours, theirs, max) = (keys("a"), keys("b"), 9 * round);
+        let (a, b) = tokio::join!(
+            opened.ledger.take_slots(&ours, max, hour, at(1)),
+            other.take_slots(&theirs, max, hour, at(1))
+        );
         assert_eq!(a.unwrap().len() + b.unwrap().len(), 9);
-        assert_eq!(other.slots_taken(hour, now).await.unwrap(), 9);
+        assert_eq!(other.slots_taken(hour, at(1)).await.unwrap(), max);
     }
 }
 
