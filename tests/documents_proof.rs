@@ -100,7 +100,10 @@ async fn the_repositories_of_linked_teams_outlast_the_renaming_of_teams_and_orga
     world.pass().await;
     assert_eq!(names(&world).await, of("acme", &repos));
     // While Datadog takes no new connections, the old ones name an organisation and a team that are no more.
-    world.faults(json!([{"method": "POST", "path": "/api/v2/team/connections", "status": 429}])).await;
+    let limit = json!({"x-ratelimit-name": "creates", "x-ratelimit-reset": "1"});
+    let creates =
+        json!({"method": "POST", "path": "/api/v2/team/connections", "status": 429, "headers": limit});
+    world.faults(json!([creates])).await;
     world.github(Method::PATCH, "/orgs/acme", json!({"login": "umbrella"})).await;
     world.github(Method::PATCH, "/orgs/umbrella/teams/team-2", json!({"name": "team-two"})).await;
     world.github(Method::PATCH, "/repos/umbrella/repo-1", json!({"name": "first"})).await;

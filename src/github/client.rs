@@ -198,7 +198,7 @@ fn capability(operation: &'static str) -> (Capability, bool) {
         "create_token" => (Capability::App, false),
         "list_team_repositories" | "list_org_repositories" => (Capability::Repositories, true),
         "get_team_repository" | "get_repository" | "get_repository_by_name" => {
-            (Capability::Repository, false)
+            (Capability::Repositories, false)
         }
         "list_teams" | "probe_teams" => (Capability::Teams, true),
         _ => (Capability::Teams, false),

@@ -191,7 +191,7 @@ pub(super) mod tests {
     static CREATES: Scope = Scope::datadog(Capability::Connections, Access::Write);
     static INTEGRATIONS: Scope = Scope::datadog(Capability::Integrations, Access::Write);
     static TEAMS: Scope = Scope::github(Whose::Org(OrgId(7)), Capability::Teams);
-    static REPOSITORY: Scope = Scope::github(Whose::Org(OrgId(7)), Capability::Repository);
+    static REPOSITORIES: Scope = Scope::github(Whose::Org(OrgId(7)), Capability::Repositories);
 
     pub(in super::super) fn reply(
         status: u16,
@@ -256,8 +256,9 @@ pub(super) mod tests {
             (collection(&TEAMS), 404, Some(Class::Auth), refused),
             (of(&TEAMS), 429, Some(Class::Throttled), nothing),
             (of(&TEAMS), 502, Some(Class::Transient), down),
-            (of(&REPOSITORY), 403, Some(Class::Auth), alive),
-            (of(&REPOSITORY), 502, Some(Class::Transient), down),
+            (of(&REPOSITORIES), 403, Some(Class::Auth), alive),
+            (collection(&REPOSITORIES), 404, Some(Class::Auth), alive),
+            (of(&REPOSITORIES), 502, Some(Class::Transient), down),
         ] {
             let reply = reply(status, &[], "");
             let decided = verdict(&question, &reply, NOW).map(|verdict| verdict.class);

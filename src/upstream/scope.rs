@@ -58,10 +58,8 @@ pub enum Capability {
     Membership,
     /// A GitHub organisation.
     Org,
-    /// Lists of repositories.
+    /// Repositories, one or a list: some may be closed while all others are open, and a team's list goes with it.
     Repositories,
-    /// A single repository, which may be closed while all others are open.
-    Repository,
     /// Datadog's own sync of teams.
     Sync,
     /// Teams, of either.
@@ -79,7 +77,6 @@ impl Capability {
             Self::Membership => "membership",
             Self::Org => "org",
             Self::Repositories => "repositories",
-            Self::Repository => "repository",
             Self::Sync => "sync",
             Self::Teams => "teams",
             Self::User => "user",
@@ -132,9 +129,8 @@ impl Scope {
             | Capability::Connections
             | Capability::Integrations
             | Capability::Org
-            | Capability::Repositories
             | Capability::Teams => true,
-            Capability::Membership | Capability::Repository | Capability::Sync | Capability::User => false,
+            Capability::Membership | Capability::Repositories | Capability::Sync | Capability::User => false,
         }
     }
 }
