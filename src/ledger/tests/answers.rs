@@ -90,7 +90,7 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
     ledger.distrust_team_lists().await.unwrap();
     assert_eq!(ledger.team_lists(ORG, Duration::ZERO).await.unwrap().len(), 0);
     let document = ledger.document_state(Integration::Github, at(4)).await.unwrap();
-    assert_eq!((document.entries, document.datadog_org), (entries.into(), Some(5)));
+    assert_eq!((&document.entries, document.datadog_org), (&entries.into(), Some(5)));
     assert!(ledger.due_org(Integration::Github.scope(), at(4)).await.unwrap().is_some());
 
     let set = ledger.held_set(ORG, at(4)).await.unwrap().unwrap();
@@ -105,6 +105,14 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
     ledger.settle(ORG, fence, &gone, at(6)).await.unwrap();
     assert_eq!(ledger.held_and_approved(ORG, at(7)).await.unwrap(), Default::default());
     ledger.mark_interrupted(None, at(7)).await.unwrap();
+    ledger.lift("datadog", at(7)).await.unwrap();
+    ledger.remember_held(ORG, &look.held, at(7)).await.unwrap();
+    ledger.pause(PauseScope::Team(key(7)), "why", at(7)).await.unwrap();
+    let pause = ledger.pauses().await.unwrap().remove(0);
+    assert_eq!(ledger.name_of_pause(&pause).await.unwrap(), "Acme/s7");
+    let scope = Integration::Jira.scope();
+    let jira = ledger.lease(scope, "t", at(7), TTL).await.unwrap().unwrap();
+    ledger.intend_entries(jira, Integration::Jira, &document.entries, at(7)).await.unwrap();
     assert!(ledger.note_fingerprint("x").await.unwrap() && !ledger.note_fingerprint("x").await.unwrap());
 
     let dead =
