@@ -3,6 +3,9 @@
 //! `cargo bench --bench pipeline` prints how soon the worker is ready, how fast it takes events from the queue
 //! into its ledger, how soon after the last of 5,000 events 500 teams are right while Datadog answers in 20 ms,
 //! and the worker's peak memory over all of that.
+//!
+//! `TEAMLINK_SOAK=1000000 cargo bench --bench pipeline` sends that many events instead, and prints every 100,000 what
+//! the worker's memory and its ledger have come to; deliveries are kept for 20 s meanwhile.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark")]
 
 #[path = "../tests/support/history.rs"]
@@ -28,6 +31,8 @@ const TEAMS: usize = 500;
 const EVENTS: usize = 5_000;
 /// Deliveries that wait in the queue when the worker's way in is measured.
 const BACKLOG: usize = 50_000;
+/// Events of a soak between two lines of figures.
+const STEP: usize = 100_000;
 
 /// The built binary as a worker, and how long it took to be ready.
 async fn start(world: &World, address: SocketAddr) -> (Child, Duration) {
@@ -56,8 +61,12 @@ async fn stop(mut worker: Child) {
 }
 
 fn peak_memory_mb(worker: &Child) -> f64 {
+    memory_mb(worker, "VmHWM:")
+}
+
+fn memory_mb(worker: &Child, what: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0 / 1e6
 }
 
@@ -71,7 +80,14 @@ async fn main() {
     let queue = history::queue_settings(&corner);
     let mut env: Vec<_> = queue.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     env.push(("TEAMLINK_SERVER__LISTEN", &listen));
+    let soak = std::env::var("TEAMLINK_SOAK").ok().map(|events| events.parse::<usize>().unwrap());
+    if soak.is_some() {
+        env.push(("TEAMLINK_LEDGER__KEEP_DELIVERIES", "20s"));
+    }
     let world = history::world(&history, &env).await;
+    if let Some(events) = soak {
+        return self::soak(&world, &corner, address, events).await;
+    }
 
     let mut ready = Vec::new();
     for _ in 0..5 {
@@ -107,13 +123,7 @@ async fn main() {
 
 /// How fast a full queue is taken into the ledger.
 async fn backlog(world: &World, corner: &Corner, address: SocketAddr) {
-    let org = world.github(Method::GET, "/orgs/acme", Value::Null).await["id"].as_u64().unwrap();
-    let filler = "x".repeat(8 * 1024 - 200);
-    for batch in 0..BACKLOG / 1000 {
-        let webhooks: Vec<Webhook> =
-            (0..1000).map(|number| delivery(org, batch * 1000 + number, &filler)).collect();
-        history::publish(corner, &webhooks).await;
-    }
+    publish(world, corner, 0..BACKLOG).await;
     support::eventually("all are in the queue", BACKLOG as u32, async || corner.queued().await).await;
     let (worker, _) = start(world, address).await;
     let began = Instant::now();
@@ -131,6 +141,40 @@ async fn backlog(world: &World, corner: &Corner, address: SocketAddr) {
         f64::from(done) / took.as_secs_f64()
     );
     corner.channel.queue_purge(corner.options.queue.as_str().into(), Default::default()).await.unwrap();
+}
+
+/// Whether a worker stays as small as it was, and its ledger with it.
+async fn soak(world: &World, corner: &Corner, address: SocketAddr, events: usize) {
+    let (worker, _) = start(world, address).await;
+    let ledger = world.env["TEAMLINK_LEDGER__URL"].strip_prefix("sqlite:").unwrap();
+    let size = |file: String| std::fs::metadata(file).map_or(0, |file| file.len()) as f64 / 1e6;
+    let began = Instant::now();
+    for sent in (0..events).step_by(STEP) {
+        publish(world, corner, sent..sent + STEP).await;
+        while corner.queued().await > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        println!(
+            "{:>9} events in {:>4.0} s: memory {:.1} MB, peak {:.1} MB; ledger {:.1} MB and {:.1} MB of WAL",
+            sent + STEP,
+            began.elapsed().as_secs_f64(),
+            memory_mb(&worker, "VmRSS:"),
+            peak_memory_mb(&worker),
+            size(ledger.to_owned()),
+            size(format!("{ledger}-wal")),
+        );
+    }
+    stop(worker).await;
+}
+
+async fn publish(world: &World, corner: &Corner, numbers: std::ops::Range<usize>) {
+    let org = world.github(Method::GET, "/orgs/acme", Value::Null).await["id"].as_u64().unwrap();
+    let filler = "x".repeat(8 * 1024 - 200);
+    for first in numbers.step_by(1000) {
+        let webhooks: Vec<Webhook> =
+            (first..first + 1000).map(|number| delivery(org, number, &filler)).collect();
+        history::publish(corner, &webhooks).await;
+    }
 }
 
 /// Of teams that GitHub does not know: each costs the worker a look, and Datadog nothing.

@@ -29,7 +29,7 @@ use crate::{
 /// How often the gauges are read from the ledger.
 const GAUGES: Duration = Duration::from_secs(5);
 
-/// How often old rows are forgotten.
+/// How often old rows are forgotten, unless they are kept for less.
 const FORGET: Duration = Duration::from_secs(3600);
 
 /// How long after a full pass that could not begin it is tried again.
@@ -265,7 +265,7 @@ async fn gauges(ledger: Ledger) {
 }
 
 async fn forgetting(ledger: Ledger, deliveries: Duration, audit: Duration) {
-    let mut ticks = ticks(FORGET);
+    let mut ticks = ticks(FORGET.min(deliveries).max(Duration::from_secs(1)));
     loop {
         ticks.tick().await;
         let now = ledger.clock().now();
