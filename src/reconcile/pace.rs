@@ -49,7 +49,8 @@ pub(super) fn retry(
     }
     match trouble.class {
         Class::Throttled => {
-            let wait = trouble.retry_after.unwrap_or(backoff.min);
+            // Without a word of when, it is asked less and less.
+            let wait = trouble.retry_after.unwrap_or(delay);
             let at = now + wait.max(backoff.min) + backoff.min.mul_f64(jitter);
             Retry { at, floor: at, burns: false }
         }

@@ -45,7 +45,7 @@ use world::{OURS, Setup, THEIRS, World, rustls};
 const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
 
 /// Worlds with more than one worker that are tried.
-const SHARED_WORLDS: u64 = if cfg!(debug_assertions) { 100 } else { 5_000 };
+const SHARED_WORLDS: u64 = if cfg!(debug_assertions) { 100 } else { 2_000 };
 
 #[test]
 fn nothing_is_removed_that_should_not_be() {

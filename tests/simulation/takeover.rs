@@ -101,6 +101,7 @@ pub async fn stands_still(
     judge.hears(&webhooks);
     world.deliver(webhooks).await;
     world.clock.advance(STILL);
+    judge.restarted = true;
     work(world.another(), world.clock.clone(), script::one_of(dice, &[horizon, STILL])).await;
     gate.0.opened.notify_one();
     first.await;
