@@ -1,6 +1,8 @@
 //! What a look stores: intents before its writes, and everything else in one transaction at its end. Both carry
 //! the fence of the lease and store nothing when another holder has the lease by then.
 
+use std::collections::BTreeSet;
+
 use sqlx::AnyConnection;
 
 use super::{
@@ -296,16 +298,19 @@ async fn park_actions(
         .execute(&mut *db)
         .await?;
     }
+    let given_up: BTreeSet<String> = parked.iter().map(|action| rows::clean(&action.subject)).collect();
     let some = "SELECT DISTINCT team_id FROM parked WHERE kind = 'action' AND org_id = $1";
     for team in teams_of(db, some, org, looked_at).await? {
-        sqlx::query(
-            "DELETE FROM parked WHERE kind = 'action' AND org_id = $1 AND team_id = $2 AND parked_at <> $3",
+        let of_team: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT id, subject FROM parked WHERE kind = 'action' AND org_id = $1 AND team_id = $2",
         )
         .bind(org.0)
         .bind(team.0)
-        .bind(now.0)
-        .execute(&mut *db)
+        .fetch_all(&mut *db)
         .await?;
+        for (id, _) in of_team.iter().filter(|(_, subject)| !given_up.contains(subject)) {
+            sqlx::query("DELETE FROM parked WHERE id = $1").bind(id).execute(&mut *db).await?;
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The sections, each key named once.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr};
+use std::{collections::BTreeMap, fs, net::SocketAddr, time::Duration};
 
 use config::{Value, ValueKind};
 use octocrab::models::AppId;
@@ -18,6 +18,9 @@ use crate::{
 };
 
 const URL_REMEDY: &str = "write an address such as `https://api.example.com`";
+
+/// A lease lasts 30 s and is renewed every 5 s; a write with a longer timeout would hardly ever be begun.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn build(mut reader: Reader) -> Result<Loaded, Problems> {
     let r = &mut reader;
@@ -187,7 +190,14 @@ fn datadog(r: &mut Reader) -> Datadog {
         managed_by: r.text("datadog.managed_by"),
         batch: r.number("datadog.batch", 1),
         concurrency: r.number("datadog.concurrency", 1),
-        timeout: r.duration("datadog.timeout"),
+        timeout: r.value(
+            "datadog.timeout",
+            "write a duration of at most `20s`: a write is only begun while its lease outlasts it",
+            |text| match duration(text)? {
+                longer if longer > LONGEST_TIMEOUT => Err("it is longer than 20s".to_owned()),
+                timeout => Ok(timeout),
+            },
+        ),
         teams_ttl: r.duration("datadog.teams_ttl"),
     }
 }

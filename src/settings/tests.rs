@@ -168,6 +168,7 @@ fn every_kind_of_mistake_is_told_with_its_remedy() {
         site = "https://app.datadoghq.com"
         api_key = "only-one"
         batch = 0
+        timeout = "1m"
         [guard]
         max_share = 30
         [policy]
@@ -186,7 +187,7 @@ fn every_kind_of_mistake_is_told_with_its_remedy() {
     "#;
     let told = told(load_file(file, &[("TEAMLINK_SERVER__LISTN", "x"), ("TEAMLINK_ODD__THING", "x")]));
     insta::assert_snapshot!(told, @r#"
-    21 mistakes in the settings
+    22 mistakes in the settings
       queue.url = "kafka://user:hidden@host" (teamlink.toml): it begins with none of embedded, amqp://, amqps://
         write `embedded`, or RabbitMQ's address: `amqp://user:password@host:5672/vhost`, `amqps://…`
       queue.prefetch = "70000" (teamlink.toml): it is no whole number in range
@@ -207,6 +208,8 @@ fn every_kind_of_mistake_is_told_with_its_remedy() {
         set DD_APP_KEY too
       datadog.batch = "0" (teamlink.toml): it is too small
         write a whole number, 1 or more
+      datadog.timeout = "1m" (teamlink.toml): it is longer than 20s
+        write a duration of at most `20s`: a write is only begun while its lease outlasts it
       policy.protected: "acme/[" is no glob: unclosed character class; missing ']'
         write globs such as `acme/platform-*`
       policy.orgs.acme.mode = "look" (teamlink.toml): it is none of the choices

@@ -113,7 +113,7 @@ async fn one_event_among_a_thousand_linked_teams_takes_a_handful_of_requests() {
         let total = asked.values().sum::<usize>() - listing.unwrap_or(&0);
         assert!((1..=HANDFUL).contains(&total), "{what}: {total} requests");
     }
-    assert_eq!(listings, 1);
+    assert!(listings <= 1, "{listings} listings");
     let since = world.seq().await;
     world.pass().await;
     assert!(
