@@ -26,7 +26,7 @@ async fn stuck(grace: &str) -> (World, Child) {
         .arg("run")
         .env_clear()
         .envs(&world.env)
-        .env("TEAMLINK_DATADOG__TIMEOUT", "300s")
+        .env("TEAMLINK_DATADOG__TIMEOUT", "20s")
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
