@@ -1,5 +1,7 @@
 //! One look at due teams of a leased organisation: the only place from which anything is written for a team.
 
+mod settlement;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
@@ -8,15 +10,11 @@ use super::{
     fold::{Folded, Seen, fold},
     lease::Lease,
     observe::{self, Reading},
-    pace,
     survey::{Eyes, Known},
 };
 use crate::{
     datadog,
-    ledger::{
-        Held, IntentKind, LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, ParkedAction, Settled,
-        Settlement,
-    },
+    ledger::{Held, LeasedMark, Ledger, LedgerError, OrgState},
     model::{Answer, Cause, Class, GithubHandle, Integration, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::{Action, Guarded, Mode, Plan, Planned, RemovalCause, Why},
     telemetry,
@@ -329,145 +327,6 @@ impl<'a> Look<'a> {
         let keeps = |it: &Planned| !is_delete(it) || !self.troubles.contains_key(&it.team);
         guarded.ready.actions.retain(keeps);
         guarded
-    }
-
-    /// What is stored of the look, and what comes next for each team.
-    fn settlement(
-        mut self,
-        due: &[LeasedMark],
-        guarded: &Guarded,
-        applied: Applied,
-        observing: bool,
-    ) -> Settlement {
-        self.troubles.extend(applied.unfinished);
-        let mut stored = applied.stored;
-        let parked: BTreeSet<TeamId> = stored.parked.iter().map(|action| action.team).collect();
-        let waiting_for_a_person: BTreeSet<TeamId> =
-            guarded.held.iter().map(|(planned, _)| planned.team).collect();
-        stored.held = self::held(guarded).collect();
-        stored.unwanted = guarded.unwanted(&self.state.unwanted_since, self.started);
-        let in_grace = guarded.ready.in_grace().map(|(team, .., until)| (team, until));
-        let in_grace: BTreeMap<TeamId, Time> = in_grace.collect();
-        // Whether the same was done for another team: what fails for all is an outage.
-        let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
-        let datadog_works = applied.wrote;
-        for mark in due {
-            let Some(team) = mark.team else { continue };
-            let others_work = if self.unread.contains(&team) { github_works } else { datadog_works };
-            let again = in_grace.get(&team).copied();
-            let next = self.next(mark, team, others_work, again, &mut stored.parked);
-            stored.marks.push(MarkResult { team: Some(team), generation: mark.generation, next });
-        }
-        for (&id, folded) in &self.folded {
-            let Some(team) = &folded.team else { continue };
-            let troubled = self.troubles.contains_key(&id);
-            // A team that only joined has no mark of its own to say when it is looked at again.
-            let unanswered = troubled || folded.second_look.is_some() || !self.asked.contains(&id);
-            let graced = in_grace.contains_key(&id);
-            if (unanswered && (troubled || folded.changed) || graced) && !self.due.contains_key(&id) {
-                stored.found.push(id);
-            }
-            let pending = troubled
-                || graced
-                || parked.contains(&id)
-                || waiting_for_a_person.contains(&id)
-                || self.conflicts.contains(&id)
-                || observing
-                || self.state.paused.of(id).is_some();
-            let in_step = team.state == TeamState::Present
-                && if self.asked.contains(&id) { !pending } else { team.in_step && !troubled };
-            // A look that had no need to ask Datadog has learnt nothing about handles.
-            let waiting = if self.asked.contains(&id) { &self.waiting } else { &self.state.waiting };
-            let waiting = team.state == TeamState::Present && waiting.contains(&id);
-            stored.teams.push(Settled { team: MirrorTeam { in_step, ..team.clone() }, waiting });
-            if let TeamState::Gone { .. } = team.state
-                && folded.changed
-            {
-                let below = self.known.mirror.teams.values().filter(|child| {
-                    child.facts.parent == Some(id) && !matches!(child.state, TeamState::Gone { .. })
-                });
-                stored.found.extend(below.map(|child| child.facts.id));
-            }
-        }
-        if self.login_changed {
-            let present = self.state.teams.values().filter(|team| team.state == TeamState::Present);
-            stored.found.extend(present.map(|team| team.facts.id).filter(|id| !self.asked.contains(id)));
-        }
-        let arrives = self.options.timeout + super::lease::MARGIN;
-        let again = self.options.clock.now() + arrives;
-        let (over, open): (Vec<_>, Vec<_>) =
-            self.state.intents.iter().partition(|intent| intent.at + arrives < self.started);
-        // A removal that can arrive no more and was not repeated: what Datadog shows now is what became of it.
-        let seen = |team| self.asked.contains(team) && !self.troubles.contains_key(team);
-        let done = over.iter().filter(|intent| intent.kind == IntentKind::Delete && seen(&intent.team));
-        stored.closed_intents.extend(done.map(|intent| intent.key.clone()));
-        let settled = |key| stored.closed_intents.contains(key) || stored.undone.contains(key);
-        let open = open.iter().filter(|intent| !settled(&intent.key));
-        let interrupted: BTreeSet<TeamId> =
-            open.map(|intent| intent.team).filter(|team| self.state.paused.of(*team).is_none()).collect();
-        for mark in &mut stored.marks {
-            // An interrupted write may still arrive: look once more when it cannot any longer.
-            if mark.team.is_some_and(|team| interrupted.contains(&team)) && matches!(mark.next, Next::Nothing)
-            {
-                mark.next = Next::At(again);
-            }
-        }
-        stored.org = self.reading.org.take();
-        // A team that is not there has nothing held or parked any more.
-        let nowhere = |(id, folded): &(&TeamId, &Folded)| {
-            let gone = folded.team.as_ref().is_none_or(|team| matches!(team.state, TeamState::Gone { .. }));
-            gone && !self.troubles.contains_key(id)
-        };
-        self.asked.extend(self.folded.iter().filter(nowhere).map(|(id, _)| *id));
-        // What is held of a paused team stays held.
-        self.asked.retain(|team| self.state.paused.of(*team).is_none());
-        stored.looked_at.extend(self.asked);
-        stored
-    }
-
-    fn next(
-        &self,
-        mark: &LeasedMark,
-        team: TeamId,
-        others_work: bool,
-        again: Option<Time>,
-        parked: &mut Vec<ParkedAction>,
-    ) -> Next {
-        let clock = &self.options.clock;
-        if let Some(trouble) = self.troubles.get(&team) {
-            let retry = pace::retry(
-                trouble,
-                mark.failures,
-                others_work,
-                self.options.backoff,
-                clock.jitter(),
-                clock.now(),
-            );
-            if retry.burns && mark.attempts + 1 >= self.options.max_attempts {
-                let subject = format!("look at team {team}");
-                let attempts = mark.attempts + 1;
-                parked.push(ParkedAction { team, subject, error: trouble.clone(), attempts });
-                return Next::Nothing;
-            }
-            let pace::Retry { at, floor, burns } = retry;
-            return Next::Retry { at, floor, error: trouble.clone(), burns };
-        }
-        if self.conflicts.contains(&team) {
-            let trouble = Trouble::new(Class::Transient, "another team reads back with the same slug");
-            let (backoff, jitter) = (self.options.backoff, clock.jitter());
-            let pace::Retry { at, floor, burns } =
-                pace::retry(&trouble, mark.failures, false, backoff, jitter, clock.now());
-            return Next::Retry { at, floor, error: trouble, burns };
-        }
-        let folded = self.folded.get(&team);
-        let gone = folded
-            .and_then(|folded| folded.team.as_ref())
-            .is_some_and(|team| matches!(team.state, TeamState::Gone { .. }));
-        let lag = if gone { None } else { pace::lag_look(mark.event_at, self.started) };
-        match folded.and_then(|folded| folded.second_look).into_iter().chain(lag).chain(again).min() {
-            Some(at) => Next::At(at),
-            None => Next::Nothing,
-        }
     }
 }
 

@@ -7,12 +7,7 @@ use crate::{
     ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, Settled, Settlement},
     model::{Class, ConnectionKey, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::Guarded,
-    reconcile::{
-        apply::Applied,
-        fold::Folded,
-        lease::MARGIN,
-        pace,
-    },
+    reconcile::{apply::Applied, fold::Folded, lease::MARGIN, pace},
 };
 
 impl Look<'_> {
@@ -134,7 +129,8 @@ impl Look<'_> {
             );
             if retry.burns && mark.attempts + 1 >= self.options.max_attempts {
                 let subject = format!("look at team {team}");
-                parked.push(ParkedAction { team, subject, error: trouble.message.clone() });
+                let attempts = mark.attempts + 1;
+                parked.push(ParkedAction { team, subject, error: trouble.clone(), attempts });
                 return Next::Nothing;
             }
             let pace::Retry { at, floor, burns } = retry;
