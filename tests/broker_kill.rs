@@ -21,10 +21,7 @@ use reqwest::Method;
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{Corner, eventually};
-use tokio::{
-    process::{Child, Command},
-    sync::watch,
-};
+use tokio::process::{Child, Command};
 use world::World;
 
 const TEAMS: usize = 200;
@@ -94,31 +91,14 @@ async fn a_worker_that_is_killed_again_and_again_loses_nothing() {
     history::ready(&world, address).await;
     let mut collector = Collector::hook(&world).await;
 
-    let (killed, mut kills) = watch::channel(0);
-    let kill = async {
-        let mut dice = history::dice(seed + 1);
-        for kill in 1..=KILLS {
-            // The moment is what this test is about: from before it is up to the middle of its looks.
-            tokio::time::sleep(Duration::from_millis(dice.random_range(50..2500))).await;
-            worker.kill().await.unwrap();
-            worker = start(&world, &log);
-            killed.send_replace(kill);
-        }
-    };
-    let mut window = 0;
-    let play = history::play_and_publish(
-        &world,
-        &corner,
-        &mut collector,
-        &history,
-        history.changes.len() / (KILLS + 1) + 1,
-        &mut dice,
-        async || {
-            window += 1;
-            kills.wait_for(|kills| *kills >= window.min(KILLS)).await.unwrap();
-        },
-    );
-    let ((), told) = tokio::join!(kill, play);
+    let mut moments = history::dice(seed + 1);
+    let told = history::play_under(&world, &corner, &mut collector, &history, &mut dice, KILLS, async || {
+        // The moment is what this test is about: from before it is up to the middle of its looks.
+        tokio::time::sleep(Duration::from_millis(moments.random_range(50..2500))).await;
+        worker.kill().await.unwrap();
+        worker = start(&world, &log);
+    })
+    .await;
     assert_eq!(told.deliveries, DELIVERIES);
 
     let expected = history::expected(&world).await;

@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     /// As sent, without the `?`.
     pub(crate) query: String,
     pub(crate) status: u16,
+    /// What the caller called the sandbox: callers that were given a name or a port each can be told apart.
+    pub(crate) host: String,
     /// The caller's `X-Teamlink-Fence` header.
     pub(crate) fence: Option<String>,
     pub(crate) body: Bytes,
@@ -35,6 +37,7 @@ struct Line<'a> {
     path: &'a str,
     query: &'a str,
     status: u16,
+    host: &'a str,
     fence: Option<&'a str>,
     body: Option<&'a RawValue>,
     cut: bool,
@@ -78,6 +81,7 @@ impl Journal {
                 path: &entry.path,
                 query: &entry.query,
                 status: entry.status,
+                host: &entry.host,
                 fence: entry.fence.as_deref(),
                 body: serde_json::from_slice(&entry.body).ok(),
                 cut: entry.cut,
@@ -98,6 +102,7 @@ mod tests {
             path: "/a".into(),
             query: String::new(),
             status: 200,
+            host: "h:1".into(),
             fence: None,
             body: body.into(),
             cut: false,
@@ -112,9 +117,9 @@ mod tests {
         }
         assert_eq!(
             String::from_utf8(journal.since(1).unwrap()).unwrap(),
-            r#"[{"seq":2,"at_us":5,"method":"POST","path":"/a","query":"","status":200,"fence":null,"body":{"a": 1},"cut":false},"#
+            r#"[{"seq":2,"at_us":5,"method":"POST","path":"/a","query":"","status":200,"host":"h:1","fence":null,"body":{"a": 1},"cut":false},"#
                 .to_owned()
-                + r#"{"seq":3,"at_us":5,"method":"POST","path":"/a","query":"","status":200,"fence":null,"body":null,"cut":false}]"#
+                + r#"{"seq":3,"at_us":5,"method":"POST","path":"/a","query":"","status":200,"host":"h:1","fence":null,"body":null,"cut":false}]"#
         );
         assert_eq!(journal.counts()["POST /a"], 3);
     }

@@ -135,6 +135,7 @@ pub(crate) async fn around(
         path,
         query: call.query.clone(),
         status: response.status().as_u16(),
+        host: header_text(&headers, "host").unwrap_or_default().to_owned(),
         fence: header_text(&headers, "x-teamlink-fence").map(str::to_owned),
         body,
         cut,

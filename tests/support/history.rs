@@ -17,14 +17,14 @@ use std::{
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use futures_util::{StreamExt, stream};
 use lapin::{
-    BasicProperties, Confirmation,
+    BasicProperties, Confirmation, Connection, ConnectionProperties,
     options::{BasicPublishOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     support::{Corner, amqp_url, eventually},
@@ -308,9 +308,47 @@ pub async fn play_and_publish(
     told
 }
 
-/// Publishes deliveries as GitHub words them, and answers once the broker has confirmed every one.
+/// Plays a history while something is struck again and again, a window of it for each strike, so that events come all
+/// the time.
+pub async fn play_under(
+    world: &World,
+    corner: &Corner,
+    collector: &mut Collector,
+    history: &History,
+    dice: &mut StdRng,
+    strikes: usize,
+    mut strike: impl AsyncFnMut(),
+) -> Told {
+    let (struck, mut seen) = watch::channel(0);
+    let striking = async {
+        for count in 1..=strikes {
+            strike().await;
+            struck.send_replace(count);
+        }
+    };
+    let mut played = 0;
+    let window = history.changes.len() / (strikes + 1) + 1;
+    let playing = play_and_publish(world, corner, collector, history, window, dice, async || {
+        played += 1;
+        seen.wait_for(|struck| *struck >= played.min(strikes)).await.unwrap();
+    });
+    let ((), told) = tokio::join!(striking, playing);
+    told
+}
+
+/// Publishes deliveries as GitHub words them, and answers once the broker has confirmed every one. A broker that goes
+/// away meanwhile is told of all of them again.
 pub async fn publish(corner: &Corner, webhooks: &[Webhook]) {
-    corner.channel.confirm_select(ConfirmSelectOptions { nowait: false }).await.unwrap();
+    while let Err(error) = try_to_publish(corner, webhooks).await {
+        println!("published again: {error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn try_to_publish(corner: &Corner, webhooks: &[Webhook]) -> lapin::Result<()> {
+    let connection = Connection::connect(&amqp_url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions { nowait: false }).await?;
     let mut confirms = Vec::new();
     for webhook in webhooks {
         let text = |value: &str| AMQPValue::LongString(value.into());
@@ -325,14 +363,14 @@ pub async fn publish(corner: &Corner, webhooks: &[Webhook]) {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let key = format!("github.{}", webhook.event);
         let exchange = corner.options.exchange.as_str().into();
-        let sent = corner.channel.basic_publish(exchange, key.into(), options, &webhook.body, properties);
-        confirms.push(sent.await.unwrap());
+        confirms.push(channel.basic_publish(exchange, key.into(), options, &webhook.body, properties).await?);
     }
     for confirm in confirms {
         // With a message in it, the ack would be for one that no queue took.
-        let confirmed = confirm.await.unwrap();
+        let confirmed = confirm.await?;
         assert!(matches!(confirmed, Confirmation::Ack(None)), "{confirmed:?}");
     }
+    connection.close(200, "done".into()).await
 }
 
 /// What Datadog is to hold: every team that GitHub shows, linked to the Datadog team of the same name.

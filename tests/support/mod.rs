@@ -59,11 +59,15 @@ impl Corner {
         queue::Options { url: proxy.url(&amqp_url()).into(), ..self.options.clone() }
     }
 
-    /// Messages that are ready in a queue; those that a consumer holds do not count.
+    /// Messages that are ready in a queue; those that a consumer holds do not count. Asked on a connection of its own: a
+    /// broker that was restarted has ended the first one.
     pub async fn depth(&self, queue: &str) -> u32 {
+        let connection = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
         let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let declared = self.channel.queue_declare(queue.into(), passive, FieldTable::default()).await;
-        declared.unwrap().message_count()
+        let declared = channel.queue_declare(queue.into(), passive, FieldTable::default()).await.unwrap();
+        connection.close(200, "done".into()).await.unwrap();
+        declared.message_count()
     }
 
     pub async fn queued(&self) -> u32 {

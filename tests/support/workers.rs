@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use crate::{
     history,
     postgres::Schema,
-    support::{Corner, eventually},
+    support::{Corner, Proxy, eventually},
     world::World,
 };
 
@@ -29,8 +29,11 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Starts it under the world's settings and these; what it says goes into the log.
-    pub fn start(world: &World, env: &[(String, String)], log: &File) -> Self {
+    /// Starts it under the world's settings and these; what it says goes into the log. It has a way to Datadog of its
+    /// own, so that its requests can be told from the others'.
+    pub async fn start(world: &World, env: &[(String, String)], log: &File) -> Self {
+        let datadog = world.sandbox.url();
+        let datadog = Proxy::to(&datadog, 80).await.url(&datadog);
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_teamlink"))
             .args(["run", "--role", "worker"])
@@ -38,6 +41,7 @@ impl Worker {
             .envs(&world.env)
             .envs(env.iter().map(|(key, value)| (key, value)))
             .env("TEAMLINK_SERVER__LISTEN", address.to_string())
+            .env("TEAMLINK_DATADOG__BASE_URL", datadog)
             .stderr(log.try_clone().unwrap())
             .kill_on_drop(true)
             .spawn()
@@ -84,23 +88,40 @@ pub async fn all_is_well(world: &World, corner: &Corner, schema: &Schema, guids:
     assert_eq!(column(schema, "SELECT error FROM parked").await, BTreeSet::new());
 }
 
+/// What the writes to Datadog since a request say of each other.
+#[derive(Debug, Default)]
+pub struct Writes {
+    pub all: usize,
+    pub refused: usize,
+    /// How many leases they were made under.
+    pub leases: usize,
+    /// How often a target was written by another worker than before.
+    pub takeovers: usize,
+}
+
 /// The writes to Datadog since a request, after the check that none of a target carries a lower fence than one before
-/// it. Answers how many there were, how many of them were refused, and how many leases they were made under.
-pub async fn writes_in_order(world: &World, since: u64) -> (usize, usize, usize) {
-    let mut last: BTreeMap<String, i64> = BTreeMap::new();
-    let (mut writes, mut refused, mut leases) = (0, 0, 0);
+/// it, and none of another worker the same.
+pub async fn writes_in_order(world: &World, since: u64) -> Writes {
+    let mut last: BTreeMap<String, (i64, String)> = BTreeMap::new();
+    let mut writes = Writes::default();
     for request in world.requests(since).await {
         if request["method"] == "GET" || !request["path"].as_str().unwrap().starts_with("/api/v2/") {
             continue;
         }
         let fence = request["fence"].as_str().unwrap_or_else(|| panic!("no fence: {request}"));
+        let worker = request["host"].as_str().unwrap().to_owned();
         let (target, count) = fence.rsplit_once(':').unwrap();
         let count: i64 = count.parse().unwrap();
-        let before = last.insert(target.to_owned(), count).unwrap_or(0);
-        assert!(count >= before, "{target} was written under {before} before {request}");
-        leases += usize::from(count > before);
-        writes += 1;
-        refused += usize::from(request["status"].as_u64().unwrap() >= 300);
+        let before = last.insert(target.to_owned(), (count, worker.clone())).unwrap_or_default();
+        let taken_over = worker != before.1;
+        assert!(
+            count >= before.0 + i64::from(taken_over),
+            "{target} was written under {before:?} before {request}"
+        );
+        writes.all += 1;
+        writes.refused += usize::from(request["status"].as_u64().unwrap() >= 300);
+        writes.leases += usize::from(count > before.0);
+        writes.takeovers += usize::from(taken_over && !before.1.is_empty());
     }
-    (writes, refused, leases)
+    writes
 }
