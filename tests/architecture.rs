@@ -331,6 +331,29 @@ fn every_import_keeps_the_rules_of_its_room() {
 }
 
 #[test]
+fn every_file_is_a_module_that_is_compiled() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for path in sources("src") {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let folder = path.parent().unwrap();
+        if folder == root.join("src") && ["lib", "main"].contains(&name) {
+            continue;
+        }
+        // `a/mod.rs` is named by what stands beside `a`, `a/b.rs` by `a`.
+        let (name, folder) = match name {
+            "mod" => (folder.file_name().unwrap().to_str().unwrap(), folder.parent().unwrap()),
+            name => (name, folder),
+        };
+        let parents = ["mod.rs", "lib.rs", "main.rs"].map(|parent| folder.join(parent));
+        let parents = parents.into_iter().chain([folder.with_extension("rs")]);
+        let named = parents
+            .filter_map(|parent| fs::read_to_string(parent).ok())
+            .any(|parent| parent.lines().any(|line| line.trim_start().ends_with(&format!("mod {name};"))));
+        assert!(named, "{}: no `mod {name};` names it, so that nothing of it is compiled", path.display());
+    }
+}
+
+#[test]
 fn no_file_is_longer_than_one_reason_to_change() {
     const MOST: usize = 500;
     let lines = |path: &PathBuf| fs::read_to_string(path).unwrap().lines().count();

@@ -70,8 +70,10 @@ fn try_worlds(worlds: u64, shared: bool) {
     let wrong: Mutex<Vec<(u64, String)>> = Mutex::default();
     let total: Mutex<(Tally, Coverage)> = Mutex::default();
     std::thread::scope(|scope| {
-        for _ in 0..2 * std::thread::available_parallelism().map_or(2, usize::from) {
-            scope.spawn(|| {
+        for thread in 0..2 * std::thread::available_parallelism().map_or(2, usize::from) {
+            let (next, wrong, total) = (&next, &wrong, &total);
+            scope.spawn(move || {
+                stay_on_one_processor(thread);
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -100,6 +102,22 @@ fn try_worlds(worlds: u64, shared: bool) {
         );
     }
     assert!(wrong.is_empty(), "{} worlds went wrong", wrong.len());
+}
+
+/// The worlds of this thread and the thread that each ledger has then never wait for another processor to wake up.
+fn stay_on_one_processor(thread: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        // Where it may not be asked for, worlds are only slower.
+        let Ok(all) = sched_getaffinity(None) else { return };
+        let mine = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).cycle().nth(thread);
+        let mut one = CpuSet::new();
+        mine.into_iter().for_each(|cpu| one.set(cpu));
+        sched_setaffinity(None, &one).ok();
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = thread;
 }
 
 /// One world's life.

@@ -26,14 +26,15 @@ use crate::{
 pub struct Worker {
     child: Child,
     address: SocketAddr,
+    /// Stands as long as this does.
+    datadog: Proxy,
 }
 
 impl Worker {
     /// Starts it under the world's settings and these; what it says goes into the log. It has a way to Datadog of its
     /// own, so that its requests can be told from the others'.
     pub async fn start(world: &World, env: &[(String, String)], log: &File) -> Self {
-        let datadog = world.sandbox.url();
-        let datadog = Proxy::to(&datadog, 80).await.url(&datadog);
+        let datadog = Proxy::to(&world.sandbox.url(), 80).await;
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_teamlink"))
             .args(["run", "--role", "worker"])
@@ -41,12 +42,12 @@ impl Worker {
             .envs(&world.env)
             .envs(env.iter().map(|(key, value)| (key, value)))
             .env("TEAMLINK_SERVER__LISTEN", address.to_string())
-            .env("TEAMLINK_DATADOG__BASE_URL", datadog)
+            .env("TEAMLINK_DATADOG__BASE_URL", datadog.url(&world.sandbox.url()))
             .stderr(log.try_clone().unwrap())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        Self { child, address }
+        Self { child, address, datadog }
     }
 
     /// Waits until it consumes the queue.
