@@ -11,7 +11,7 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, Turnstile};
 use crate::{clock::Clock, model::Time};
 
 /// The schema, one file a version.
@@ -76,11 +76,11 @@ impl Engine {
 }
 
 /// Opens the ledger's database, creates an SQLite file when it is not there, and brings the schema up to date.
-pub(super) async fn open(url: &str) -> anyhow::Result<Ledger> {
+pub(super) async fn open(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<Ledger> {
     sqlx::any::install_default_drivers();
     match Engine::of(url) {
-        Engine::Sqlite => open_sqlite(url).await,
-        Engine::Postgres => open_postgres(url).await,
+        Engine::Sqlite => open_sqlite(url, turnstile).await,
+        Engine::Postgres => open_postgres(url, turnstile).await,
     }
 }
 
@@ -92,14 +92,16 @@ pub(super) fn sqlite_file(url: &str) -> anyhow::Result<SqliteConnectOptions> {
 
 /// One connection writes; readers have connections of their own and see the last commit. A file does not hang up:
 /// connections need no ping before each use.
-async fn open_sqlite(url: &str) -> anyhow::Result<Ledger> {
+async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<Ledger> {
     let file = sqlite_file(url)?.get_filename().display().to_string();
     let options = |mode: &str| {
         let separator = if url.contains('?') { '&' } else { '?' };
         AnyConnectOptions::from_str(&format!("{url}{separator}mode={mode}"))
             .with_context(|| format!("ledger.url `{url}` is not an SQLite URL; write it as `sqlite:PATH`"))
     };
-    let pool = |connections, settings| pool(settings).max_connections(connections).test_before_acquire(false);
+    let pool = |connections, settings| {
+        pool(settings, turnstile.clone()).max_connections(connections).test_before_acquire(false)
+    };
     let opening = || format!("failed to open the ledger {file}; its folder must exist and be writable");
     // Not by the pool, which tries for half a minute what cannot be mended by trying.
     let mut migrating = AnyConnection::connect_with(&options("rwc")?).await.with_context(opening)?;
@@ -116,7 +118,7 @@ async fn open_sqlite(url: &str) -> anyhow::Result<Ledger> {
 }
 
 /// All connections do everything. A lost one is found before it is used, and made anew.
-async fn open_postgres(url: &str) -> anyhow::Result<Ledger> {
+async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<Ledger> {
     let options = AnyConnectOptions::from_str(url).map_err(told).context(
         "ledger.url is not a PostgreSQL URL; write it as `postgres://USER:PASSWORD@HOST/DATABASE`",
     )?;
@@ -135,7 +137,7 @@ async fn open_postgres(url: &str) -> anyhow::Result<Ledger> {
         .await
         .with_context(|| format!("failed to bring the ledger at {place} up to date"))?;
     migrating.close().await.map_err(told).with_context(connecting)?;
-    let pool = pool(POSTGRES)
+    let pool = pool(POSTGRES, turnstile)
         .max_connections(CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_with(options)
@@ -153,16 +155,31 @@ fn told(error: sqlx::Error) -> anyhow::Error {
     anyhow::Error::msg(error.to_string())
 }
 
-fn pool(settings: &'static str) -> AnyPoolOptions {
+fn pool(settings: &'static str, turnstile: Option<Turnstile>) -> AnyPoolOptions {
+    // A connection is new, or was used before: whoever takes it passes once.
+    let (new, used) = (turnstile.clone(), turnstile);
     AnyPoolOptions::new()
         .after_connect(move |connection, _| {
-            Box::pin(async move { connection.execute(settings).await.map(drop) })
+            let turn = new.as_ref().map(|turnstile| turnstile());
+            Box::pin(async move {
+                connection.execute(settings).await?;
+                if let Some(turn) = turn {
+                    turn.await;
+                }
+                Ok(())
+            })
         })
         // SQLite ends a transaction itself when the disk is full. Its ROLLBACK then fails, the connection takes itself to
         // be within a transaction for ever, and must not be used again.
-        .before_acquire(|connection, _| {
+        .before_acquire(move |connection, _| {
             let usable = !connection.is_in_transaction();
-            Box::pin(async move { Ok(usable) })
+            let turn = used.as_ref().filter(|_| usable).map(|turnstile| turnstile());
+            Box::pin(async move {
+                if let Some(turn) = turn {
+                    turn.await;
+                }
+                Ok(usable)
+            })
         })
 }
 

@@ -37,6 +37,9 @@ mod tests;
 mod upkeep;
 mod work;
 
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
 use sqlx::AnyPool;
 
 use self::database::Engine;
@@ -63,11 +66,19 @@ pub struct Ledger {
     clock: Clock,
 }
 
+/// Who uses the ledger, for a query or a whole transaction, waits until this is over.
+pub type Turnstile = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 impl Ledger {
     /// Opens the ledger at a URL such as `sqlite:teamlink.db` or `postgres://user:password@host/database`, creates the
     /// file when it is not there, and brings the schema up to date.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
-        database::open(url).await
+        database::open(url, None).await
+    }
+
+    /// The same, of which each use passes through a turnstile first: how a simulation ends a process between any two.
+    pub async fn open_behind(url: &str, turnstile: Turnstile) -> anyhow::Result<Self> {
+        database::open(url, Some(turnstile)).await
     }
 
     /// The clock by which everything is timed that several processes read: the database's, where it has one.

@@ -11,6 +11,7 @@
 )]
 
 mod coverage;
+mod gate;
 mod grace;
 mod judge;
 mod script;
@@ -29,6 +30,7 @@ use std::{
 };
 
 use coverage::Coverage;
+use gate::Step;
 use judge::{Judge, Pausing, Tally, Verdict};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use script::{Happening, NAMES};
@@ -47,6 +49,9 @@ const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
 /// Worlds with more than one worker that are tried.
 const SHARED_WORLDS: u64 = if cfg!(debug_assertions) { 100 } else { 2_000 };
 
+/// Worlds that are lived twice.
+const RELIVED: u64 = if cfg!(debug_assertions) { 10 } else { 100 };
+
 #[test]
 fn nothing_is_removed_that_should_not_be() {
     try_worlds(WORLDS, false);
@@ -55,6 +60,18 @@ fn nothing_is_removed_that_should_not_be() {
 #[test]
 fn whoever_lost_a_lease_sends_and_stores_nothing() {
     try_worlds(SHARED_WORLDS, true);
+}
+
+#[test]
+fn a_world_can_be_lived_again() {
+    rustls();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for seed in 0..RELIVED {
+        let [first, second] = [(), ()].map(|()| runtime.block_on(live(seed, false)).2);
+        let parts = first.iter().zip(&second).position(|(one, other)| one != other);
+        let (one, other) = parts.map_or((None, None), |at| (first.get(at), second.get(at)));
+        assert_eq!((one, first.len()), (other, second.len()), "seed {seed} at {parts:?}");
+    }
 }
 
 /// Lives the lives of so many worlds; in those that are `shared`, more than one worker is at work.
@@ -80,7 +97,7 @@ fn try_worlds(worlds: u64, shared: bool) {
                     if seed >= first + count || wrong.lock().unwrap().len() >= 3 {
                         break;
                     }
-                    let (verdict, judge) = runtime.block_on(live(seed, shared));
+                    let (verdict, judge, _) = runtime.block_on(live(seed, shared));
                     let mut total = total.lock().unwrap();
                     total.0.add(judge.tally);
                     total.1.add(judge.coverage);
@@ -120,8 +137,8 @@ fn stay_on_one_processor(thread: usize) {
     let _ = thread;
 }
 
-/// One world's life.
-async fn live(seed: u64, shared: bool) -> (Verdict, Judge) {
+/// One world's life, and every request that there was.
+async fn live(seed: u64, shared: bool) -> (Verdict, Judge, Vec<String>) {
     let dice = &mut StdRng::seed_from_u64(seed);
     let (stale, narrow) = (dice.random_bool(0.3), dice.random_bool(0.25));
     let mut judge = Judge::new(narrow, stale);
@@ -132,10 +149,11 @@ async fn live(seed: u64, shared: bool) -> (Verdict, Judge) {
     // Dice of their own: one seed is the same world, shared or not.
     let still = shared.then(|| StdRng::seed_from_u64(!seed));
     let verdict = history(&mut world, &mut judge, dice, stale, still).await;
+    let story = world.story().await;
     if verdict.is_err() && env::var("TEAMLINK_SEED").is_ok() {
-        world.tell().await;
+        println!("  {}", story.join("\n  "));
     }
-    (verdict, judge)
+    (verdict, judge, story)
 }
 
 /// A folder for the ledger, in memory where the system has such a place.
@@ -223,7 +241,10 @@ async fn history(
             judge.approve(approved.unwrap().unwrap());
         }
         let horizon = Duration::from_secs(script::one_of(dice, &[1, 30, 200, 4000]));
-        let killed = dice.random_bool(0.3) && world.work_and_crash(horizon, dice.random_range(1..400)).await;
+        let killed = dice.random_bool(0.3) && {
+            let step = script::one_of(dice, &[Step::Question, Step::Answer, Step::Ledger]);
+            world.work_and_crash(horizon, step, dice.random_range(1..60)).await
+        };
         if killed {
             verbose(&"killed");
             world.restart().await;

@@ -25,7 +25,7 @@ use teamlink::{
 };
 use tower::ServiceExt as _;
 
-use super::takeover::Gate;
+use super::gate::{Gate, Step};
 
 /// Our mark, and somebody else's.
 pub const OURS: &str = "teamlink";
@@ -109,12 +109,12 @@ impl World {
         let sandbox::InProcess { service, webhooks } = sandbox::in_process(&options, now).unwrap();
         let path = dir.join("ledger.db");
         std::fs::write(&path, &*EMPTY_LEDGER).unwrap();
-        let ledger = Ledger::open(&url(&path)).await.unwrap();
+        let gate = Gate::default();
+        let ledger = Ledger::open_behind(&url(&path), gate.turnstile()).await.unwrap();
         let wake = Arc::new(tokio::sync::Notify::new());
         let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
         let watch = Watch::new(&["acme".to_owned()], []);
         let intake = Intake::start(ledger.clone(), watch, pace, wake.clone(), clock.clone());
-        let gate = Gate::default();
         let wire = gate.before(service.clone());
         let worker = worker(&wire, &ledger, &setup, &clock, &wake);
         let mut world = Self {
@@ -185,15 +185,16 @@ impl World {
         requests
     }
 
-    /// Prints every request that there was: of those that a person repeats.
-    pub async fn tell(&self) {
+    /// Every request that there was: of those that a person repeats.
+    pub async fn story(&self) -> Vec<String> {
         let (_, requests) = self.ask("GET", "/_sandbox/requests", Value::Null).await;
-        for it in requests.as_array().unwrap() {
+        let line = |it: &Value| {
             let field = |name: &str| it[name].as_str().unwrap_or_default().to_owned();
             let (method, path, query, fence) =
                 (field("method"), field("path"), field("query"), field("fence"));
-            println!("  {} {method} {path}?{query} {} {fence} {}", it["at_us"], it["status"], it["body"]);
-        }
+            format!("{} {method} {path}?{query} {} {fence} {}", it["at_us"], it["status"], it["body"])
+        };
+        requests.as_array().unwrap().iter().map(line).collect()
     }
 
     /// GitHub's teams by id, as they are: `org/slug`.
@@ -304,22 +305,15 @@ impl World {
         owned.into_iter().map(|owned| owned.id.to_string()).filter(|id| there.contains_key(id)).collect()
     }
 
-    /// The same, but the process is killed on the way; says whether it was.
-    pub async fn work_and_crash(&self, horizon: Duration, mut steps: u32) -> bool {
-        let mut work = std::pin::pin!(self.work(horizon));
-        std::future::poll_fn(|cx| {
-            if steps == 0 {
-                return std::task::Poll::Ready(true);
-            }
-            steps -= 1;
-            work.as_mut().poll(cx).map(|()| false)
-        })
-        .await
-    }
-
     /// Lets the worker do what falls due within this time.
     pub async fn work(&self, horizon: Duration) {
         work(self.worker.clone(), self.clock.clone(), horizon).await;
+    }
+
+    /// The same, but the process is killed between two of its steps; says whether it came so far.
+    pub async fn work_and_crash(&self, horizon: Duration, step: Step, steps: u64) -> bool {
+        let mut work = std::pin::pin!(self.work(horizon));
+        self.gate.stops(&mut work, step, steps).await
     }
 }
 
