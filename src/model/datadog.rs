@@ -70,6 +70,12 @@ impl ConnectionKey {
     pub fn new(datadog_team: DatadogTeamId, github: &GithubHandle) -> Self {
         Self { datadog_team, github: github.key() }
     }
+
+    /// Whether it names a team of the organisation with this login.
+    pub fn is_of(&self, login: &str) -> bool {
+        let handle = GithubHandle::from_datadog(self.github.clone());
+        handle.parts().is_some_and(|(of, _)| of.eq_ignore_ascii_case(login))
+    }
 }
 
 impl fmt::Display for ConnectionKey {

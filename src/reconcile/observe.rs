@@ -1,6 +1,6 @@
 //! Reading GitHub for the teams of one look, by the cheaper way: each team by its id, or the whole list.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::future::join_all;
 
@@ -112,6 +112,25 @@ fn note(reading: &mut Reading, team: TeamId, trouble: Trouble) {
 }
 
 impl Reading {
+    /// Reads the organisation where a connection of ours bears another login than it was last seen with: which of the
+    /// two it has now decides what goes. While that cannot be known, nothing is decided about such teams.
+    pub(super) async fn ask_which_login(&mut self, github: &github::Reader, state: &OrgState) {
+        let login = &state.org.facts.login;
+        let elsewhere: BTreeSet<TeamId> =
+            state.owned.iter().filter(|owned| !owned.key.is_of(login)).map(|owned| owned.team).collect();
+        if self.org.is_some() || elsewhere.is_empty() {
+            return;
+        }
+        match org(github, state).await {
+            Ok(org) => self.org = Some(org),
+            Err(trouble) => {
+                let read: Vec<_> =
+                    elsewhere.into_iter().filter(|team| self.seen.contains_key(team)).collect();
+                read.into_iter().for_each(|team| note(self, team, trouble.clone()));
+            }
+        }
+    }
+
     /// Whether a 404 of a team says anything: the organisation itself and the list of its teams must answer.
     pub(super) async fn absence_counts(
         &mut self,
@@ -123,12 +142,7 @@ impl Reading {
         }
         let org = match self.org.clone() {
             Some(org) => org,
-            None => answer(github.org(state.org.facts.id).await, || {
-                format!(
-                    "org {} answers 404 by its id, so nothing can be said of its teams",
-                    state.org.facts.id
-                )
-            })?,
+            None => org(github, state).await?,
         };
         answer(github.teams_answer(&org.login).await, || {
             format!("the list of the teams of {} answers 404", org.login)
@@ -149,18 +163,20 @@ pub(super) fn answer<T>(answer: Answer<T>, absent: impl FnOnce() -> String) -> R
     }
 }
 
+/// The organisation, by its id.
+async fn org(github: &github::Reader, state: &OrgState) -> Result<OrgFacts, Trouble> {
+    let OrgFacts { id, login } = &state.org.facts;
+    answer(github.org(*id).await, || {
+        format!("org {id} ({login}) answers 404 by its id: deleted, or no longer visible to this credential")
+    })
+}
+
 /// The organisation and the whole list of its teams.
 pub(super) async fn list(
     github: &github::Reader,
     state: &OrgState,
 ) -> Result<(OrgFacts, Vec<TeamFacts>), Trouble> {
-    let id = state.org.facts.id;
-    let org = answer(github.org(id).await, || {
-        format!(
-            "org {id} ({}) answers 404 by its id: deleted, or no longer visible to this credential",
-            state.org.facts.login
-        )
-    })?;
+    let org = org(github, state).await?;
     let list = answer(github.teams(&org.login).await, || {
         format!("the list of the teams of {} answers 404", org.login)
     })?;

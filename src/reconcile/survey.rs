@@ -275,6 +275,9 @@ impl Eyes {
         out_of_step.extend(steps.map(|planned| planned.team));
         out_of_step.extend(guarded.ready.in_grace().map(|(team, ..)| team));
         out_of_step.extend(desired.conflicts.iter().copied());
+        // A handle that was there and is no more: who wants it waits for it from now on.
+        let unresolved = desired.teams.iter().filter(|(_, wanted)| !wanted.unresolved.is_empty());
+        out_of_step.extend(unresolved.map(|(team, _)| *team).filter(|team| !state.waiting.contains(team)));
         let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
         let mirror = known.mirror;
         Ok(Surveyed { mirror, actual, guarded, orphans, out_of_step, missing, others, handles })

@@ -102,6 +102,6 @@ impl Gate {
 
     /// Lets what was stopped go on.
     pub fn open(&self) {
-        self.0.opened.notify_one();
+        self.0.opened.notify_waiters();
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use serde_json::{Value, json};
 use teamlink::{
+    mapping::RuleSpec,
     model::{Cause, TeamId},
     operate,
     plan::MissingTeam,
@@ -207,5 +208,54 @@ fn a_connection_that_went_with_its_datadog_team_is_forgotten() {
         world.datadog_team("Team-1").await;
         pass(&world, 400).await;
         assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/team-2", "@acme/team-3"]);
+    });
+}
+
+#[test]
+fn what_was_taken_over_under_a_new_login_stays_though_no_pass_has_seen_that_login() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, setup(), dir.path()).await;
+        pass(&world, 1).await;
+        world.rename_org("newco").await;
+        let handles = world.datadog_teams().await;
+        world.connect(&handles["team-1"], "team-1", THEIRS).await.unwrap();
+        let asked = Asked::ManagedBy(THEIRS.into());
+        let (survey, orgs) = (world.survey(), ["newco".to_owned()]);
+        let candidates = operate::adopt::candidates(&survey, &world.ledger, &orgs, &asked).await.unwrap();
+        for candidate in &candidates {
+            let outcome = world.worker.adopt(candidate, candidate.step.as_ref().unwrap()).await.unwrap();
+            assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+        }
+        world.requests().await;
+        world.work(Duration::from_secs(10)).await;
+        let taken = |request: &Value| request["body"].to_string().contains("@acme/");
+        let requests = world.requests().await;
+        assert!(!requests.iter().any(taken), "{requests:?}");
+        assert!(linked(&world).await.contains(&"@newco/team-1".to_owned()), "{:?}", linked(&world).await);
+    });
+}
+
+#[test]
+fn a_datadog_team_that_is_created_anew_is_for_all_who_want_its_handle() {
+    run(async |dir| {
+        let rule = RuleSpec::handles("acme/*", ["core"]);
+        let all = Setup { rules: vec![rule], missing_team: MissingTeam::Create, ..setup() };
+        let world = World::new(1, 3, all, dir.path()).await;
+        for id in world.datadog_teams().await.into_values() {
+            world.ask("DELETE", &format!("/api/v2/team/{id}"), Value::Null).await;
+        }
+        world.datadog_team("Core").await;
+        pass(&world, 1).await;
+        let core = world.datadog_teams().await["core"].clone();
+        let renamed =
+            json!({"data": {"type": "team", "attributes": {"handle": "security", "name": "Security"}}});
+        world.ask("PATCH", &format!("/api/v2/team/{core}"), renamed).await;
+        world.create("Late").await;
+        world.clock.advance(Duration::from_secs(600));
+        pass(&world, 600).await;
+        let core = world.datadog_teams().await["core"].clone();
+        let connections = world.connections().await;
+        let to_it = connections.values().filter(|it| it.datadog_team == core).count();
+        assert_eq!(to_it, 4, "{connections:?}");
     });
 }

@@ -143,6 +143,7 @@ impl<'a> Look<'a> {
             }
             observe::read_by_id(&self.eyes.github, &self.state, &mut self.reading, rivals).await;
         }
+        self.reading.ask_which_login(&self.eyes.github, &self.state).await;
         if let Some(org) = &self.reading.org {
             self.login_changed = org.login != self.known.mirror.org.login;
             self.known.mirror.org = org.clone();
