@@ -281,6 +281,8 @@ async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verd
             .await
             .map_err(|error| error.to_string())?;
         world.work(Duration::from_secs(1800)).await;
+        // A Datadog team that was made at the end of that is seen by others who want its handle when the list is read again.
+        world.work(Duration::from_secs(300)).await;
         world.faults(&[]).await;
         if pass == 1 {
             let writes: Vec<Value> = world
