@@ -2,7 +2,8 @@
 //! should not be. The real worker, ledger and clients run against the sandbox in one thread, without sockets, on
 //! a simulated clock.
 //!
-//! `TEAMLINK_SEEDS` says how many worlds are tried, `TEAMLINK_SEED` tries a single one.
+//! `TEAMLINK_SEEDS` says how many worlds are tried, `TEAMLINK_SEED` tries a single one. `TEAMLINK_STORIES` names a
+//! folder: each world writes its requests into a file there, so that the worlds of two commits can be compared.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -22,6 +23,7 @@ mod world;
 use std::{
     collections::BTreeSet,
     env,
+    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -150,6 +152,10 @@ async fn live(seed: u64, shared: bool) -> (Verdict, Judge, Vec<String>) {
     let still = shared.then(|| StdRng::seed_from_u64(!seed));
     let verdict = history(&mut world, &mut judge, dice, stale, still).await;
     let story = world.story().await;
+    if let Ok(folder) = env::var("TEAMLINK_STORIES") {
+        let name = if shared { format!("shared-{seed}") } else { seed.to_string() };
+        std::fs::write(Path::new(&folder).join(name), story.join("\n")).unwrap();
+    }
     if verdict.is_err() && env::var("TEAMLINK_SEED").is_ok() {
         println!("  {}", story.join("\n  "));
     }
