@@ -12,11 +12,9 @@ use teamlink::{
     mapping::Rules,
     model::{
         Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MirrorTeam,
-        OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time,
+        MissingTeam, Mode, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time,
     },
-    plan::{
-        Actual, DatadogTeams, Limits, Mirror, MissingTeam, Mode, Policy, Population, desire, guard, plan,
-    },
+    plan::{Actual, DatadogTeams, Limits, Mirror, Policy, Population, desire, guard, plan},
 };
 
 const TEAMS: i64 = 10_000;

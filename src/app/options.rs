@@ -14,10 +14,7 @@ use crate::{
     ledger::Pace,
     plan,
     reconcile::{self, DocumentOptions, RepositoriesOf, Source},
-    settings::{
-        GithubDocument, Integration, Integrations, MissingTeam, Mode, OrgPolicy, Repositories, Settings,
-        Verify,
-    },
+    settings::{GithubDocument, Integration, Integrations, OrgPolicy, Repositories, Settings, Verify},
     upstream::Backoff,
 };
 
@@ -64,15 +61,8 @@ pub(super) fn reconcile(settings: &Settings, clock: Clock) -> anyhow::Result<rec
 
 fn org_policy(policy: &OrgPolicy) -> anyhow::Result<reconcile::OrgPolicy> {
     Ok(reconcile::OrgPolicy {
-        mode: match policy.mode {
-            Mode::Observe => plan::Mode::Observe,
-            Mode::Upsert => plan::Mode::Upsert,
-            Mode::Sync => plan::Mode::Sync,
-        },
-        missing_team: match policy.missing_team {
-            MissingTeam::Report => plan::MissingTeam::Report,
-            MissingTeam::Create => plan::MissingTeam::Create,
-        },
+        mode: policy.mode,
+        missing_team: policy.missing_team,
         protected: globs("policy.protected", &policy.protected)?,
     })
 }

@@ -10,6 +10,7 @@ mod github;
 mod held;
 mod ids;
 mod paused;
+mod policy;
 mod target;
 mod time;
 
@@ -21,5 +22,6 @@ pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState};
 pub use held::{HeldKey, HeldKind, held_hash};
 pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey};
 pub use paused::{Pause, PauseScope, Paused};
+pub use policy::{MissingTeam, Mode};
 pub use target::{Cause, Fence, Integration, Mark, Target};
 pub use time::Time;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::{
     ledger::TeamStory,
-    model::{Class, Pause, TeamState, Trouble},
-    plan::{Mode, Why},
+    model::{Class, Mode, Pause, TeamState, Trouble},
+    plan::Why,
     reconcile::{Foresight, unproven},
 };
 

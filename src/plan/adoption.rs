@@ -3,8 +3,8 @@
 
 use serde::Serialize;
 
-use super::{Actual, Mirror, Mode, Policy};
-use crate::model::{Connection, ConnectionKey, GithubHandle, TeamFacts, TeamState};
+use super::{Actual, Mirror, Policy};
+use crate::model::{Connection, ConnectionKey, GithubHandle, Mode, TeamFacts, TeamState};
 
 /// How a connection becomes ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -71,9 +71,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{
-        model::{MirrorTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, TeamId, Time},
-        plan::MissingTeam,
+    use crate::model::{
+        MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, TeamId, Time,
     };
 
     struct World {

@@ -2,23 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::Mirror;
 use crate::{
     mapping::{Outcome, Rules},
     model::{ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MirrorTeam, Owned, TeamId, TeamState},
 };
-
-/// What to do about a handle that Datadog does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MissingTeam {
-    /// Say so.
-    Report,
-    /// Create the Datadog team, when the list that lacks it is complete.
-    Create,
-}
 
 /// The Datadog teams that are known, by handle.
 #[derive(Clone, Debug, Default)]

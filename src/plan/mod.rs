@@ -26,12 +26,12 @@ mod repositories;
 mod tests;
 
 pub use adoption::{TakeOver, take_over};
-pub use desire::{DatadogTeams, Desired, MissingTeam, Wanted, desire};
+pub use desire::{DatadogTeams, Desired, Wanted, desire};
 pub use guard::{Guarded, Limits, Population, guard};
 pub use interrupted::Interrupted;
 pub use merge::{Merged, merge};
 pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
-pub use planner::{Action, Actual, LeftAlone, Mode, Plan, Planned, Policy, Why, plan};
+pub use planner::{Action, Actual, LeftAlone, Plan, Planned, Policy, Why, plan};
 pub use removal::RemovalCause;
 pub use repositories::{RepositoryFilter, hostname};
 

@@ -4,8 +4,8 @@
 
 use std::collections::HashSet;
 
-use super::{Action, Actual, Desired, LeftAlone, Mirror, Mode, Plan, Planned, Policy, RemovalCause, Why};
-use crate::model::{Connection, ConnectionId, ConnectionKey, GithubHandle, TeamId, TeamState, Time};
+use super::{Action, Actual, Desired, LeftAlone, Mirror, Plan, Planned, Policy, RemovalCause, Why};
+use crate::model::{Connection, ConnectionId, ConnectionKey, GithubHandle, Mode, TeamId, TeamState, Time};
 
 /// An orphan that no team wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +80,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{DatadogTeamId, MirrorTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, TeamFacts},
-        plan::{Guarded, Interrupted, Limits, MissingTeam, Population, guard},
+        model::{
+            DatadogTeamId, MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused,
+            TeamFacts,
+        },
+        plan::{Guarded, Interrupted, Limits, Population, guard},
     };
 
     fn key(slug: &str) -> ConnectionKey {

@@ -8,10 +8,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Desired, Interrupted, Mirror, MissingTeam, RemovalCause, Wanted, interrupted::NOT_ADOPTED};
+use super::{Desired, Interrupted, Mirror, RemovalCause, Wanted, interrupted::NOT_ADOPTED};
 use crate::model::{
-    Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, HeldKey, HeldKind, Owned, OwnedBy,
-    Paused, TeamId, TeamState, Time,
+    Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, HeldKey, HeldKind, MissingTeam,
+    Mode, Owned, OwnedBy, Paused, TeamId, TeamState, Time,
 };
 
 /// What exists in Datadog, and what the ledger says of it.
@@ -27,18 +27,6 @@ pub struct Actual {
     pub create_intents: BTreeMap<ConnectionKey, Interrupted>,
     /// Datadog teams of our rows that are gone: their ids answer 404, and the complete list lacks them.
     pub gone: BTreeSet<DatadogTeamId>,
-}
-
-/// How far an organisation's plan may go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Plan and report; write nothing.
-    Observe,
-    /// Create, never delete.
-    Upsert,
-    /// Create and delete.
-    Sync,
 }
 
 /// One step.

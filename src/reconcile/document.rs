@@ -22,9 +22,9 @@ use crate::{
         ParkedAction, SettledDocument, Settlement,
     },
     model::{
-        Answer, Class, Document, Entry, EntryKey, HeldKey, HeldKind, Integration, TeamId, Time, Trouble,
+        Answer, Class, Document, Entry, EntryKey, HeldKey, HeldKind, Integration, Mode, TeamId, Time, Trouble,
     },
-    plan::{self, Merged, Mode},
+    plan::{self, Merged},
     telemetry,
 };
 

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     datadog, github,
     ledger::{Held, Ledger, OrgRow, OrgState},
-    model::{Class, DatadogTeamId, MirrorTeam, OrgFacts, Owned, Pause, TeamId, Time, Trouble},
-    plan::{Guarded, Mode},
+    model::{Class, DatadogTeamId, MirrorTeam, Mode, OrgFacts, Owned, Pause, TeamId, Time, Trouble},
+    plan::Guarded,
 };
 
 /// How often a person's plan is tried where one list lacks what another read shows: teams that come and go shift the

@@ -54,7 +54,7 @@ use crate::{
     clock::Clock,
     ledger::OrgRow,
     mapping::Rules,
-    model::{DocumentMode, Entry, Integration},
+    model::{DocumentMode, Entry, Integration, MissingTeam, Mode},
     plan,
     upstream::Backoff,
 };
@@ -162,9 +162,9 @@ pub enum RepositoriesOf {
 #[derive(Clone, Debug)]
 pub struct OrgPolicy {
     /// How far a plan may go.
-    pub mode: plan::Mode,
+    pub mode: Mode,
     /// What to do about handles that Datadog does not have.
-    pub missing_team: plan::MissingTeam,
+    pub missing_team: MissingTeam,
     /// Matches `org/slug` of teams that are never unlinked, lower-cased.
     pub protected: globset::GlobSet,
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     datadog,
     ledger::{Ledger, LedgerError, OrgState, Settlement},
-    model::{Answer, Class, ConnectionKey, TeamId, Time, Trouble},
-    plan::{self, Action, Actual, Desired, Guarded, Mode, Orphan, Planned},
+    model::{Answer, Class, ConnectionKey, Mode, TeamId, Time, Trouble},
+    plan::{self, Action, Actual, Desired, Guarded, Orphan, Planned},
 };
 
 /// Slugs read for proof in one pass. More orphans than these are told of, and have their turn when some are gone.

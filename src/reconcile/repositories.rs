@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     ledger::{DocumentState, EntryRow, Ledger, OrgRow},
-    model::{Answer, Class, EntryKey, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble},
-    plan::{Mode, RepositoryFilter},
+    model::{Answer, Class, EntryKey, Mode, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble},
+    plan::RepositoryFilter,
 };
 
 /// The repositories that GitHub shows of an organisation.

@@ -13,8 +13,8 @@ use crate::{
     ledger::{IntentKind, Ledger, OrgState},
     mapping::Outcome,
     model::{
-        Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, OrgId, Owned,
-        Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
+        Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, MissingTeam,
+        OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Actual, DatadogTeams, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
@@ -111,7 +111,7 @@ impl Eyes {
         known: &Known,
         teams: &BTreeSet<TeamId>,
     ) -> Result<(Desired, Guarded), Trouble> {
-        let creates = self.policy(known).missing_team == plan::MissingTeam::Create;
+        let creates = self.policy(known).missing_team == MissingTeam::Create;
         let directory = self.directory.covering(&self.handles(&known.mirror, teams), creates).await?;
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());

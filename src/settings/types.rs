@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::Problem;
-pub use crate::model::{DocumentMode, Entry, Integration};
+pub use crate::model::{DocumentMode, Entry, Integration, MissingTeam, Mode};
 use crate::{mapping::Rules, secret::Secret, telemetry::LogFormat};
 
 /// Everything that can be set. `config/default.toml` documents each key.
@@ -248,26 +248,6 @@ pub struct OrgPolicy {
     pub missing_team: MissingTeam,
     /// Globs of `org/slug` that are never unlinked.
     pub protected: Vec<String>,
-}
-
-/// How far teamlink goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Plan and report.
-    Observe,
-    /// Create, never delete.
-    Upsert,
-    /// Create and delete.
-    Sync,
-}
-
-/// What to do about a handle that no Datadog team has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingTeam {
-    /// Say so.
-    Report,
-    /// Create the Datadog team.
-    Create,
 }
 
 /// `[guard]`

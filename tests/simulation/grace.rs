@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use teamlink::{
     mapping::RuleSpec,
-    model::Cause,
-    plan::{Limits, MissingTeam, Mode},
+    model::{Cause, MissingTeam, Mode},
+    plan::Limits,
 };
 
 use super::{

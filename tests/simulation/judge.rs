@@ -9,8 +9,7 @@ use std::{
 use serde_json::Value;
 use teamlink::{
     mapping::{Outcome, Rules},
-    model::{HeldKey, HeldKind, TeamId, Time},
-    plan::{MissingTeam, Mode},
+    model::{HeldKey, HeldKind, MissingTeam, Mode, TeamId, Time},
     sandbox::Webhook,
 };
 

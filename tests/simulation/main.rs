@@ -38,9 +38,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use script::{Happening, NAMES};
 use serde_json::{Value, json};
 use teamlink::{
-    model::{Cause, PauseScope, TeamId, TeamKey, TeamState},
+    model::{Cause, MissingTeam, Mode, PauseScope, TeamId, TeamKey, TeamState},
     operate,
-    plan::{Action, MissingTeam, Mode, Planned},
+    plan::{Action, Planned},
     reconcile::{Asked, Outcome},
 };
 use world::{OURS, Setup, THEIRS, World, rustls};

@@ -10,7 +10,8 @@ use rand::{
 use serde_json::{Value, json};
 use teamlink::{
     mapping::RuleSpec,
-    plan::{Limits, MissingTeam, Mode},
+    model::{MissingTeam, Mode},
+    plan::Limits,
 };
 
 use super::world::Setup;

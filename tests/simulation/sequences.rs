@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use serde_json::{Value, json};
 use teamlink::{
     mapping::RuleSpec,
-    model::{Cause, TeamId},
+    model::{Cause, MissingTeam, TeamId},
     operate,
-    plan::MissingTeam,
     reconcile::{Asked, Outcome},
 };
 

@@ -14,8 +14,8 @@ use super::*;
 use crate::{
     mapping::{RuleSpec, Rules},
     model::{
-        Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, OrgFacts, OrgId,
-        Owned, Pause, PauseScope, Paused, TeamFacts, TeamState, Time,
+        Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MissingTeam, Mode,
+        OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, TeamFacts, TeamState, Time,
     },
 };
 

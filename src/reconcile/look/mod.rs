@@ -15,8 +15,10 @@ use super::{
 use crate::{
     datadog,
     ledger::{Held, LeasedMark, Ledger, LedgerError, OrgState},
-    model::{Answer, Cause, Class, GithubHandle, Integration, MirrorTeam, TeamId, TeamState, Time, Trouble},
-    plan::{Action, Guarded, Mode, Plan, Planned, RemovalCause, Why},
+    model::{
+        Answer, Cause, Class, GithubHandle, Integration, MirrorTeam, Mode, TeamId, TeamState, Time, Trouble,
+    },
+    plan::{Action, Guarded, Plan, Planned, RemovalCause, Why},
     telemetry,
 };
 
