@@ -1,6 +1,6 @@
 //! Datadog's side: teams, connections, and which of them are ours.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,11 @@ impl Connection {
             github: self.github.as_ref()?.to_lowercase(),
         })
     }
+}
+
+/// Returns the connections that have both ends, by their keys.
+pub fn by_key(connections: Vec<Connection>) -> HashMap<ConnectionKey, Connection> {
+    connections.into_iter().filter_map(|connection| Some((connection.key()?, connection))).collect()
 }
 
 /// A connection that this ledger knows it made (or adopted).

@@ -15,7 +15,7 @@ mod target;
 mod time;
 
 pub use answer::{Answer, Class, Trouble};
-pub use datadog::{Connection, ConnectionKey, DatadogTeam, GithubHandle, Owned, OwnedBy};
+pub use datadog::{Connection, ConnectionKey, DatadogTeam, GithubHandle, Owned, OwnedBy, by_key};
 pub use delivery::Delivery;
 pub use document::{Document, DocumentMode, Entry, EntryKey, Misshapen};
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Options, apply::by_key, directory::Directory, lease, linked::OthersLinks, observe};
+use super::{Options, directory::Directory, lease, linked::OthersLinks, observe};
 use crate::{
     datadog::{self, Filter},
     github,
@@ -14,7 +14,7 @@ use crate::{
     mapping::Outcome,
     model::{
         Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, MissingTeam,
-        OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
+        OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble, by_key,
     },
     plan::{self, Actual, DatadogTeams, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };

@@ -17,7 +17,7 @@ use super::{Options, directory::Directory, lease::Lease, survey::Eyes};
 use crate::{
     datadog::{self, Filter, NewConnection},
     ledger::{IntentKind, LeasedMark, Ledger, LedgerError, Settlement},
-    model::{Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble},
+    model::{Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble, by_key},
     plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
     upstream::MOST_FAILURES,
 };
@@ -417,8 +417,4 @@ impl Run<'_> {
 fn halves<T>(mut items: Vec<T>) -> [Vec<T>; 2] {
     let second = items.split_off(items.len() / 2);
     [second, items]
-}
-
-pub(super) fn by_key(connections: Vec<Connection>) -> HashMap<ConnectionKey, Connection> {
-    connections.into_iter().filter_map(|connection| Some((connection.key()?, connection))).collect()
 }
