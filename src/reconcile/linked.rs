@@ -2,16 +2,12 @@
 //! is about one: their lists are remembered in the ledger until an event or a full pass says otherwise. What is
 //! remembered are ids; what the repositories are called and whether they are archived is always read.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
-use tokio::sync::Mutex;
 
 use super::{
+    links::Linked,
     pace::LAG,
     repositories::{Listed, Served, answered},
     survey::Eyes,
@@ -24,15 +20,6 @@ use crate::{
     },
 };
 
-/// Connected teams of GitHub.
-#[derive(Clone, Default)]
-pub(super) struct Linked {
-    /// As Datadog names them: login and slug, lower-cased.
-    pub(super) handles: BTreeSet<(String, String)>,
-    /// A connection of ours that Datadog's list lacks: others may be missing too.
-    pub(super) missing: Option<String>,
-}
-
 /// Repositories by team, as they were read.
 pub(super) type Lists = BTreeMap<TeamKey, BTreeSet<RepositoryId>>;
 
@@ -43,18 +30,6 @@ pub(super) struct Remembered {
     slugs: BTreeMap<String, TeamId>,
     /// The lists that are good.
     lists: BTreeMap<TeamId, BTreeSet<RepositoryId>>,
-}
-
-/// The teams that others have connected, as Datadog's list showed them at a time. It is read again when it is older
-/// than `datadog.teams_ttl`, and for a full pass. Cheap to clone; clones share it.
-#[derive(Clone, Default)]
-pub(super) struct OthersLinks(Arc<Mutex<Option<(Duration, Linked)>>>);
-
-impl OthersLinks {
-    /// Has it read again.
-    pub(super) async fn distrust(&self) {
-        *self.0.lock().await = None;
-    }
 }
 
 impl Eyes {

@@ -30,6 +30,7 @@ mod fold;
 mod foresee;
 mod lease;
 mod linked;
+mod links;
 mod look;
 mod observe;
 mod orphans;

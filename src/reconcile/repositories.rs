@@ -5,12 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::{
-    RepositoriesOf,
-    document::Wants,
-    linked::{Linked, parts},
-    survey::Eyes,
-};
+use super::{RepositoriesOf, document::Wants, linked::parts, links::Linked, survey::Eyes};
 use crate::{
     ledger::{DocumentState, EntryRow, Ledger, OrgRow},
     model::{Answer, Class, EntryKey, Mode, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble},

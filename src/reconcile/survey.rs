@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Options, directory::Directory, lease, linked::OthersLinks, observe};
+use super::{Options, directory::Directory, lease, links::OthersLinks, observe};
 use crate::{
     datadog::{self, Filter},
     github,
