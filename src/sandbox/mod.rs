@@ -21,13 +21,14 @@ mod listener;
 mod pipeline;
 mod rate;
 mod seed;
+mod shared;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -40,6 +41,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
+
+use shared::Shared;
 
 pub use hooks::Parcel as Webhook;
 
@@ -85,30 +88,6 @@ pub struct Sandbox {
     addr: SocketAddr,
     stop: DropGuard,
     server: JoinHandle<io::Result<()>>,
-}
-
-/// What all routes share.
-struct Shared {
-    url: String,
-    latency: Duration,
-    clock: clock::Clock,
-    github: RwLock<github::World>,
-    datadog: RwLock<datadog::World>,
-    hooks: hooks::Hooks,
-    faults: Mutex<faults::Faults>,
-    journal: Mutex<journal::Journal>,
-    github_rate: rate::Rate,
-    datadog_rate: rate::Rate,
-}
-
-impl Shared {
-    fn faults(&self) -> MutexGuard<'_, faults::Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn journal(&self) -> MutexGuard<'_, journal::Journal> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Starts a sandbox. Fails if it cannot listen, or if what it is to begin with is impossible.
