@@ -10,6 +10,7 @@
 //! Everything that is random follows from one seed: ids, list order, faults, delivery GUIDs. Times are the wall
 //! clock's. Both worlds remember two minutes of their past (`stale_ms`), the journal the last 200,000 requests.
 
+mod call;
 mod clock;
 mod control;
 mod datadog;
@@ -178,7 +179,7 @@ fn router(shared: Arc<Shared>) -> Router {
 }
 
 /// Both APIs answer a path that they do not have with 404, whatever the method.
-async fn no_route(call: pipeline::Context) -> axum::response::Response {
+async fn no_route(call: call::Context) -> axum::response::Response {
     if call.path.starts_with("/api/") {
         return datadog::Refusal::not_found("Not found".to_owned()).into_response();
     }

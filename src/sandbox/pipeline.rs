@@ -7,15 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
-use axum::http::request::Parts;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use super::Shared;
+use super::call::Call;
 use super::faults::Rule;
 use super::journal::Entry;
 use super::listener::Scissors;
@@ -24,54 +24,6 @@ use super::{datadog, github};
 
 /// Larger bodies are refused; the largest real one is a batch of connections.
 const MAX_BODY: usize = 16 << 20;
-
-/// What a route may know about its request besides the path.
-pub(crate) struct Call {
-    /// The moment to read the world at: [`NOW`], or earlier for a stale read.
-    pub(crate) at: u64,
-    /// Send no webhooks for this write.
-    pub(crate) drop_webhooks: bool,
-    /// `http://host`, as the caller named this server.
-    pub(crate) base: String,
-    pub(crate) path: String,
-    /// As sent.
-    pub(crate) query: String,
-    /// Who asks: the `User-Agent` header.
-    pub(crate) agent: String,
-    pub(crate) body: Bytes,
-}
-
-impl Call {
-    /// The first value of a query parameter.
-    pub(crate) fn param(&self, name: &str) -> Option<String> {
-        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-    }
-
-    /// A number in the query; `default` when absent, `None` when it is not one.
-    pub(crate) fn number(&self, name: &str, default: usize) -> Option<usize> {
-        self.param(name).map_or(Some(default), |text| text.parse().ok())
-    }
-}
-
-/// A shared [`Call`], as routes take it.
-pub(crate) struct Context(pub(crate) Arc<Call>);
-
-impl std::ops::Deref for Context {
-    type Target = Call;
-
-    fn deref(&self) -> &Call {
-        &self.0
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Context {
-    type Rejection = StatusCode;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, StatusCode> {
-        parts.extensions.get::<Arc<Call>>().cloned().map(Self).ok_or(StatusCode::INTERNAL_SERVER_ERROR)
-    }
-}
 
 /// The middleware of both APIs.
 pub(crate) async fn around(

@@ -13,7 +13,7 @@ use super::reply::{Page, PageMeta, json_reply};
 use super::world::Filter;
 use super::{Connection, Refusal, World, csv, data, read, write};
 use crate::sandbox::Shared;
-use crate::sandbox::pipeline::Context;
+use crate::sandbox::call::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;

@@ -16,7 +16,7 @@ use super::reply::json_reply;
 use super::world::ORG_ID;
 use super::{Refusal, data, write};
 use crate::sandbox::Shared;
-use crate::sandbox::pipeline::Context;
+use crate::sandbox::call::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;

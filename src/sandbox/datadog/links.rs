@@ -11,8 +11,8 @@ use super::reply::{Page, json_reply};
 use super::world::Link;
 use super::{Refusal, Team, World, data, read, write};
 use crate::sandbox::Shared;
+use crate::sandbox::call::Context;
 use crate::sandbox::clock::datadog_time;
-use crate::sandbox::pipeline::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;

@@ -11,7 +11,7 @@ use super::reply::{Page, json_reply};
 use super::world::{Membership, uuid};
 use super::{Refusal, data, read, write};
 use crate::sandbox::Shared;
-use crate::sandbox::pipeline::Context;
+use crate::sandbox::call::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;

@@ -21,7 +21,7 @@ pub(crate) use reply::{Refusal, emptied, finish, unauthorised};
 pub(crate) use world::{Connection, Team, World};
 
 use super::Shared;
-use super::pipeline::Call;
+use super::call::Call;
 
 /// Every Datadog route.
 pub(crate) fn routes() -> Router<Arc<Shared>> {

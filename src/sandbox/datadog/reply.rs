@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::sandbox::Shared;
-use crate::sandbox::pipeline::Call;
+use crate::sandbox::call::Call;
 
 /// Requests a minute that the headers promise. Nothing is enforced: a fault rule can answer 429.
 const RATE_LIMIT: u64 = 1_000_000;

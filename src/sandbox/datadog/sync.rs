@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::reply::json_reply;
 use super::{Refusal, data, read, write};
 use crate::sandbox::Shared;
-use crate::sandbox::pipeline::Context;
+use crate::sandbox::call::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;

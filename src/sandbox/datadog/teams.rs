@@ -12,8 +12,8 @@ use uuid::Uuid;
 use super::reply::{Page, json_reply};
 use super::{Refusal, Team, World, csv, data, read, write};
 use crate::sandbox::Shared;
+use crate::sandbox::call::Context;
 use crate::sandbox::clock::datadog_time;
-use crate::sandbox::pipeline::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;

@@ -17,8 +17,8 @@ use super::reply::{json_reply, page};
 use super::wire;
 use super::{Installation, Org, Refusal, id, read, write};
 use crate::sandbox::Shared;
+use crate::sandbox::call::Context;
 use crate::sandbox::clock::github_time;
-use crate::sandbox::pipeline::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;

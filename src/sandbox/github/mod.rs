@@ -24,7 +24,7 @@ pub(crate) use slug::slug;
 pub(crate) use world::{Installation, Org, Refusal, Repo, Team, World};
 
 use super::Shared;
-use super::pipeline::Call;
+use super::call::Call;
 
 /// Every GitHub route.
 pub(crate) fn routes() -> Router<Arc<Shared>> {

@@ -12,8 +12,8 @@ use super::reply::{json_reply, page};
 use super::wire;
 use super::{Org, Refusal, body, id, nullable, read, write};
 use crate::sandbox::Shared;
+use crate::sandbox::call::Context;
 use crate::sandbox::hooks::Hook;
-use crate::sandbox::pipeline::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;

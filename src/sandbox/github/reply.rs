@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::app;
 use super::world::Refusal;
 use crate::sandbox::Shared;
-use crate::sandbox::pipeline::Call;
+use crate::sandbox::call::Call;
 
 /// Requests an hour that the headers promise. Nothing is enforced: a fault rule can answer 403 or 429.
 const RATE_LIMIT: u64 = 1_000_000;

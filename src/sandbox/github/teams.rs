@@ -12,7 +12,7 @@ use super::reply::{json_reply, page};
 use super::wire;
 use super::{Refusal, Team, body, id, nullable, read, write};
 use crate::sandbox::Shared;
-use crate::sandbox::pipeline::Context;
+use crate::sandbox::call::Context;
 use crate::sandbox::table::NOW;
 
 type Sandbox = State<Arc<Shared>>;
