@@ -17,8 +17,8 @@ use axum::Router;
 use axum::routing::{get, patch, put};
 use serde_json::Value;
 
-pub(crate) use reply::{Refusal, emptied, finish, unauthorised};
-pub(crate) use world::{Connection, Team, World};
+pub(crate) use reply::{emptied, finish, unauthorised};
+pub(crate) use world::{Connection, Refusal, Team, World};
 
 use super::Shared;
 use super::call::Call;

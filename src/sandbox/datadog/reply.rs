@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::world::Refusal;
 use crate::sandbox::Shared;
 use crate::sandbox::call::Call;
 
@@ -16,35 +17,6 @@ const RATE_PERIOD: u64 = 60;
 
 /// The largest page (documented); what a larger wish gets is not known, 400 is assumed.
 const MAX_PAGE: usize = 100;
-
-/// Why a request is refused.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Refusal {
-    /// `{"errors": ["…"]}`
-    Text(u16, String),
-    /// `{"errors": [{"status", "title", "detail"}]}`
-    Object(u16, String),
-}
-
-impl Refusal {
-    /// As connections refuse (recorded).
-    pub(crate) fn bad(detail: impl Into<String>) -> Self {
-        Self::Object(400, detail.into())
-    }
-
-    /// As teams and memberships refuse (recorded for memberships).
-    pub(crate) fn wrong(text: impl Into<String>) -> Self {
-        Self::Text(400, text.into())
-    }
-
-    pub(crate) fn not_found(text: String) -> Self {
-        Self::Text(404, text)
-    }
-
-    pub(crate) fn conflict(text: String) -> Self {
-        Self::Text(409, text)
-    }
-}
 
 /// The fields in the recorded order.
 #[derive(Serialize)]

@@ -11,7 +11,6 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::gaps::Gaps;
-use super::reply::Refusal;
 use crate::sandbox::table::{NOW, Table};
 
 /// The organisation's number, as recordings have it.
@@ -78,6 +77,35 @@ pub(crate) struct Link {
     pub(crate) parent: Uuid,
     pub(crate) sub: Uuid,
     pub(crate) created_at: u64,
+}
+
+/// Why a request is refused.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Refusal {
+    /// `{"errors": ["…"]}`
+    Text(u16, String),
+    /// `{"errors": [{"status", "title", "detail"}]}`
+    Object(u16, String),
+}
+
+impl Refusal {
+    /// As connections refuse (recorded).
+    pub(crate) fn bad(detail: impl Into<String>) -> Self {
+        Self::Object(400, detail.into())
+    }
+
+    /// As teams and memberships refuse (recorded for memberships).
+    pub(crate) fn wrong(text: impl Into<String>) -> Self {
+        Self::Text(400, text.into())
+    }
+
+    pub(crate) fn not_found(text: String) -> Self {
+        Self::Text(404, text)
+    }
+
+    pub(crate) fn conflict(text: String) -> Self {
+        Self::Text(409, text)
+    }
 }
 
 /// Lists come in this order: neither by id nor by creation (recorded), yet always the same.
