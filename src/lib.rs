@@ -26,7 +26,7 @@
 //!
 //! # The rooms
 //!
-//! Imports point downwards only; `tests/architecture.rs` holds every file to it.
+//! Imports point downwards only; `tests/architecture/` holds every file to it.
 //!
 //! | room | what it does | look here when … |
 //! |---|---|---|
