@@ -338,6 +338,11 @@ fn a_forbidden_import_is_caught_however_it_is_written() {
         (1, "fn f() { crate::ledger::open(); }"),
         (1, "fn f() { let quote = '\"'; super::ledger::open(); }"),
         (1, "const T: &str = \"\\\\\"; use crate::ledger;"),
+        (1, "const T: &str = r#\"\"{\"#; use crate::ledger; // \""),
+        (1, "const C: [char; 2] = ['\\'', '\"']; use crate::ledger; // \""),
+        (1, "fn f<'a>(_: &'a str) { crate::ledger::open('a'); }"),
+        (1, "#[cfg(test)]\nmod tests;\n\nuse crate::ledger;"),
+        (1, "#[cfg(test)]\nmod tests { use crate::event; }\nuse crate::ledger;"),
     ] {
         let problems = told("plan", depth, source);
         assert_eq!(problems.len(), 1, "{source}: {problems:?}");
@@ -349,7 +354,12 @@ fn a_forbidden_import_is_caught_however_it_is_written() {
         "/// [`crate::ledger`]",
         "const T: &str = \"crate::ledger\";",
         "use super::ledger;\n",
+        "/* use crate::ledger; /* */ use crate::ledger; */",
+        "const T: &str = r#\"\" crate::ledger \"\"#;",
+        "const T: &[u8] = br\"\\\"; const U: &str = \"crate::ledger\";",
         "#[cfg(test)]\nmod tests { use crate::ledger; }",
+        "#[cfg(test)]\n#[expect(unused)]\npub(super) mod tests { fn f() {} use crate::ledger; }",
+        "#[cfg(test)]\nuse crate::ledger::{self, Ledger};",
     ] {
         assert!(told("plan", 2, source).is_empty(), "{source}");
     }

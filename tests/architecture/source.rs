@@ -57,22 +57,21 @@ pub(crate) fn files() -> Vec<File> {
 
 /// Returns the code without comments, texts, and tests, line for line.
 pub(crate) fn code_of(source: &str) -> String {
-    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    without_tests(&without_texts(source))
+}
+
+/// Removes comments, texts, and characters in quotes, and keeps the line breaks in them.
+fn without_texts(source: &str) -> String {
     let mut code = String::new();
     let mut rest = source;
     while let Some(next) = rest.chars().next() {
+        let in_word = code.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
         let skip = if rest.starts_with("//") {
             rest.find('\n').unwrap_or(rest.len())
-        } else if next == '"' {
-            let mut escaped = false;
-            let end = rest[1..].find(|c| {
-                let ends = c == '"' && !escaped;
-                escaped = c == '\\' && !escaped;
-                ends
-            });
-            end.map_or(rest.len(), |end| end + 2)
-        } else if rest.starts_with("'\"'") {
-            3
+        } else if rest.starts_with("/*") {
+            block_comment(rest)
+        } else if let Some(length) = (!in_word).then(|| text(rest)).flatten() {
+            length
         } else {
             code.push(next);
             rest = &rest[next.len_utf8()..];
@@ -82,4 +81,82 @@ pub(crate) fn code_of(source: &str) -> String {
         rest = &rest[skip..];
     }
     code
+}
+
+/// Returns the length of the comment that `code` starts with. Such comments nest.
+fn block_comment(code: &str) -> usize {
+    let (mut nesting, mut at) = (0_usize, 0);
+    while at < code.len() {
+        if code[at..].starts_with("/*") {
+            (nesting, at) = (nesting + 1, at + 2);
+        } else if code[at..].starts_with("*/") {
+            (nesting, at) = (nesting - 1, at + 2);
+        } else {
+            at += code[at..].chars().next().map_or(1, char::len_utf8);
+        }
+        if nesting == 0 {
+            return at;
+        }
+    }
+    code.len()
+}
+
+/// Returns the length of the text or character that `code` starts with. A lifetime is neither.
+fn text(code: &str) -> Option<usize> {
+    let open = code.trim_start_matches(['b', 'c']);
+    if let Some(raw) = open.strip_prefix('r') {
+        let hashes = raw.len() - raw.trim_start_matches('#').len();
+        let start = code.len() - raw.len() + hashes + 1;
+        let end = format!("\"{}", &raw[..hashes]);
+        return raw[hashes..]
+            .starts_with('"')
+            .then(|| code[start..].find(&end).map_or(code.len(), |at| start + at + end.len()));
+    }
+    let quote = open.chars().next().filter(|c| *c == '"' || *c == '\'')?;
+    let start = code.len() - open.len() + 1;
+    if quote == '\'' {
+        let mut inside = open[1..].chars();
+        if inside.next()? != '\\' && inside.next()? != '\'' {
+            return None;
+        }
+    }
+    let mut escaped = false;
+    let end = code[start..].find(|c| {
+        let ends = c == quote && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    Some(end.map_or(code.len(), |end| start + end + 1))
+}
+
+/// Removes each item under `#[cfg(test)]`, and keeps the line breaks in it.
+fn without_tests(code: &str) -> String {
+    const MARK: &str = "#[cfg(test)]";
+    let mut kept = String::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(MARK) {
+        kept.push_str(&rest[..at]);
+        let item = &rest[at + MARK.len()..];
+        let length = item_length(item);
+        kept.extend(item[..length].chars().filter(|c| *c == '\n'));
+        rest = &item[length..];
+    }
+    kept + rest
+}
+
+/// Returns where the item ends that `code` starts with: at its `;`, or at the brace that closes it.
+fn item_length(code: &str) -> usize {
+    let mut nesting = 0_usize;
+    for (at, c) in code.char_indices() {
+        match c {
+            '(' | '[' | '{' => nesting += 1,
+            ')' | ']' | '}' if nesting == 0 => return at,
+            ')' | ']' | '}' => nesting -= 1,
+            _ => {}
+        }
+        if nesting == 0 && (c == ';' || c == '}') {
+            return at + 1;
+        }
+    }
+    code.len()
 }
