@@ -2,6 +2,8 @@
 //! breaks a rule fails here, with the rule. To change a rule, change `ROOMS` and say why. Keeps files short, too.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod cycles;
+mod names;
 mod source;
 
 use std::{

@@ -160,3 +160,42 @@ fn item_length(code: &str) -> usize {
     }
     code.len()
 }
+
+/// A word, a lifetime, `::`, `..`, or one other character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    pub(crate) text: String,
+    pub(crate) line: usize,
+}
+
+impl Token {
+    /// Returns whether this is a name or a keyword.
+    pub(crate) fn is_word(&self) -> bool {
+        self.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
+    }
+}
+
+/// Splits code into tokens.
+pub(crate) fn tokens(code: &str) -> Vec<Token> {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut tokens = Vec::new();
+    let (mut rest, mut line) = (code, 1);
+    while let Some(next) = rest.chars().next() {
+        let length = if in_word(next) {
+            rest.find(|c| !in_word(c)).unwrap_or(rest.len())
+        } else if next == '\'' {
+            1 + rest[1..].find(|c| !in_word(c)).unwrap_or(rest.len() - 1)
+        } else if rest.starts_with("::") || rest.starts_with("..") {
+            2
+        } else {
+            next.len_utf8()
+        };
+        if next == '\n' {
+            line += 1;
+        } else if !next.is_whitespace() {
+            tokens.push(Token { text: rest[..length].to_owned(), line });
+        }
+        rest = &rest[length..];
+    }
+    tokens
+}
