@@ -1,5 +1,6 @@
-//! Keeps the rooms apart: which room may import which, and what the pure rooms must not touch. A new import that
-//! breaks a rule fails here, with the rule. To change a rule, change `ROOMS` and say why. Keeps files short, too.
+//! Keeps the modules apart: which module may import which, and what the pure modules must not touch. An import that
+//! breaks a rule fails here, with the rule. To change a rule, change `MODULES` and say why. `cycles.rs` forbids
+//! cycles between modules, `functions.rs` keeps functions short, and this file keeps files short.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod cycles;
@@ -15,16 +16,17 @@ use std::{
 
 use source::{File, code_of, files, sources};
 
-/// A room, the rooms it may import, and the rule behind that. Imports point downwards: only to rooms that stand
-/// further down in this list.
-type Room = (&'static str, &'static [&'static str], &'static str);
+/// A module at the top of the crate, the modules it may import, and the reason. Imports point downwards: only to
+/// modules further down in this list.
+type Module = (&'static str, &'static [&'static str], &'static str);
 
-const PURE: &str = "pure rooms know only what they compute with: no I/O, no clock, no randomness, no logging";
+const PURE: &str =
+    "pure modules know only what they compute with: no I/O, no clock, no randomness, no logging";
 const CLIENT: &str =
     "the clients know `model`, `upstream` and the transport; they meet in `reconcile`, `operate` and `app`";
 const DOOR: &str = "the doors hand deliveries to an Inbox and know nothing of what becomes of them";
 
-const ROOMS: &[Room] = &[
+const MODULES: &[Module] = &[
     ("main", &["cli", "settings", "telemetry"], "main tells the life story and nothing else"),
     (
         "cli",
@@ -153,7 +155,7 @@ const ROOMS: &[Room] = &[
     ("sandbox", &[], "the sandbox imports nothing of ours: it is the judge"),
 ];
 
-/// What code in a pure room must not contain.
+/// The texts that code of a pure module must not contain.
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::env",
@@ -175,7 +177,7 @@ const IMPURE: &[&str] = &[
     "println!",
 ];
 
-/// Commands that look and do not touch: a dry run is a dry run by type.
+/// The files of commands that only read: a dry run is a dry run by type.
 const DRY: &[&str] = &[
     "cli/plan.rs",
     "cli/map.rs",
@@ -187,15 +189,15 @@ const DRY: &[&str] = &[
     "operate/check.rs",
 ];
 
-/// One import: the file, the room it names, and the line.
+/// An import: the module it names, and the line.
 #[derive(Debug, PartialEq, Eq)]
 struct Import {
     to: String,
     line: usize,
 }
 
-/// The rooms that code names, as `crate::room`, `teamlink::room`, in a group of either, or by climbing `depth`
-/// times with `super::`.
+/// Returns the modules that code names, as `crate::module`, as `teamlink::module`, in a group of either, or with
+/// `super::` written `depth` times.
 fn imports(code: &str, depth: usize) -> Vec<Import> {
     let climb = "super::".repeat(depth);
     let mut found = Vec::new();
@@ -229,7 +231,7 @@ fn imports(code: &str, depth: usize) -> Vec<Import> {
             found.push(Import { to: name_at(tail), line });
         }
     }
-    // A climb that goes on is one to nowhere that compiles; names of types and macros at the root are no rooms.
+    // No code that compiles climbs higher than the root. Names of types and macros at the root are not modules.
     found.retain(|import| import.to.starts_with(|c: char| c.is_lowercase()) && import.to != "super");
     found
 }
@@ -238,25 +240,25 @@ fn name_at(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// What is wrong with one file's imports.
-fn broken(room: &str, file: &str, imports: &[Import]) -> Vec<String> {
-    let Some((_, allowed, rule)) = ROOMS.iter().find(|(name, ..)| *name == room) else {
-        return vec![format!("{file}: the room `{room}` is in no rule; add it to ROOMS, at its height")];
+/// Returns what is wrong with the imports of a file.
+fn broken(module: &str, file: &str, imports: &[Import]) -> Vec<String> {
+    let Some((_, allowed, rule)) = MODULES.iter().find(|(name, ..)| *name == module) else {
+        return vec![format!("{file}: the module `{module}` has no rule; add it to MODULES, at its height")];
     };
     (imports.iter())
-        .filter(|import| import.to != room && !allowed.contains(&import.to.as_str()))
-        .map(|import| format!("{file}:{}: `{room}` must not import `{}`: {rule}", import.line, import.to))
+        .filter(|import| import.to != module && !allowed.contains(&import.to.as_str()))
+        .map(|import| format!("{file}:{}: `{module}` must not import `{}`: {rule}", import.line, import.to))
         .collect()
 }
 
 #[test]
-fn every_import_keeps_the_rules_of_its_room() {
+fn every_import_keeps_the_rules_of_its_module() {
     let broken: Vec<String> = files()
         .iter()
         .filter(|file| file.name != "lib.rs")
         .flat_map(|file| {
-            let depth = if file.room == "main" { 0 } else { file.depth };
-            broken(&file.room, &format!("src/{}", file.name), &imports(&file.code, depth))
+            let depth = if file.module == "main" { 0 } else { file.depth };
+            broken(&file.module, &format!("src/{}", file.name), &imports(&file.code, depth))
         })
         .collect();
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
@@ -299,12 +301,12 @@ fn no_file_is_longer_than_one_reason_to_change() {
 }
 
 #[test]
-fn pure_rooms_touch_nothing_outside() {
+fn pure_modules_touch_nothing_outside() {
     let pure: BTreeSet<&str> =
-        ROOMS.iter().filter(|(.., rule)| *rule == PURE).map(|(room, ..)| *room).collect();
-    for File { name, room, code, .. } in files().iter().filter(|file| pure.contains(file.room.as_str())) {
+        MODULES.iter().filter(|(.., rule)| *rule == PURE).map(|(module, ..)| *module).collect();
+    for File { name, module, code, .. } in files().iter().filter(|file| pure.contains(file.module.as_str())) {
         for impure in IMPURE {
-            assert!(!code.contains(impure), "src/{name}: `{room}` must not use `{impure}`: {PURE}");
+            assert!(!code.contains(impure), "src/{name}: `{module}` must not use `{impure}`: {PURE}");
         }
     }
 }
@@ -319,12 +321,12 @@ fn what_only_looks_never_holds_the_writer() {
 
 #[test]
 fn the_rules_themselves_point_downwards() {
-    for (height, (room, allowed, _)) in ROOMS.iter().enumerate() {
+    for (height, (module, allowed, _)) in MODULES.iter().enumerate() {
         for to in *allowed {
-            let below = ROOMS.iter().position(|(name, ..)| name == to);
+            let below = MODULES.iter().position(|(name, ..)| name == to);
             assert!(
                 below.is_some_and(|below| below > height),
-                "{room} may import {to}, which does not stand below it"
+                "{module} may import {to}, which does not stand below it"
             );
         }
     }
@@ -333,7 +335,7 @@ fn the_rules_themselves_point_downwards() {
 #[test]
 fn a_forbidden_import_is_caught_however_it_is_written() {
     let told =
-        |room: &str, depth: usize, source: &str| broken(room, "f.rs", &imports(&code_of(source), depth));
+        |module: &str, depth: usize, source: &str| broken(module, "f.rs", &imports(&code_of(source), depth));
     for (depth, source) in [
         (1, "use crate::ledger::Ledger;"),
         (1, "use crate::{\n    ledger::{self, Ledger},\n    model::Time,\n};"),
@@ -349,7 +351,7 @@ fn a_forbidden_import_is_caught_however_it_is_written() {
     ] {
         let problems = told("plan", depth, source);
         assert_eq!(problems.len(), 1, "{source}: {problems:?}");
-        assert!(problems[0].contains("`plan` must not import `ledger`: pure rooms"), "{problems:?}");
+        assert!(problems[0].contains("`plan` must not import `ledger`: pure modules"), "{problems:?}");
     }
     for source in [
         "use crate::model::Time;",

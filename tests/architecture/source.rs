@@ -10,7 +10,7 @@ pub(crate) struct File {
     /// Path below `src`.
     pub(crate) name: String,
     /// The topmost module that the file belongs to.
-    pub(crate) room: String,
+    pub(crate) module: String,
     pub(crate) code: String,
     /// The number of modules from the crate's root down to this file.
     pub(crate) depth: usize,
@@ -48,8 +48,8 @@ pub(crate) fn files() -> Vec<File> {
         }
         // A module is one deeper than its directory, except for `mod.rs`.
         let depth = if parts.last().unwrap() == "mod.rs" { parts.len() - 1 } else { parts.len() };
-        let room = parts[0].trim_end_matches(".rs").to_owned();
-        files.push(File { name, room, code: code_of(&fs::read_to_string(&path).unwrap()), depth });
+        let module = parts[0].trim_end_matches(".rs").to_owned();
+        files.push(File { name, module, code: code_of(&fs::read_to_string(&path).unwrap()), depth });
     }
     assert!(files.len() > 40, "only {} files were found", files.len());
     files
