@@ -6,14 +6,17 @@
 //!
 //! `TEAMLINK_SOAK=1000000 cargo bench --bench pipeline` sends that many events instead, and prints every 100,000 what
 //! the worker's memory and its ledger have come to; deliveries are kept for 20 s meanwhile.
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unreachable_pub, reason = "a benchmark")]
 
-#[path = "../tests/support/history.rs"]
+#[path = "../tests/servers/history.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod history;
+#[path = "../tests/servers/network.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod network;
 #[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod support;
-#[path = "../tests/support/world.rs"]
-mod world;
 
 use std::{
     net::SocketAddr,
@@ -21,11 +24,11 @@ use std::{
 };
 
 use history::{Collector, History, Webhook};
+use network::Corner;
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::Corner;
+use support::world::World;
 use tokio::process::{Child, Command};
-use world::World;
 
 const TEAMS: usize = 500;
 const EVENTS: usize = 5_000;

@@ -1,7 +1,11 @@
 //! How fast events pass from a real RabbitMQ into the ledger, committed and acknowledged.
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unreachable_pub, reason = "a benchmark")]
 
+#[path = "../tests/servers/network.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod network;
 #[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
 use std::{
@@ -13,7 +17,8 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use support::{Corner, eventually};
+use network::Corner;
+use support::eventually;
 use teamlink::{
     intake::{Intake, Watch},
     ledger::{Ledger, Pace},

@@ -4,9 +4,13 @@
 //! first is the whole way, over a real socket to a real RabbitMQ with the confirm awaited, in CPU time of this
 //! process; the sender's share, measured with the same requests against a route that only reads the body, is
 //! taken off.
-#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs, unreachable_pub, reason = "a benchmark")]
 
+#[path = "../tests/servers/network.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod network;
 #[path = "../tests/support/mod.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod support;
 
 use std::{sync::Arc, time::Duration};
@@ -16,8 +20,9 @@ use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::{StreamExt, future::BoxFuture, stream};
 use hmac::{Hmac, KeyInit, Mac};
+use network::Corner;
 use sha2::Sha256;
-use support::{Corner, eventually};
+use support::eventually;
 use teamlink::{
     intake::{Inbox, Refused},
     model::Delivery,

@@ -1,17 +1,11 @@
 //! Documents of integrations, as tests make them, read them and change them by hand.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses a part; a panic is how a test fails"
-)]
 
 use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{support::eventually, world::World};
+use super::{eventually, world::World};
 
 pub const ORG: (&str, &str) = ("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "org");
 

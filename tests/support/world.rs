@@ -1,10 +1,4 @@
 //! A sandbox and a daemon in one process, and the questions that tests ask of them.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses a part; a panic is how a test fails"
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

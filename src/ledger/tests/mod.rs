@@ -8,7 +8,7 @@ use crate::model::{
     TeamId, TeamKey, TeamState, Time, Trouble,
 };
 
-#[path = "../../../tests/support/postgres.rs"]
+#[path = "../../../tests/servers/schema.rs"]
 mod schema;
 
 use schema::Schema;

@@ -1,4 +1,4 @@
-//! The sandbox over HTTP, as its callers see it. What Datadog answers is judged in `tests/sandbox_contract.rs`.
+//! The sandbox over HTTP, as its callers see it. What Datadog answers is judged in `tests/it/sandbox_contract`.
 
 mod control;
 mod github;

@@ -1,0 +1,212 @@
+//! The documents of entity integrations, kept by the worker: from nothing, by events, by passes, beside others who write
+//! the same document, and never shrunk by an answer that failed.
+
+mod declared;
+mod linked;
+mod person;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{
+    documents::{become_, config, names, put, puts, repo, repositories, repository, set},
+    world::text,
+};
+
+#[tokio::test]
+async fn repositories_are_followed_by_events_and_what_a_person_added_survives() {
+    let mut world = repositories(&["app"], &[]).await;
+    world.start().await;
+    world.pass().await;
+    become_(&world, &["app"]).await;
+    let mut by_hand = repository("by-hand");
+    by_hand["since"] = json!("yesterday");
+    let theirs = json!({"enabled_repos": [by_hand, repository("app")], "beside": {"any": 1.5}});
+    put(&world, "github", &theirs).await;
+
+    world.github(Method::POST, "/orgs/acme/repos", json!({"name": "new"})).await;
+    become_(&world, &["app", "by-hand", "new"]).await;
+    repo(&world, "new", json!({"name": "newer"})).await;
+    become_(&world, &["app", "by-hand", "newer"]).await;
+    repo(&world, "app", json!({"archived": true})).await;
+    become_(&world, &["by-hand", "newer"]).await;
+    repo(&world, "app", json!({"archived": false})).await;
+    become_(&world, &["app", "by-hand", "newer"]).await;
+    // Gone: at two looks.
+    world.github(Method::DELETE, "/repos/acme/newer", Value::Null).await;
+    become_(&world, &["app", "by-hand"]).await;
+    let now = config(&world, "github").await;
+    assert_eq!((&now["enabled_repos"][0], &now["beside"]), (&by_hand, &json!({"any": 1.5})));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_pass_makes_the_first_document_repairs_drift_and_leaves_alone_what_is_right() {
+    let world = repositories(&["app", "lib"], &[]).await;
+    world.pass().await;
+    assert_eq!(
+        config(&world, "github").await,
+        json!({"enabled_repos": [repository("app"), repository("lib")]})
+    );
+    put(&world, "github", &json!({"enabled_repos": [repository("lib"), repository("by-hand")]})).await;
+    world.pass().await;
+    let repaired = json!({"enabled_repos": [repository("lib"), repository("by-hand"), repository("app")]});
+    assert_eq!(config(&world, "github").await, repaired);
+    world.pass().await;
+    assert_eq!(puts(&world).await.len(), 2, "a third pass had nothing to do");
+    let audit = text(&world.teamlink(&["audit"]).await);
+    assert!(
+        audit.contains("integration:github  add_entry 127.0.0.1/acme/app = integration:github: done"),
+        "{audit}"
+    );
+}
+
+#[tokio::test]
+async fn a_transferred_repository_goes_with_proof_by_its_id() {
+    let world = repositories(&["app", "lib"], &[]).await;
+    world.seed(json!({"orgs": [{"login": "other"}]})).await;
+    world.pass().await;
+    world.github(Method::POST, "/repos/acme/lib/transfer", json!({"new_owner": "other"})).await;
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["app"]));
+    let audit = text(&world.teamlink(&["audit"]).await);
+    assert!(audit.contains("the repository is other/lib now"), "{audit}");
+}
+
+#[tokio::test]
+async fn an_answer_that_failed_or_is_short_takes_nothing_away() {
+    let world = repositories(&["app", "lib"], &[]).await;
+    world.pass().await;
+    let before = names(&world).await;
+    for (fault, ends) in [
+        (json!({"path": "/orgs/acme/repos", "status": 404}), 2),
+        (json!({"path": "/orgs/acme/repos", "status": 403}), 2),
+        // These pass by themselves, and the pass waits for it.
+        (json!({"path": "/orgs/acme/repos", "times": 3, "empty": true}), 0),
+        (json!({"path": "/orgs/acme/repos", "times": 3, "truncate": true}), 0),
+        (json!({"path": "/orgs/acme/repos", "times": 3, "status": 500}), 0),
+        (json!({"path": "/api/v2/idp/*", "status": 403}), 2),
+    ] {
+        world.faults(json!([fault])).await;
+        let sync = world.teamlink(&["sync"]).await;
+        assert_eq!(sync.status.code(), Some(ends), "{fault}: {}", text(&sync));
+        world.faults(json!([])).await;
+        assert_eq!(names(&world).await, before, "{fault}");
+        world.pass().await;
+    }
+    assert_eq!(puts(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_list_is_not_emptied_without_a_person() {
+    let mut world = repositories(&["app"], &[]).await;
+    world.pass().await;
+    world.set(&[("TEAMLINK_INTEGRATIONS__GITHUB__EXCLUDE", "acme/*")]);
+    let held = world.teamlink(&["sync"]).await;
+    assert_eq!(held.status.code(), Some(2), "{}", text(&held));
+    let said = text(&held);
+    assert!(said.contains("it would leave the list empty, which may mean all"), "{said}");
+    assert_eq!(names(&world).await, set(&["app"]));
+    let hash = said.split("teamlink approve ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let approved = world.teamlink(&["approve", &hash, "--reason", "meant so"]).await;
+    assert!(approved.status.success(), "{}", text(&approved));
+    world.pass().await;
+    assert_eq!(config(&world, "github").await, json!({"enabled_repos": []}));
+    world.pass().await;
+    assert_eq!(puts(&world).await.len(), 2);
+}
+
+#[tokio::test]
+async fn observe_writes_nothing_and_upsert_removes_nothing() {
+    let mut world = repositories(&["app"], &[("TEAMLINK_POLICY__MODE", "observe")]).await;
+    world.pass().await;
+    assert_eq!(puts(&world).await.len(), 0);
+    let diff = world.teamlink(&["integrations", "diff", "github"]).await;
+    assert_eq!(diff.status.code(), Some(2), "what it would do can be seen: {}", text(&diff));
+    world.set(&[("TEAMLINK_POLICY__MODE", "upsert")]);
+    world.pass().await;
+    world.github(Method::POST, "/orgs/acme/repos", json!({"name": "new"})).await;
+    repo(&world, "app", json!({"archived": true})).await;
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["app", "new"]));
+    world.set(&[("TEAMLINK_POLICY__MODE", "sync")]);
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["new"]));
+}
+
+#[tokio::test]
+async fn a_key_of_another_datadog_organisation_writes_nothing() {
+    let world = repositories(&["app"], &[]).await;
+    world.pass().await;
+    // Learnt when the document was there to be read.
+    world.pass().await;
+    repo(&world, "app", json!({"archived": true})).await;
+    let other = json!({"data": {"id": "x", "type": "entity_integration_configs", "attributes": {
+        "integration_id": "github", "org_id": 7, "config": {"enabled_repos": [repository("app"), repository("x")]},
+    }}});
+    world.faults(json!([{"method": "GET", "path": "/api/v2/idp/*", "body": other}])).await;
+    let refused = world.teamlink(&["sync"]).await;
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused).contains("the keys are those of Datadog organisation 7"), "{}", text(&refused));
+    assert_eq!(puts(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_put_whose_end_is_unknown_is_looked_up_and_what_it_added_is_ours() {
+    let world = repositories(&["app", "lib"], &[("TEAMLINK_DATADOG__TIMEOUT", "1s")]).await;
+    world.faults(json!([{"method": "PUT", "path": "/api/v2/idp/*", "times": 1, "reset": true}])).await;
+    world.pass().await;
+    assert_eq!((puts(&world).await.len(), names(&world).await), (1, set(&["app", "lib"])));
+    world.faults(json!([{"method": "PUT", "path": "/api/v2/idp/*", "times": 1, "status": 400}])).await;
+    repo(&world, "lib", json!({"archived": true})).await;
+    let parked = world.teamlink(&["sync"]).await;
+    assert_eq!(parked.status.code(), Some(2), "{}", text(&parked));
+    assert_eq!(names(&world).await, set(&["app", "lib"]));
+    // The next pass tries what was refused again, and the entry of the first PUT is ours to take back.
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["app"]));
+}
+
+#[tokio::test]
+async fn an_entry_that_is_made_again_and_removed_again_takes_another_slot() {
+    let world = repositories(&["app", "lib"], &[("TEAMLINK_GUARD__MAX_PER_WINDOW", "1")]).await;
+    world.pass().await;
+    for (archived, expected) in
+        [(true, set(&["lib"])), (false, set(&["app", "lib"])), (true, set(&["app", "lib"]))]
+    {
+        repo(&world, "app", json!({"archived": archived})).await;
+        world.pass().await;
+        assert_eq!(names(&world).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn removals_of_entries_take_slots_of_the_guards_window() {
+    let names_of: Vec<String> = (1..=6).map(|n| format!("repo-{n}")).collect();
+    let all: Vec<&str> = names_of.iter().map(String::as_str).collect();
+    let world = repositories(&all, &[("TEAMLINK_GUARD__MAX_PER_WINDOW", "2")]).await;
+    world.pass().await;
+    for name in &all[..4] {
+        repo(&world, name, json!({"archived": true})).await;
+    }
+    let held = world.teamlink(&["sync"]).await;
+    assert_eq!(held.status.code(), Some(2), "{}", text(&held));
+    assert!(
+        text(&held).contains("the removals of `guard.window` reach `guard.max_per_window`"),
+        "{}",
+        text(&held)
+    );
+    assert_eq!(names(&world).await.len(), 4, "two had a slot");
+    // What waits is not let go one by one, and the one that comes now finds the window full too.
+    repo(&world, all[4], json!({"archived": true})).await;
+    let held = world.teamlink(&["sync"]).await;
+    assert_eq!((held.status.code(), names(&world).await.len()), (Some(2), 4), "{}", text(&held));
+    let hash = text(&held).split("teamlink approve ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let approved = world.teamlink(&["approve", &hash, "--reason", "meant so"]).await;
+    assert!(approved.status.success(), "{}", text(&approved));
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["repo-6"]), "what is approved needs no slot");
+    repo(&world, "repo-6", json!({"name": "renamed"})).await;
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["renamed"]), "nor does what is replaced");
+}

@@ -1,0 +1,37 @@
+//! Tests that need no server: teamlink, in this process or as the built binary, against the sandbox.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a panic is how a test fails, and figures are printed"
+)]
+
+mod adopt;
+mod clients;
+mod commands;
+mod connections;
+mod demo;
+mod documents;
+mod documents_proof;
+mod from_existing;
+mod fuzz;
+mod github_app;
+mod guard;
+mod held;
+mod integrations;
+mod operate;
+mod outage;
+mod ownership;
+mod parked;
+mod plans;
+mod readme;
+mod receiver;
+mod reconcile;
+mod sandbox_contract;
+mod shutdown;
+mod stress;
+#[path = "../support/mod.rs"]
+mod support;
+mod threats;
+mod troubles;

@@ -1,0 +1,10 @@
+//! RabbitMQ, and what teamlink makes of what happens to it.
+
+mod consumer;
+mod dead;
+mod documents;
+mod events;
+mod kill;
+mod messages;
+mod publisher;
+mod worker;

@@ -1,0 +1,5 @@
+//! Several workers on one PostgreSQL.
+
+mod chaos;
+mod processes;
+mod workers;
