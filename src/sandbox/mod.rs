@@ -21,6 +21,7 @@ mod journal;
 mod listener;
 mod pipeline;
 mod rate;
+mod remote;
 mod seed;
 mod shared;
 mod table;
@@ -46,6 +47,7 @@ use tower::{ServiceExt as _, util::BoxCloneSyncService};
 use shared::Shared;
 
 pub use hooks::Parcel as Webhook;
+pub use remote::Remote;
 
 /// How a sandbox starts.
 #[derive(Clone, Debug)]

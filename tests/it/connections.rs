@@ -3,7 +3,7 @@
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
-use teamlink::sandbox::{self, Sandbox};
+use teamlink::sandbox::{self, Remote, Sandbox};
 
 async fn world() -> Sandbox {
     let sandbox = sandbox::start(sandbox::Options::default()).await.unwrap();
@@ -11,9 +11,7 @@ async fn world() -> Sandbox {
         "orgs": [{"login": "acme", "teams": [{"name": "Core"}]}],
         "datadog_teams": [{"handle": "core", "name": "Core"}, {"handle": "core-too", "name": "Core too"}],
     });
-    let to = format!("{}/_sandbox/seed", sandbox.url());
-    let reply = reqwest::Client::new().post(to).json(&seed).send().await.unwrap();
-    assert!(reply.status().is_success());
+    Remote::new(sandbox.url()).unwrap().seed(seed).await.unwrap();
     sandbox
 }
 

@@ -7,8 +7,9 @@ use std::{
     process::{Output, Stdio},
 };
 
+use reqwest::Method;
 use serde_json::{Value, json};
-use teamlink::sandbox::{self, Sandbox};
+use teamlink::sandbox::{self, Remote, Sandbox};
 
 /// Runs `teamlink` against the sandbox, in an empty environment and a directory of its own.
 async fn teamlink(sandbox: &Sandbox, dir: &tempfile::TempDir, args: &[&str]) -> Output {
@@ -36,7 +37,7 @@ fn stdout(output: &Output) -> &str {
 /// organisations teams that are linked to nothing although a Datadog team's handle would fit.
 async fn world() -> Sandbox {
     let sandbox = sandbox::start(sandbox::Options::default()).await.unwrap();
-    let http = reqwest::Client::new();
+    let remote = Remote::new(sandbox.url()).unwrap();
     let squads: Vec<String> = (0..500).map(|n| format!("squad-{n}")).collect();
     let crews: Vec<String> = (0..30).map(|n| format!("crew-{n}")).collect();
     let mut links: Vec<(String, String)> = squads
@@ -60,16 +61,11 @@ async fn world() -> Sandbox {
         ],
         "datadog_teams": handles.map(|handle| json!({"handle": handle, "name": handle})).collect::<Vec<_>>(),
     });
-    let reply = http.post(format!("{}/_sandbox/seed", sandbox.url())).json(&seed).send().await.unwrap();
-    assert!(reply.status().is_success(), "{}", reply.text().await.unwrap());
-
-    let datadog = |request: reqwest::RequestBuilder| {
-        request.header("DD-API-KEY", "api").header("DD-APPLICATION-KEY", "app").send()
-    };
+    remote.seed(seed).await.unwrap();
     let mut ids = HashMap::new();
     for page in 0..6 {
-        let url = format!("{}/api/v2/team?page[size]=100&page[number]={page}", sandbox.url());
-        let teams: Value = datadog(http.get(url)).await.unwrap().json().await.unwrap();
+        let path = format!("/api/v2/team?page[size]=100&page[number]={page}");
+        let teams = remote.send(Method::GET, &path, Value::Null).await.unwrap();
         for team in teams["data"].as_array().unwrap() {
             ids.insert(team["attributes"]["handle"].as_str().unwrap().to_owned(), team["id"].clone());
         }
@@ -88,9 +84,7 @@ async fn world() -> Sandbox {
                 })
             })
             .collect();
-        let url = format!("{}/api/v2/team/connections", sandbox.url());
-        let reply = datadog(http.post(url).json(&json!({"data": data}))).await.unwrap();
-        assert_eq!(reply.status(), 201, "{}", reply.text().await.unwrap());
+        remote.send(Method::POST, "/api/v2/team/connections", json!({"data": data})).await.unwrap();
     }
     sandbox
 }
@@ -129,9 +123,7 @@ async fn check_finds_that_the_credentials_suffice_or_what_they_lack() {
     assert!(told["findings"].as_array().unwrap().iter().all(|it| it["verdict"] != "failed"), "{told}");
 
     let refuse = json!([{"method": "POST", "path": "/api/v2/team/connections", "status": 403, "body": "{}"}]);
-    let faults = format!("{}/_sandbox/faults", world.url());
-    let reply = reqwest::Client::new().put(faults).json(&refuse).send().await.unwrap();
-    assert!(reply.status().is_success());
+    Remote::new(world.url()).unwrap().faults(refuse).await.unwrap();
     let refused = teamlink(&world, &dir, &["check"]).await;
     assert_eq!(refused.status.code(), Some(1));
     assert!(stdout(&refused).contains("failed   team connections can be created"), "{}", stdout(&refused));

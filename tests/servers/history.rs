@@ -405,8 +405,7 @@ pub async fn right(world: &World, expected: &BTreeSet<String>, since: Instant, w
 
 /// Requests to Datadog so far, by route, and how many of all are not the test's own.
 pub async fn datadog_requests(world: &World) -> (BTreeMap<String, u64>, u64) {
-    let url = format!("{}/_sandbox/stats", world.sandbox.url());
-    let stats: Value = world.http.get(url).send().await.unwrap().json().await.unwrap();
+    let stats = world.remote.stats().await.unwrap();
     let requests = stats["requests"].as_object().unwrap();
     let of_datadog = requests.iter().filter(|(route, _)| route.contains(" /api/v2/"));
     let routes: BTreeMap<String, u64> =

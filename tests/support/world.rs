@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::{
     app::{Daemon, Role},
-    sandbox::{self, Sandbox},
+    sandbox::{self, Remote, Sandbox},
     settings::Settings,
     telemetry::{self, Metrics},
 };
@@ -40,6 +40,8 @@ pub const APP: [(&str, &str); 2] =
 /// GitHub, Datadog and teamlink.
 pub struct World {
     pub sandbox: Sandbox,
+    /// A client of the sandbox.
+    pub remote: Remote,
     pub daemon: Option<Daemon>,
     pub settings: Settings,
     pub http: reqwest::Client,
@@ -83,7 +85,8 @@ impl World {
         }
         let settings = Settings::load(&[], &all).unwrap().settings;
         let http = reqwest::Client::new();
-        Self { sandbox, daemon: None, settings, http, env: all, asked: AtomicU64::new(0), dir }
+        let remote = Remote::new(sandbox.url()).unwrap();
+        Self { sandbox, remote, daemon: None, settings, http, env: all, asked: AtomicU64::new(0), dir }
     }
 
     /// A file of the world's own, by its whole path.
@@ -123,42 +126,30 @@ impl World {
 
     /// Asks GitHub, and expects success.
     pub async fn github(&self, method: Method, path: &str, body: Value) -> Value {
-        let request = self.http.request(method, format!("{}{path}", self.sandbox.url()));
-        let response = request.bearer_auth("token").json(&body).send().await.unwrap();
-        assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
-        response.json().await.unwrap_or(Value::Null)
+        self.remote.send(method, path, body).await.unwrap()
     }
 
     /// Asks Datadog, and expects success.
     pub async fn datadog(&self, method: Method, path: &str, body: Value) -> Value {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let request = self.http.request(method, format!("{}{path}", self.sandbox.url()));
-        let request = request.header("DD-API-KEY", "api").header("DD-APPLICATION-KEY", "app");
-        let response = request.json(&body).send().await.unwrap();
-        assert!(response.status().is_success(), "{path}: {}", response.text().await.unwrap());
-        response.json().await.unwrap_or(Value::Null)
+        self.remote.send(method, path, body).await.unwrap()
     }
 
     /// Sets the sandbox's faults.
     pub async fn faults(&self, faults: Value) {
-        let url = format!("{}/_sandbox/faults", self.sandbox.url());
-        let response = self.http.put(url).json(&faults).send().await.unwrap();
-        assert!(response.status().is_success(), "{}", response.text().await.unwrap());
+        self.remote.faults(faults).await.unwrap();
     }
 
     /// Adds to the world, without webhooks.
     pub async fn seed(&self, seed: Value) {
-        let url = format!("{}/_sandbox/seed", self.sandbox.url());
-        let response = self.http.post(url).json(&seed).send().await.unwrap();
-        assert!(response.status().is_success(), "{}", response.text().await.unwrap());
+        self.remote.seed(seed).await.unwrap();
     }
 
     /// Waits until this many webhooks have been taken.
     pub async fn heard(&self, webhooks: u64) {
-        let stats = format!("{}/_sandbox/stats", self.sandbox.url());
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let stats: Value = self.http.get(&stats).send().await.unwrap().json().await.unwrap();
+            let stats = self.remote.stats().await.unwrap();
             if stats["webhooks"]["sent"].as_u64() >= Some(webhooks) {
                 return;
             }
@@ -169,8 +160,7 @@ impl World {
 
     /// Every request since a sequence number.
     pub async fn requests(&self, since: u64) -> Vec<Value> {
-        let url = format!("{}/_sandbox/requests?since={since}", self.sandbox.url());
-        self.http.get(url).send().await.unwrap().json().await.unwrap()
+        self.remote.requests(since).await.unwrap()
     }
 
     /// The sequence number of the last request.

@@ -20,7 +20,7 @@ use crate::{
     app::{self, Daemon, Role},
     ledger::{Ledger, OrgProgress},
     model::{Cause, Integration, OrgId, Time},
-    sandbox::{self, Sandbox},
+    sandbox::{self, Remote, Sandbox},
     settings::Settings,
     telemetry::Metrics,
 };
@@ -49,7 +49,7 @@ pub(super) struct Stage {
     metrics: Metrics,
     ledger: Ledger,
     org: OrgId,
-    http: reqwest::Client,
+    remote: Remote,
     seed: u64,
     /// Requests of the demo's own, which are none of teamlink's: to GitHub, to Datadog.
     own: (u64, u64),
@@ -107,7 +107,7 @@ impl Stage {
         handles: &[&str],
     ) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build().context("failed to set up HTTP")?;
-        let post = Post::open(http.clone()).await?;
+        let post = Post::open(http).await?;
         let sandbox = sandbox::start(sandbox::Options {
             webhook_url: Some(post.url.clone()),
             webhook_secret: Some(SECRET.to_owned()),
@@ -117,6 +117,7 @@ impl Stage {
         .await
         .context("failed to start the sandbox")?;
         let dir = tempfile::tempdir().context("failed to make a temporary folder for the ledger")?;
+        let remote = Remote::new(sandbox.url())?;
         let settings = settings(&sandbox.url(), &dir)?;
         let ledger = app::ledger(&settings).await?;
         let mut stage = Self {
@@ -127,7 +128,7 @@ impl Stage {
             metrics,
             ledger,
             org: OrgId(0),
-            http,
+            remote,
             seed,
             own: (0, 0),
             handles: BTreeMap::new(),
@@ -223,7 +224,7 @@ impl Stage {
     pub(super) async fn list_by_hand(&mut self, repository: &str) -> anyhow::Result<()> {
         self.own.1 += 2;
         let mut config =
-            self.send(Method::GET, CATALOG, Value::Null).await?["data"]["attributes"]["config"].take();
+            self.remote.send(Method::GET, CATALOG, Value::Null).await?["data"]["attributes"]["config"].take();
         let entries = config["enabled_repos"].as_array_mut().context("the catalog has no list")?;
         let hostname = entries.first().map(|entry| entry["hostname"].clone());
         entries.push(json!({
@@ -231,13 +232,13 @@ impl Stage {
         }));
         let body =
             json!({"data": {"type": "entity_integration_config_requests", "attributes": {"config": config}}});
-        self.send(Method::PUT, CATALOG, body).await.map(|_| ())
+        self.remote.send(Method::PUT, CATALOG, body).await.map(|_| ())
     }
 
     /// Which repositories the catalog lists: none before its document is there.
     pub(super) async fn catalog(&mut self) -> anyhow::Result<Catalog> {
         self.own.1 += 1;
-        let (status, document) = self.ask(Method::GET, CATALOG, Value::Null).await?;
+        let (status, document) = self.remote.ask(Method::GET, CATALOG, Value::Null).await?;
         if status == StatusCode::NOT_FOUND {
             return Ok(Catalog::new());
         }
@@ -306,24 +307,24 @@ impl Stage {
 
     /// Sets the sandbox's faults.
     pub(super) async fn faults(&self, faults: Value) -> anyhow::Result<()> {
-        self.send(Method::PUT, "/_sandbox/faults", faults).await.map(|_| ())
+        self.remote.faults(faults).await
     }
 
     /// Webhooks that GitHub has not delivered yet.
     pub(super) async fn webhooks_pending(&self) -> anyhow::Result<u64> {
-        let stats = self.send(Method::GET, "/_sandbox/stats", Value::Null).await?;
+        let stats = self.remote.stats().await?;
         stats["webhooks"]["pending"].as_u64().context("the sandbox does not count its webhooks")
     }
 
     /// Every request after a number, as both upstreams saw them.
     pub(super) async fn requests(&self, since: u64) -> anyhow::Result<Vec<Request>> {
-        let path = format!("/_sandbox/requests?since={since}");
-        Ok(serde_json::from_value(self.send(Method::GET, &path, Value::Null).await?)?)
+        let requests = self.remote.requests(since).await?;
+        Ok(requests.into_iter().map(serde_json::from_value).collect::<Result<_, _>>()?)
     }
 
     /// What was counted so far, and the number of the last request.
     pub(super) async fn counts(&self) -> anyhow::Result<(Counts, u64)> {
-        let stats = self.send(Method::GET, "/_sandbox/stats", Value::Null).await?;
+        let stats = self.remote.stats().await?;
         let (mut github, mut datadog) = (0, 0);
         for (route, count) in stats["requests"].as_object().into_iter().flatten() {
             let upstream = if route.contains(" /api/") { &mut datadog } else { &mut github };
@@ -343,36 +344,17 @@ impl Stage {
     }
 
     async fn sow(&self, seed: Value) -> anyhow::Result<Value> {
-        self.send(Method::POST, "/_sandbox/seed", seed).await
+        self.remote.seed(seed).await
     }
 
     async fn github(&mut self, method: Method, path: &str, body: Value) -> anyhow::Result<Value> {
         self.own.0 += 1;
-        self.send(method, path, body).await
+        self.remote.send(method, path, body).await
     }
 
     async fn datadog(&mut self, method: Method, query: &str, body: Value) -> anyhow::Result<Value> {
         self.own.1 += 1;
-        self.send(method, &format!("/api/v2/team/connections{query}"), body).await
-    }
-
-    /// Asks the sandbox, and expects success.
-    async fn send(&self, method: Method, path: &str, body: Value) -> anyhow::Result<Value> {
-        let (status, answer) = self.ask(method.clone(), path, body).await?;
-        ensure!(status.is_success(), "failed to {method} {path} of the sandbox: {status}: {answer}");
-        Ok(answer)
-    }
-
-    /// Asks the sandbox, with credentials for both upstreams.
-    async fn ask(&self, method: Method, path: &str, body: Value) -> anyhow::Result<(StatusCode, Value)> {
-        let request = self.http.request(method.clone(), format!("{}{path}", self.sandbox.url()));
-        let request = request.bearer_auth("demo").header("DD-API-KEY", "demo");
-        let request = request.header("DD-APPLICATION-KEY", "demo").json(&body);
-        let attempt = || format!("failed to {method} {path} of the sandbox");
-        let response = request.send().await.with_context(attempt)?;
-        let (status, text) = (response.status(), response.text().await.with_context(attempt)?);
-        // What is no JSON is an error's text, or nothing.
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+        self.remote.send(method, &format!("/api/v2/team/connections{query}"), body).await
     }
 }
 

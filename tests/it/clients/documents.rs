@@ -1,5 +1,6 @@
 //! What documents are made of and from: repositories, and the documents themselves.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::model::{Answer, Class, Entry};
 
@@ -12,8 +13,8 @@ async fn repositories_are_read_by_organisation_by_team_and_by_id() {
         .map(|n| json!({"name": format!("repo-{n}"), "archived": n == 7, "private": n == 8}))
         .collect();
     world.seed(json!({"orgs": [{"login": "acme", "teams": [{"name": "core"}], "repos": repos}]})).await;
-    let grant = world.http.put(world.url("/orgs/acme/teams/core/repos/acme/repo-7")).bearer_auth("token");
-    assert!(grant.send().await.unwrap().status().is_success());
+    let path = "/orgs/acme/teams/core/repos/acme/repo-7";
+    world.remote.send(Method::PUT, path, json!({})).await.unwrap();
     let github = world.github();
 
     let Answer::Present(all) = github.org_repositories("acme").await else { panic!("not read") };
@@ -26,8 +27,7 @@ async fn repositories_are_read_by_organisation_by_team_and_by_id() {
     assert_eq!(of_team, [named("repo-7").clone()]);
     assert_eq!(github.repository(org, of_team[0].id).await, Answer::Present(of_team[0].clone()));
 
-    let delete = world.http.delete(world.url("/repos/acme/repo-7")).bearer_auth("token");
-    assert!(delete.send().await.unwrap().status().is_success());
+    world.remote.send(Method::DELETE, "/repos/acme/repo-7", Value::Null).await.unwrap();
     assert_eq!(github.repository(org, of_team[0].id).await, Answer::Absent);
     let hidden = github.team_repositories("acme", "nobody").await;
     assert!(matches!(hidden, Answer::Forbidden(_)), "a list that is not granted says nothing: {hidden:?}");

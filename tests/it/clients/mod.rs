@@ -5,6 +5,7 @@ mod documents;
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::{
     datadog::{self, Filter, NewConnection},
@@ -14,39 +15,38 @@ use teamlink::{
         Trouble,
     },
     operate::check::{self, Verdict},
-    sandbox, transport,
+    sandbox::{self, Remote},
+    transport,
 };
 
-/// A sandbox, and who may look behind it.
+/// A sandbox, and a client of it that may look behind the two services.
 struct World {
     sandbox: sandbox::Sandbox,
-    http: reqwest::Client,
+    remote: Remote,
 }
 
 impl World {
     async fn start() -> Self {
         let sandbox = sandbox::start(sandbox::Options::default()).await.unwrap();
-        let http = reqwest::Client::new();
-        Self { sandbox, http }
+        let remote = Remote::new(sandbox.url()).unwrap();
+        Self { sandbox, remote }
     }
 
-    fn url(&self, path: &str) -> reqwest::Url {
-        format!("{}{path}", self.sandbox.url()).parse().unwrap()
+    fn url(&self) -> reqwest::Url {
+        self.sandbox.url().parse().unwrap()
     }
 
     async fn seed(&self, seed: Value) {
-        let reply = self.http.post(self.url("/_sandbox/seed")).json(&seed).send().await.unwrap();
-        assert!(reply.status().is_success(), "{}", reply.text().await.unwrap());
+        self.remote.seed(seed).await.unwrap();
     }
 
     async fn faults(&self, faults: Value) {
-        let reply = self.http.put(self.url("/_sandbox/faults")).json(&faults).send().await.unwrap();
-        assert!(reply.status().is_success(), "{}", reply.text().await.unwrap());
+        self.remote.faults(faults).await.unwrap();
     }
 
     /// Every request so far.
     async fn requests(&self) -> Vec<Value> {
-        self.http.get(self.url("/_sandbox/requests?since=0")).send().await.unwrap().json().await.unwrap()
+        self.remote.requests(0).await.unwrap()
     }
 
     /// The statuses of the requests so far to paths that end so.
@@ -58,9 +58,9 @@ impl World {
 
     fn github_options(&self) -> github::Options {
         github::Options {
-            base_url: self.url(""),
+            base_url: self.url(),
             auth: github::Auth::Token("token".into()),
-            http: transport::client(&self.url(""), None).unwrap(),
+            http: transport::client(&self.url(), None).unwrap(),
             clock: Default::default(),
             concurrency: 8,
             timeout: Duration::from_secs(5),
@@ -73,12 +73,12 @@ impl World {
 
     fn datadog_options(&self) -> datadog::Options {
         datadog::Options {
-            base_url: self.url(""),
+            base_url: self.url(),
             auth: datadog::Auth::Keys { api: "api".into(), app: "app".into() },
             managed_by: "teamlink".into(),
             timeout: Duration::from_secs(5),
             concurrency: 4,
-            http: transport::client(&self.url(""), None).unwrap(),
+            http: transport::client(&self.url(), None).unwrap(),
         }
     }
 
@@ -156,8 +156,7 @@ async fn a_team_read_by_id_is_followed_through_a_rename() {
 
     assert_eq!(present(github.team(org.id, core.id).await), core);
     assert_eq!(present(github.team(org.id, core.id).await), core);
-    let renamed = world.http.patch(world.url("/orgs/acme/teams/core")).bearer_auth("token");
-    assert!(renamed.json(&json!({"name": "Kernel"})).send().await.unwrap().status().is_success());
+    world.remote.send(Method::PATCH, "/orgs/acme/teams/core", json!({"name": "Kernel"})).await.unwrap();
     assert_eq!(present(github.team(org.id, core.id).await).slug, "kernel");
     assert_eq!(world.statuses(&format!("/team/{}", core.id)).await, [200, 304, 200]);
     assert_eq!(github.team_by_slug("acme", "core").await, Answer::Absent);

@@ -125,9 +125,8 @@ async fn one_event_among_a_thousand_linked_teams_takes_a_handful_of_requests() {
 
 /// Waits until every webhook was taken and every mark is answered.
 async fn at_rest(world: &World) {
-    let stats = format!("{}/_sandbox/stats", world.sandbox.url());
     eventually("webhooks under way, marks without an answer", (Some(0), 0), async || {
-        let stats: Value = world.http.get(&stats).send().await.unwrap().json().await.unwrap();
+        let stats = world.remote.stats().await.unwrap();
         let mut ledger = SqliteConnection::connect(&world.env["TEAMLINK_LEDGER__URL"]).await.unwrap();
         let marks = "SELECT COUNT(*) FROM marks WHERE first_at IS NOT NULL";
         let marks: i64 = sqlx::query_scalar(marks).fetch_one(&mut ledger).await.unwrap();

@@ -13,8 +13,7 @@ use crate::support::{
 
 /// What the sandbox says of teamlink's PUTs.
 async fn judged(world: &World) -> Value {
-    let stats = format!("{}/_sandbox/stats", world.sandbox.url());
-    let stats: Value = world.http.get(stats).send().await.unwrap().json().await.unwrap();
+    let stats = world.remote.stats().await.unwrap();
     let writers = stats["integrations"]["github"].as_object().unwrap();
     writers.iter().find(|(client, _)| client.starts_with("teamlink/")).unwrap().1.clone()
 }
