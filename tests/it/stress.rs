@@ -191,7 +191,10 @@ async fn a_ledger_that_may_not_be_written_is_refused_by_its_name() {
     let may = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     // Where that user reaches it.
     let binary = reachable.path().join("teamlink");
-    fs::copy(env!("CARGO_BIN_EXE_teamlink"), &binary).unwrap();
+    // By another process: while this one has the copy open for writing, a process that another test starts would inherit
+    // it, and the copy could not be run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_teamlink")).arg(&binary).status().await.unwrap();
+    assert!(copied.success());
     may(reachable.path(), 0o755);
     let file = folder.path().join("read-only.db");
     world.set(&[("TEAMLINK_LEDGER__URL", &format!("sqlite:{}", file.display()))]);
