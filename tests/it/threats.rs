@@ -183,6 +183,9 @@ async fn no_secret_is_told_by_logs_pages_commands_or_debug_whether_it_is_right_o
     let mut world = World::new(2, &given).await;
     world.set(&[("TEAMLINK_RECONCILE__EVERY", "1h")]);
 
+    // Before the daemon reads the list of Datadog's teams, which it then keeps for a while.
+    world.seed(json!({"datadog_teams": [{"handle": "new-team", "name": "New"}]})).await;
+
     // All is well: a pass, an event, a forged one.
     let daemon = Talkative::start(&world, "well.log");
     daemon.says("is up").await;
@@ -192,7 +195,6 @@ async fn no_secret_is_told_by_logs_pages_commands_or_debug_whether_it_is_right_o
         "content_type": "json",
     }});
     world.github(Method::POST, "/orgs/acme/hooks", hook).await;
-    world.seed(json!({"datadog_teams": [{"handle": "new-team", "name": "New"}]})).await;
     world.github(Method::POST, "/orgs/acme/teams", json!({"name": "New team"})).await;
     let slugs: Vec<String> = world.datadog_teams().await.into_keys().collect();
     world.becomes(&linked(slugs), Duration::from_secs(60)).await;
