@@ -1,0 +1,98 @@
+//! The old PostgreSQL ledger, loaded into a schema of its own.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+#[path = "support/ledgers.rs"]
+mod ledgers;
+#[path = "support/postgres.rs"]
+mod postgres;
+
+use std::fs;
+
+use ledgers::{Old, Row, Tables};
+use postgres::Schema;
+use sqlx::{AssertSqlSafe, Connection, Executor, Row as _, postgres::PgRow};
+
+/// The dump in a schema.
+struct Postgres(Schema);
+
+impl Old for Postgres {
+    const NAME: &'static str = "postgres";
+
+    async fn copy() -> Self {
+        let schema = Schema::create().await;
+        let dump = fs::read_to_string(ledgers::file("0.1.0.postgres.sql")).unwrap();
+        let mut db = schema.connect().await;
+        db.execute(sqlx::raw_sql(AssertSqlSafe(dump))).await.unwrap();
+        db.close().await.unwrap();
+        Self(schema)
+    }
+
+    fn url(&self) -> String {
+        self.0.url.clone()
+    }
+
+    async fn tables(&self) -> Tables {
+        let mut db = self.0.connect().await;
+        let columns: Vec<(String, String)> = sqlx::query_as(
+            "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) FROM information_schema.columns
+             WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position",
+        )
+        .fetch_all(&mut db)
+        .await
+        .unwrap();
+        let mut tables = Tables::new();
+        for of_table in columns.chunk_by(|(one, _), (other, _)| one == other) {
+            let table = &of_table[0].0;
+            let quoted: Vec<String> =
+                of_table.iter().map(|(_, column)| format!("quote_nullable(\"{column}\")")).collect();
+            let sql = format!("SELECT {} FROM \"{table}\" ORDER BY 1, 2", quoted.join(", "));
+            let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut db).await.unwrap();
+            let row = |row: &PgRow| -> Row {
+                of_table.iter().enumerate().map(|(at, (_, column))| (column.clone(), row.get(at))).collect()
+            };
+            tables.insert(table.clone(), rows.iter().map(row).collect());
+        }
+        db.close().await.unwrap();
+        tables
+    }
+
+    async fn execute(&self, sql: &'static str) {
+        let mut db = self.0.connect().await;
+        db.execute(sql).await.unwrap();
+        db.close().await.unwrap();
+    }
+
+    async fn remove(self) {
+        self.0.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn opening_an_old_ledger_loses_nothing() {
+    ledgers::opening_loses_nothing::<Postgres>().await;
+}
+
+#[tokio::test]
+async fn a_loss_would_be_noticed() {
+    ledgers::a_loss_is_noticed::<Postgres>().await;
+}
+
+#[tokio::test]
+async fn what_is_parked_and_audited_is_printed_as_before() {
+    ledgers::what_is_parked_and_audited_is_printed_as_before::<Postgres>().await;
+}
+
+#[tokio::test]
+async fn a_hash_printed_by_an_old_version_approves_what_it_was_printed_for() {
+    ledgers::a_printed_hash_approves_what_it_was_printed_for::<Postgres>().await;
+}
+
+#[tokio::test]
+async fn old_pauses_are_found_and_end() {
+    ledgers::pauses_are_found_and_end::<Postgres>().await;
+}
+
+#[tokio::test]
+async fn a_pass_on_an_old_ledger_converges_and_deletes_nothing_foreign() {
+    ledgers::a_pass_converges_and_deletes_nothing_foreign::<Postgres>().await;
+}
