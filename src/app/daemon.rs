@@ -17,7 +17,7 @@ use crate::{
     admin,
     intake::Inbox,
     ledger::{DaemonLock, Ledger},
-    model::Cause,
+    model::{Asks, Cause},
     queue::{Consumer, DeadQueue, Publisher},
     reconcile::Worker,
     settings::Settings,
@@ -245,7 +245,7 @@ async fn passes(worker: Worker, orgs: Vec<String>, every: Duration) {
     let mut ticks = ticks(every);
     loop {
         ticks.tick().await;
-        while let Err(error) = worker.begin_pass(&orgs, Cause::Pass).await {
+        while let Err(error) = worker.begin_pass(&orgs, Cause::Pass, Asks::PASS).await {
             telemetry::work::pass_not_begun(&error);
             tokio::time::sleep(PASS_RETRY.min(every)).await;
         }

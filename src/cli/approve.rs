@@ -41,7 +41,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         .into());
     };
     for held in &approved {
-        anstream::println!("approved: {} {}", held.kind.as_str(), held.key);
+        anstream::println!("approved: {} {}", held.kind.as_str(), held.subject);
     }
     anstream::println!(
         "{} actions approved until {}; a running daemon carries them out within seconds, or run `teamlink sync`",

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     app,
     ledger::{Ledger, Parked, ParkedKind},
-    model::{Integration, Time},
+    model::{Integration, Lane, Time},
     operate::parked::{self, Filter, Story, Tried},
     settings::Loaded,
 };
@@ -133,10 +133,10 @@ impl Which {
             class: self.class.clone(),
             place: self.place.clone(),
             text: self.text.clone(),
-            org: match self.org.as_deref() {
+            lane: match self.org.as_deref() {
                 Some(name) => match document(name) {
-                    Some(integration) => Some(integration.scope()),
-                    None => Some(names::org(ledger, name).await?.facts.id),
+                    Some(integration) => Some(Lane::Document(integration)),
+                    None => Some(Lane::Org(names::org(ledger, name).await?.facts.id)),
                 },
                 None => None,
             },

@@ -169,7 +169,7 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
         let name = match pause.scope {
             PauseScope::All => "all".to_owned(),
             PauseScope::Org(_) => plan.org.login.clone(),
-            PauseScope::Team(key) => slug(plan, key.team),
+            PauseScope::Team(key) => slug(plan, Some(key.team)),
         };
         anstream::println!("paused since {}; to end it: teamlink resume {name}", pause.since);
     }
@@ -227,7 +227,7 @@ impl Line {
         let sign = if held.is_some() { "! held" } else { sign };
         let total = if held.is_some() { "held" } else { total };
         let github = match (planned.action.key(), planned.team) {
-            (Some(key), TeamId::NONE) => named(key),
+            (Some(key), None) => named(key),
             (_, team) => slug(plan, team),
         };
         Self { sign, total, cells: vec![github, datadog, why] }
@@ -239,10 +239,10 @@ fn handle(plan: &OrgPlan, key: &ConnectionKey) -> String {
     plan.handles.get(&key.datadog_team).cloned().unwrap_or_else(|| key.datadog_team.to_string())
 }
 
-fn slug(plan: &OrgPlan, team: TeamId) -> String {
+fn slug(plan: &OrgPlan, team: Option<TeamId>) -> String {
+    let Some(team) = team else { return "orphans".to_owned() };
     match plan.slugs.get(&team) {
         Some(slug) => format!("{}/{slug}", plan.org.login),
-        None if team == TeamId::NONE => "orphans".to_owned(),
         None => format!("team {team}"),
     }
 }
@@ -256,7 +256,7 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
     left.iter()
         .map(|LeftAlone { team, why }| {
             let github = match why {
-                Why::Orphan { key, .. } | Why::Policy { key } if *team == TeamId::NONE => named(key),
+                Why::Orphan { key, .. } | Why::Policy { key } if team.is_none() => named(key),
                 _ => slug(plan, *team),
             };
             let (key, why) = match why {

@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 use super::output::{self, Format};
 use crate::{
     app,
-    ledger::{OrgProgress, OrgRow},
-    model::{Cause, Integration, OrgFacts, Target},
+    ledger::{Progress, lane_number},
+    model::{Asks, Cause, Integration, Lane},
     settings::Loaded,
 };
 
@@ -39,80 +39,82 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let ledger = app::ledger(&settings).await?;
     let worker = app::worker(&settings, ledger.clone(), "command", Arc::new(Notify::new()))?;
     let logins = if args.org.is_empty() { settings.github.orgs.clone() } else { args.org };
-    let orgs = worker.begin_pass(&logins, Cause::Person).await?;
+    let lanes = worker.begin_pass(&logins, Cause::Person, Asks::PERSON).await?;
     let spinner = output::spinner("looking at GitHub and Datadog");
-    let progress = worker.work_off(&orgs).await?;
+    let progress = worker.work_off(&lanes).await?;
     spinner.finish_and_clear();
-    let documents = Integration::ALL.into_iter().map(|integration| {
-        let name = Target::Document(integration).to_string();
-        let facts = OrgFacts { id: integration.scope(), login: name.clone() };
-        OrgRow { facts, bound_login: name, passed: true }
-    });
-    let rows: Vec<(OrgRow, OrgProgress)> = ledger
-        .orgs()
-        .await?
-        .into_iter()
+    let orgs = ledger.orgs().await?.into_iter().map(|org| (Lane::Org(org.facts.id), org.facts.login));
+    let documents = Integration::ALL.map(Lane::Document).map(|lane| (lane, lane.to_string()));
+    let rows: Vec<Row> = orgs
         .chain(documents)
-        .filter_map(|org| {
-            let progress = progress.get(&org.facts.id)?.clone();
-            Some((org, progress))
-        })
+        .filter_map(|(lane, name)| Some(Row { lane, name, progress: progress.get(&lane)?.clone() }))
         .collect();
     show(&rows, args.format)?;
     let taken = worker.taken_logins(&logins).await?;
     for taken in taken.iter().filter(|_| args.format == Format::Text) {
         anstream::println!("\n{taken}; write {} in github.orgs", taken.bound_to.login);
     }
-    for (org, progress) in &rows {
+    for Row { lane, name, progress } in &rows {
         if let Some(error) = &progress.unread
             && args.format == Format::Text
         {
-            anstream::println!("\n{}: nothing was removed, because {error}", org.facts.login);
+            anstream::println!("\n{}: nothing was removed, because {error}", name);
         }
         if progress.suspected > 0 && args.format == Format::Text {
-            for (slug, why) in worker.stuck(org.facts.id).await? {
-                anstream::println!("held: {}/{slug}: {why}", org.facts.login);
+            let org = lane.org();
+            for (slug, why) in if let Some(org) = org { worker.stuck(org).await? } else { Vec::new() } {
+                anstream::println!("held: {name}/{slug}: {why}");
             }
         }
         if progress.paused > 0 && args.format == Format::Text {
-            for pause in ledger.paused(org.facts.id).await?.all() {
+            for pause in ledger.paused(*lane).await?.all() {
                 anstream::println!("paused: {}", super::pause::said(&ledger, pause).await?);
             }
         }
         if progress.held > 0
-            && let Some(set) = ledger.held_set(org.facts.id, ledger.clock().now()).await?
+            && let Some(set) = ledger.held_set(*lane, ledger.clock().now()).await?
             && args.format == Format::Text
         {
             anstream::println!();
             for held in &set.items {
-                anstream::println!("held: {} {}: {}", held.key.kind.as_str(), held.key.key, held.reason);
+                anstream::println!("held: {} {}: {}", held.key.kind.as_str(), held.key.subject, held.reason);
             }
             super::approve::invite(set.items.len(), &set.hash);
         }
     }
     // What may pass by itself and did not is a failure; what waits for somebody is not.
-    let failed = rows.iter().any(|(_, org)| org.passing > 0);
-    let open = !taken.is_empty() || rows.iter().any(|(_, org)| !settled(org));
+    let failed = rows.iter().any(|row| row.progress.passing > 0);
+    let open = !taken.is_empty() || rows.iter().any(|row| !settled(&row.progress));
     Ok(ExitCode::from(if failed || rows.is_empty() { 1 } else { u8::from(open) * 2 }))
 }
 
-/// Whether nothing of an organisation waits for anything.
-fn settled(org: &OrgProgress) -> bool {
-    org.failing == 0 && org.suspected == 0 && org.held == 0 && org.parked == 0 && org.paused == 0
+/// An organisation or a document, as it is printed.
+struct Row {
+    lane: Lane,
+    name: String,
+    progress: Progress,
 }
 
-fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
+/// Whether nothing of a lane waits for anything.
+fn settled(lane: &Progress) -> bool {
+    lane.failing == 0 && lane.suspected == 0 && lane.held == 0 && lane.parked == 0 && lane.paused == 0
+}
+
+fn show(rows: &[Row], format: Format) -> anyhow::Result<()> {
     match format {
         Format::Json => {
             let rows: Vec<_> = rows
                 .iter()
-                .map(|(org, progress)| serde_json::json!({"org": org.facts, "progress": progress}))
+                .map(|Row { lane, name, progress }| {
+                    let org = serde_json::json!({"id": lane_number(*lane), "login": name});
+                    serde_json::json!({"org": org, "progress": progress})
+                })
                 .collect();
             output::print_json(&rows)
         }
         Format::Text => {
-            let rows = rows.iter().map(|(org, progress)| {
-                let OrgProgress {
+            let rows = rows.iter().map(|Row { lane: _, name, progress }| {
+                let Progress {
                     due: _,
                     unanswered: _,
                     failing,
@@ -132,7 +134,7 @@ fn show(rows: &[(OrgRow, OrgProgress)], format: Format) -> anyhow::Result<()> {
                     (None, false) => "waiting",
                 };
                 let counts = [owned, orphans, held, suspected, failing, parked, paused, waiting];
-                let mut cells = vec![org.facts.login.clone(), state.to_owned()];
+                let mut cells = vec![name.clone(), state.to_owned()];
                 cells.extend(counts.map(ToString::to_string));
                 cells
             });

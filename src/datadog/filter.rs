@@ -21,6 +21,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Every connection from GitHub.
+    pub fn github() -> Self {
+        Self { sources: vec!["github".to_owned()], ..Self::default() }
+    }
+
     fn lists(&self) -> [(&'static str, &[String]); 4] {
         let Self { sources, team_ids, connected_team_ids, connection_ids } = self;
         [

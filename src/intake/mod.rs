@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    ledger::{Entry, Ledger, Outcome, Pace, ParkedPlace},
+    ledger::{Accepting, Ledger, Outcome, Pace, ParkedPlace},
     model::{Delivery, OrgId, Time},
     telemetry,
 };
@@ -207,13 +207,13 @@ impl Committer {
         }
     }
 
-    fn sort(&mut self, groups: &[Group]) -> Vec<Entry> {
+    fn sort(&mut self, groups: &[Group]) -> Vec<Accepting> {
         let received = groups.iter().flat_map(|group| &group.received);
         received.map(|received| entry(received, &mut self.watch)).collect()
     }
 
     /// Commits entries. Those that the store refuses for what they hold are found by halving, and parked.
-    async fn commit(&mut self, entries: Vec<Entry>, now: Time) -> Result<(), Refused> {
+    async fn commit(&mut self, entries: Vec<Accepting>, now: Time) -> Result<(), Refused> {
         let mut rest = vec![entries];
         while let Some(mut entries) = rest.pop() {
             let Err(error) = self.ledger.accept(&entries, self.pace, now).await.map(|accepted| {

@@ -1,6 +1,7 @@
 //! What is parked is accepted again, by the same way as the first time: it is checked, decoded and stored anew.
 
 use super::{Intake, RETRY_AFTER, Refused};
+use crate::ledger::AuditAction;
 
 /// What became of a parked delivery that was accepted again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,8 @@ impl Intake {
         };
         self.accept_all(vec![delivery]).await?;
         let now = self.clock.now();
-        let gone = self.ledger.unpark(id, attempts, "replay", reason, now).await.map_err(refused)?;
+        let gone =
+            self.ledger.unpark(id, attempts, AuditAction::Replay, reason, now).await.map_err(refused)?;
         Ok(if gone { Replayed::Accepted } else { Replayed::ParkedAnew })
     }
 

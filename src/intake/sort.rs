@@ -3,7 +3,7 @@
 use super::watch::{Standing, Watch};
 use crate::{
     event::{self, About},
-    ledger::{Entry, Outcome, ParkedPlace},
+    ledger::{Accepting, Outcome, ParkedPlace},
     model::{Delivery, Mark, Target},
     telemetry,
 };
@@ -16,9 +16,9 @@ pub(super) struct Received {
 }
 
 /// Decodes a delivery and decides what becomes of it.
-pub(super) fn entry(received: &Received, watch: &mut Watch) -> Entry {
+pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
     let Received { delivery, unfit } = received;
-    let mut entry = Entry {
+    let mut entry = Accepting {
         guid: delivery.guid.clone(),
         event: delivery.event.clone(),
         action: String::new(),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sqlx::AnyConnection;
 
 use super::{Ledger, ParkedPlace, parked, rows, team_lists};
-use crate::model::{Cause, Integration, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
+use crate::model::{Asks, Cause, Integration, Lane, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
 
 /// What became of a delivery at our door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Outcome {
 
 /// One delivery, decoded and ready to be stored.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct Accepting {
     /// The delivery's GUID; a known one still marks.
     pub guid: String,
     /// The event's name.
@@ -67,7 +67,7 @@ pub struct Entry {
     pub unfit: Option<(ParkedPlace, String)>,
 }
 
-impl Entry {
+impl Accepting {
     /// The same delivery as something that cannot be stored in any other way.
     pub fn poisoned(self, error: &str) -> Self {
         Self {
@@ -102,47 +102,35 @@ pub struct Accepted {
 struct Request {
     target: Target,
     cause: Cause,
+    asks: Asks,
+    /// When a door took the event; none where no event asks.
     received_at: Option<Time>,
 }
 
-/// The order of work that a cause stands for in `marks.cause`.
-pub(super) fn rank(cause: Cause) -> i64 {
-    match cause {
-        Cause::Person => 0,
-        Cause::Event => 1,
-        Cause::Pass => 2,
-    }
-}
-
-/// `marks.kind`, `marks.org_id` and `marks.team_id` of a target.
-pub(super) fn columns(target: Target) -> (&'static str, i64, i64) {
-    match target {
-        Target::Team(key) => ("team", key.org.0, key.team.0),
-        Target::Org(org) => ("org", org.0, 0),
-        Target::Document(integration) => ("document", integration.scope().0, 0),
+impl Request {
+    /// What an event asks for.
+    fn of_event(target: Target, received_at: Time) -> Self {
+        Self { target, cause: Cause::Event, asks: Asks::EVENT, received_at: Some(received_at) }
     }
 }
 
 impl Ledger {
     /// Stores deliveries and what they mark, in one transaction. Afterwards they survive anything that the disk
     /// survives. A GUID that is known already marks again, since a redelivery must be able to run.
-    pub async fn accept(&self, entries: &[Entry], pace: Pace, now: Time) -> sqlx::Result<Accepted> {
+    pub async fn accept(&self, entries: &[Accepting], pace: Pace, now: Time) -> sqlx::Result<Accepted> {
         self.retried(move || async move {
-            let mut by_guid: BTreeMap<&str, &Entry> = BTreeMap::new();
+            let mut by_guid: BTreeMap<&str, &Accepting> = BTreeMap::new();
             let mut requests: BTreeMap<Target, Request> = BTreeMap::new();
             for entry in entries {
                 // The first of several: only it may be the one that binds an organisation.
                 by_guid.entry(&entry.guid).or_insert(entry);
                 for &target in &entry.targets {
-                    let request = requests.entry(target).or_insert(Request {
-                        target,
-                        cause: Cause::Event,
-                        received_at: Some(entry.received_at),
-                    });
+                    let request =
+                        requests.entry(target).or_insert(Request::of_event(target, entry.received_at));
                     request.received_at = request.received_at.min(Some(entry.received_at));
                 }
             }
-            let unique: Vec<&Entry> = by_guid.into_values().collect();
+            let unique: Vec<&Accepting> = by_guid.into_values().collect();
 
             let mut transaction = self.begin().await?;
             let known = store_deliveries(&mut transaction, &unique, now).await?;
@@ -152,19 +140,13 @@ impl Ledger {
                 {
                     // Seen for the first time by anybody: all of it is looked at.
                     let target = Target::Org(org.id);
-                    let received_at = Some(entry.received_at);
-                    requests.entry(target).or_insert(Request { target, cause: Cause::Event, received_at });
+                    requests.entry(target).or_insert(Request::of_event(target, entry.received_at));
                 }
                 if let Some(key) = entry.deleted {
                     remember_deleted(&mut transaction, key, entry.received_at).await?;
                     for child in descendants(&mut transaction, key).await? {
                         let target = Target::Team(TeamKey { org: key.org, team: child });
-                        let received_at = Some(entry.received_at);
-                        requests.entry(target).or_insert(Request {
-                            target,
-                            cause: Cause::Event,
-                            received_at,
-                        });
+                        requests.entry(target).or_insert(Request::of_event(target, entry.received_at));
                     }
                 }
                 if entry.targets.contains(&Target::Document(Integration::Github)) {
@@ -183,27 +165,28 @@ impl Ledger {
     }
 
     /// Asks for a look at each target, due at once.
-    pub async fn mark(&self, targets: &[Target], cause: Cause, now: Time) -> sqlx::Result<()> {
+    pub async fn mark(&self, targets: &[Target], cause: Cause, asks: Asks, now: Time) -> sqlx::Result<()> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            mark_in(&mut transaction, targets, cause, now).await?;
+            mark_in(&mut transaction, targets, cause, asks, now).await?;
             transaction.commit().await
         })
         .await
     }
 
-    /// Makes every team due that has an interrupted write, of one organisation or of all, whoever left it.
-    pub async fn mark_interrupted(&self, org: Option<OrgId>, now: Time) -> sqlx::Result<()> {
+    /// Makes every team due that has an interrupted write, of one lane or of all, whoever left it.
+    pub async fn mark_interrupted(&self, lane: Option<Lane>, now: Time) -> sqlx::Result<()> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
             let teams: Vec<(i64, i64)> = sqlx::query_as(
                 "SELECT DISTINCT org_id, team_id FROM intents WHERE org_id = COALESCE($1, org_id)",
             )
-            .bind(org.map(|org| org.0))
+            .bind(lane.map(rows::lane_number))
             .fetch_all(&mut *transaction)
             .await?;
-            let targets: Vec<Target> = teams.into_iter().map(|(org, team)| rows::team(org, team)).collect();
-            mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
+            let targets: Vec<Target> =
+                teams.into_iter().filter_map(|(org, team)| rows::target(org, team)).collect();
+            mark_in(&mut transaction, &targets, Cause::Pass, Asks::PASS, now).await?;
             transaction.commit().await
         })
         .await
@@ -221,13 +204,14 @@ impl Ledger {
     }
 }
 
-/// Marks targets as due at once, inside a transaction. Whoever is not an event asks because something may be out
-/// of step though GitHub changed nothing, and teams are not believed in step until they were looked at. Were only
-/// the mark to say so, an event's mark on top of it would take that away.
+/// Marks targets as due at once, inside a transaction. Passes and people mark teams that may be out of step although
+/// GitHub sent nothing. `in_step` is cleared as well as the mark written, because a look that such a team only joins
+/// does not read its mark.
 pub(super) async fn mark_in(
     connection: &mut AnyConnection,
     targets: &[Target],
     cause: Cause,
+    asks: Asks,
     now: Time,
 ) -> sqlx::Result<()> {
     let at_once = Pace { debounce: Duration::ZERO, max_wait: Duration::ZERO };
@@ -235,7 +219,7 @@ pub(super) async fn mark_in(
     targets.sort_unstable();
     targets.dedup();
     let requests: Vec<Request> =
-        targets.into_iter().map(|target| Request { target, cause, received_at: None }).collect();
+        targets.into_iter().map(|target| Request { target, cause, asks, received_at: None }).collect();
     for request in &requests {
         if let Target::Team(key) = request.target {
             sqlx::query("UPDATE teams SET in_step = false WHERE org_id = $1 AND team_id = $2")
@@ -258,28 +242,42 @@ async fn write_marks(
     // The latest that a mark may be due is counted from its first request. The interval is a number of ours,
     // and the same text each time, so that the prepared statements are found again.
     let max_wait = i64::try_from(pace.max_wait.as_micros()).unwrap_or(i64::MAX / 2);
+    let flags = rows::ASKS.map(|(flag, of_cause)| {
+        // A row of version 0.1.0 has no flags: it takes them from its cause.
+        format!(
+            "{flag} = CASE WHEN marks.first_at IS NOT NULL
+                           THEN COALESCE(marks.{flag}, {of_cause}) OR excluded.{flag}
+                           ELSE excluded.{flag} END,"
+        )
+    });
+    let flags = flags.concat();
     let tail = format!(
         " ON CONFLICT (kind, org_id, team_id) DO UPDATE SET
             generation = marks.generation + 1,
             cause = CASE WHEN marks.first_at IS NOT NULL AND marks.cause < excluded.cause
                          THEN marks.cause ELSE excluded.cause END,
+            {flags}
             due_at = CASE WHEN marks.first_at IS NOT NULL AND marks.first_at + {max_wait} < excluded.due_at
                           THEN marks.first_at + {max_wait} ELSE excluded.due_at END,
             first_at = COALESCE(marks.first_at, excluded.first_at),
             event_at = COALESCE(excluded.event_at, marks.event_at),
             received_at = COALESCE(marks.received_at, excluded.received_at)"
     );
-    let rows: Vec<_> = requests.iter().map(|request| (request, columns(request.target))).collect();
+    let rows: Vec<_> =
+        requests.iter().map(|request| (request, rows::target_columns(request.target))).collect();
     rows::insert(
         connection,
         "INSERT INTO marks
-            (kind, org_id, team_id, generation, cause, due_at, first_at, event_at, received_at) ",
+            (kind, org_id, team_id, generation, cause, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
+             answers_event, due_at, first_at, event_at, received_at) ",
         &tail,
         &rows,
         |row, (request, (kind, org, team))| {
             row.bind(*kind).bind(*org).bind(*team).bind(1_i64);
-            row.bind(rank(request.cause)).bind(due_at.0).bind(now.0);
-            row.bind((request.cause == Cause::Event).then_some(now.0));
+            let Asks { datadog, reserve, at_once, lifts_creates, event } = request.asks;
+            row.bind(rows::cause_column(request.cause)).bind(datadog).bind(reserve).bind(at_once);
+            row.bind(lifts_creates).bind(event).bind(due_at.0).bind(now.0);
+            row.bind(request.received_at.map(|_| now.0));
             row.bind(request.received_at.map(|at| at.0));
         },
     )
@@ -290,7 +288,7 @@ async fn write_marks(
 /// Stores the deliveries and says which of their GUIDs were known.
 async fn store_deliveries(
     connection: &mut AnyConnection,
-    entries: &[&Entry],
+    entries: &[&Accepting],
     now: Time,
 ) -> sqlx::Result<BTreeSet<String>> {
     let inserted = rows::insert(
@@ -298,7 +296,7 @@ async fn store_deliveries(
         "INSERT INTO deliveries (guid, event, action, org_id, team_id, received_at, stored_at, outcome) ",
         " ON CONFLICT (guid) DO NOTHING",
         entries,
-        |row, entry: &&Entry| {
+        |row, entry: &&Accepting| {
             row.bind(rows::clean(&entry.guid))
                 .bind(rows::clean(&entry.event))
                 .bind(rows::clean(&entry.action))

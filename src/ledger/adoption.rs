@@ -1,7 +1,7 @@
 //! Taking a connection over: the journal of what is about to be deleted in order to be made again.
 
-use super::{AuditEntry, IntentKind, Ledger, LedgerError, accept, rows, settle};
-use crate::model::{Cause, ConnectionKey, OrgId, TeamId, Time};
+use super::{AuditEntry, IntentKind, Ledger, LedgerError, accept, settle};
+use crate::model::{Asks, Cause, ConnectionKey, Lane, OrgId, Target, TeamId, TeamKey, Time};
 
 impl Ledger {
     /// Stores, before it is deleted, that a connection is being taken over. The team is marked in the same breath:
@@ -18,10 +18,12 @@ impl Ledger {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
             let db = &mut *transaction;
-            settle::check_fence(db, org, fence).await?;
-            settle::store_intents(db, org, fence, &[(IntentKind::Adopt, key.clone(), team)], now).await?;
-            settle::store_audit(db, org, fence, std::slice::from_ref(audit), now).await?;
-            accept::mark_in(db, &[rows::team(org.0, team.0)], Cause::Person, now).await?;
+            settle::check_fence(db, Lane::Org(org), fence).await?;
+            settle::store_intents(db, org, fence, &[(IntentKind::Adopt, key.clone(), Some(team))], now)
+                .await?;
+            settle::store_audit(db, Lane::Org(org), fence, std::slice::from_ref(audit), now).await?;
+            accept::mark_in(db, &[Target::Team(TeamKey { org, team })], Cause::Person, Asks::PERSON, now)
+                .await?;
             transaction.commit().await?;
             Ok(())
         })

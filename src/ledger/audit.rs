@@ -4,18 +4,20 @@ use std::collections::HashMap;
 
 use sqlx::Row;
 
-use super::Ledger;
-use crate::model::{Integration, OrgId, Target, TeamId, TeamKey, Time};
+use super::{Ledger, rows};
+use crate::model::{Lane, TeamId, TeamKey, Time, team_or_zero};
 
 /// One line of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct AuditLine {
     /// When, in microseconds since 1970.
     pub at: Time,
-    /// The organisation; `0` for what concerns everything.
-    pub org: OrgId,
-    /// The GitHub team; `0` for what concerns its organisation.
-    pub team: TeamId,
+    /// The lane; none for what concerns everything. JSON shows its number, 0 for everything.
+    #[serde(rename = "org", serialize_with = "rows::serialize_lane")]
+    pub lane: Option<Lane>,
+    /// The GitHub team; none for what concerns its lane. JSON shows 0 in its place.
+    #[serde(with = "team_or_zero")]
+    pub team: Option<TeamId>,
     /// The organisation and the team as they are called now.
     pub github: String,
     /// `create`, `delete`, `pass_on`, `forget`, `create_team`, `approve`, `pause`, `resume`.
@@ -78,19 +80,25 @@ impl Ledger {
         .await?;
         rows.iter()
             .map(|row| {
-                let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
+                let (lane, team) =
+                    (rows::any_lane(row.try_get("org_id")?), rows::team(row.try_get("team_id")?));
                 let login: Option<String> = row.try_get("login")?;
                 let slug: Option<String> = row.try_get("slug")?;
-                let document = Integration::of_scope(OrgId(org)).map(|it| Target::Document(it).to_string());
-                let login = login.or(document).unwrap_or_else(|| org.to_string());
+                let named = |lane: Lane| match (login, lane) {
+                    (Some(login), _) => login,
+                    (None, Lane::Org(org)) => org.to_string(),
+                    (None, Lane::Document(_) | Lane::Recovery) => lane.to_string(),
+                };
                 Ok(AuditLine {
                     at: Time(row.try_get("at")?),
-                    org: OrgId(org),
-                    team: TeamId(team),
-                    github: match (org, team) {
-                        (0, _) => "all".to_owned(),
-                        (_, 0) => login,
-                        _ => format!("{login}/{}", slug.unwrap_or_else(|| team.to_string())),
+                    lane,
+                    team,
+                    github: match (lane, team) {
+                        (None, _) => "all".to_owned(),
+                        (Some(lane), None) => named(lane),
+                        (Some(lane), Some(team)) => {
+                            format!("{}/{}", named(lane), slug.unwrap_or_else(|| team.to_string()))
+                        }
                     },
                     action: row.try_get("action")?,
                     connected_team: row.try_get("github")?,

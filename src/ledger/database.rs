@@ -15,7 +15,10 @@ use super::{Ledger, LedgerError, Turnstile};
 use crate::{clock::Clock, model::Time};
 
 /// The schema, one file a version.
-const SCHEMA: [(i64, &str, &str); 1] = [(1, "first", include_str!("migrations/0001_first.sql"))];
+const SCHEMA: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("migrations/0001_first.sql")),
+    (2, "flags of marks", include_str!("migrations/0002_flags_of_marks.sql")),
+];
 
 /// What the schema calls a type, and what SQLite and PostgreSQL call it. Texts are compared byte by byte in both,
 /// whatever language a PostgreSQL database is made for.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{Ledger, LedgerError, held, rows, settle, team_lists};
-use crate::model::{EntryKey, HeldKey, Integration, OrgId, RepositoryId, TeamKey, Time};
+use crate::model::{EntryKey, HeldKey, Integration, Lane, OrgId, RepositoryId, Subject, TeamKey, Time};
 
 /// An entry that we added, or are about to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,14 +60,18 @@ impl Ledger {
             .bind(integration.as_str())
             .fetch_optional(&mut *connection)
             .await?;
-        let held = held::held_of(&mut connection, integration.scope()).await?;
-        let approved = held::approved_of(&mut connection, integration.scope(), now).await?;
-        let entry = |held: HeldKey| EntryKey(held.key.github);
+        let lane = Lane::Document(integration);
+        let held = held::held_of(&mut connection, lane).await?;
+        let approved = held::approved_of(&mut connection, lane, now).await?;
+        let entry = |held: HeldKey| match held.subject {
+            Subject::Entry(_, entry) => Some(entry),
+            Subject::Connection(_) | Subject::DatadogTeam(_) | Subject::Organisation(_) => None,
+        };
         Ok(DocumentState {
             entries: rows.iter().map(entry_row).collect::<sqlx::Result<_>>()?,
             datadog_org,
-            held: held.into_iter().map(|item| (entry(item.key), item.reason)).collect(),
-            approved: approved.into_iter().map(entry).collect(),
+            held: held.into_iter().filter_map(|item| Some((entry(item.key)?, item.reason))).collect(),
+            approved: approved.into_iter().filter_map(entry).collect(),
         })
     }
 
@@ -81,7 +85,7 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            settle::check_fence(&mut transaction, integration.scope(), fence).await?;
+            settle::check_fence(&mut transaction, Lane::Document(integration), fence).await?;
             insert(&mut transaction, integration, entries, now).await?;
             transaction.commit().await?;
             Ok(())

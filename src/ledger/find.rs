@@ -1,7 +1,7 @@
 //! From the names that people type to the ids that everything is kept under.
 
-use super::{Ledger, OrgRow};
-use crate::model::{OrgId, Pause, PauseScope, TeamId};
+use super::{Ledger, OrgRow, rows};
+use crate::model::{Lane, Pause, PauseScope, TeamId};
 
 impl Ledger {
     /// The organisation with this login, now or when it was bound, or with this id.
@@ -14,17 +14,18 @@ impl Ledger {
         }))
     }
 
-    /// What an organisation or a team is called: `org` or `org/slug`, with ids where no name is known.
-    pub async fn name_of(&self, org: OrgId, team: Option<TeamId>) -> sqlx::Result<String> {
+    /// What a lane or a team is called: `org` or `org/slug`, with ids where no name is known.
+    pub async fn name_of(&self, lane: Lane, team: Option<TeamId>) -> sqlx::Result<String> {
+        let org_id = rows::lane_number(lane);
         let login: Option<String> = sqlx::query_scalar("SELECT login FROM orgs WHERE org_id = $1")
-            .bind(org.0)
+            .bind(org_id)
             .fetch_optional(&self.read)
             .await?;
-        let login = login.unwrap_or_else(|| org.to_string());
+        let login = login.unwrap_or_else(|| org_id.to_string());
         let Some(team) = team else { return Ok(login) };
         let slug: Option<String> =
             sqlx::query_scalar("SELECT slug FROM teams WHERE org_id = $1 AND team_id = $2")
-                .bind(org.0)
+                .bind(org_id)
                 .bind(team.0)
                 .fetch_optional(&self.read)
                 .await?;
@@ -35,8 +36,8 @@ impl Ledger {
     pub async fn name_of_pause(&self, pause: &Pause) -> sqlx::Result<String> {
         match pause.scope {
             PauseScope::All => Ok("all".to_owned()),
-            PauseScope::Org(org) => self.name_of(org, None).await,
-            PauseScope::Team(key) => self.name_of(key.org, Some(key.team)).await,
+            PauseScope::Org(org) => self.name_of(Lane::Org(org), None).await,
+            PauseScope::Team(key) => self.name_of(Lane::Org(key.org), Some(key.team)).await,
         }
     }
 

@@ -8,11 +8,11 @@ use std::{
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{
-    Ledger,
+    AuditAction, AuditOutcome, Ledger,
     rows::{self, Flag},
 };
 use crate::model::{
-    Cause, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, OrgId, Target, TeamId, Time, held_hash,
+    Asks, Cause, HeldKey, HeldKind, Lane, OrgId, Subject, Target, TeamId, Time, held_hash, team_or_zero,
 };
 
 /// One held action.
@@ -21,17 +21,18 @@ pub struct Held {
     /// Its kind and connection.
     #[serde(flatten)]
     pub key: HeldKey,
-    /// The team it belongs to; [`TeamId::NONE`] for an orphan.
-    pub team: TeamId,
+    /// The team it belongs to; none for an orphan and for an entry.
+    #[serde(with = "team_or_zero")]
+    pub team: Option<TeamId>,
     /// Why it waits.
     pub reason: String,
 }
 
 /// A held set as it stands.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldSet {
-    /// The organisation.
-    pub org: OrgId,
+    /// The organisation, or the document.
+    pub lane: Lane,
     /// What `teamlink approve` takes.
     pub hash: String,
     /// What is in it.
@@ -39,28 +40,28 @@ pub struct HeldSet {
 }
 
 impl Ledger {
-    /// What is held in an organisation and not approved, if anything is; remembered under its hash.
-    pub async fn held_set(&self, org: OrgId, now: Time) -> sqlx::Result<Option<HeldSet>> {
+    /// What is held in a lane and not approved, if anything is; remembered under its hash.
+    pub async fn held_set(&self, lane: Lane, now: Time) -> sqlx::Result<Option<HeldSet>> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            let held = held_of(&mut transaction, org).await?;
-            let approved = approved_of(&mut transaction, org, now).await?;
+            let held = held_of(&mut transaction, lane).await?;
+            let approved = approved_of(&mut transaction, lane, now).await?;
             let items: Vec<Held> = held.into_iter().filter(|item| !approved.contains(&item.key)).collect();
             if items.is_empty() {
                 return Ok(None);
             }
-            let hash = remember_set(&mut transaction, org, &items, now).await?;
+            let hash = remember_set(&mut transaction, lane, &items, now).await?;
             transaction.commit().await?;
-            Ok(Some(HeldSet { org, hash, items }))
+            Ok(Some(HeldSet { lane, hash, items }))
         })
         .await
     }
 
     /// Remembers a set that is shown to a person, and answers its hash.
-    pub async fn remember_held(&self, org: OrgId, items: &[Held], now: Time) -> sqlx::Result<String> {
+    pub async fn remember_held(&self, lane: Lane, items: &[Held], now: Time) -> sqlx::Result<String> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            let hash = remember_set(&mut transaction, org, items, now).await?;
+            let hash = remember_set(&mut transaction, lane, items, now).await?;
             transaction.commit().await?;
             Ok(hash)
         })
@@ -92,6 +93,7 @@ impl Ledger {
             for row in &rows {
                 let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
                 let key = held_key(row)?;
+                let (datadog, github) = key.subject.names();
                 sqlx::query(
                     "INSERT INTO approvals
                          (org_id, kind, datadog_team_id, github, hash, reason, approved_at, expires_at)
@@ -102,8 +104,8 @@ impl Ledger {
                 )
                 .bind(org)
                 .bind(key.kind.as_str())
-                .bind(key.key.datadog_team.as_str())
-                .bind(&key.key.github)
+                .bind(&datadog)
+                .bind(&github)
                 .bind(hash)
                 .bind(rows::clean(reason))
                 .bind(now.0)
@@ -113,27 +115,29 @@ impl Ledger {
                 sqlx::query(
                     "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, cause, reason, outcome,
                          detail, fence)
-                     VALUES ($1, $2, $3, 'approve', $4, $5, 'person', $6, 'done', $7, 0)",
+                     VALUES ($1, $2, $3, $8, $4, $5, 'person', $6, $9, $7, 0)",
                 )
                 .bind(now.0)
                 .bind(org)
                 .bind(team)
-                .bind(key.key.datadog_team.as_str())
-                .bind(&key.key.github)
+                .bind(&datadog)
+                .bind(&github)
                 .bind(rows::clean(reason))
                 .bind(format!("{} approved as part of {hash}", key.kind.as_str()))
+                .bind(AuditAction::Approve.as_str())
+                .bind(AuditOutcome::Done.as_str())
                 .execute(&mut *transaction)
                 .await?;
-                targets.push(rows::team(org, team));
+                targets.extend(rows::target(org, team));
                 approved.push(key);
             }
             // An approval is for once: the set cannot be approved again, unless it is shown again.
             sqlx::query("DELETE FROM held_sets WHERE hash = $1").bind(hash).execute(&mut *transaction).await?;
-            // A person who asks for a whole organisation lifts more than was approved here.
+            // An organisation is looked at as a pass does: its creates are approved one by one.
             let (orgs, teams): (Vec<_>, Vec<_>) =
                 targets.into_iter().partition(|target| matches!(target, Target::Org(_)));
-            super::accept::mark_in(&mut transaction, &orgs, Cause::Pass, now).await?;
-            super::accept::mark_in(&mut transaction, &teams, Cause::Person, now).await?;
+            super::accept::mark_in(&mut transaction, &orgs, Cause::Pass, Asks::PASS, now).await?;
+            super::accept::mark_in(&mut transaction, &teams, Cause::Person, Asks::PERSON, now).await?;
             transaction.commit().await?;
             Ok(Some(approved))
         })
@@ -148,17 +152,16 @@ impl Ledger {
         now: Time,
     ) -> sqlx::Result<(BTreeMap<HeldKey, String>, BTreeSet<HeldKey>)> {
         let mut connection = self.read.acquire().await?;
-        let held = held_of(&mut connection, org).await?;
-        let held = held.into_iter().filter(|item| item.team != TeamId::NONE);
+        let held = held_of(&mut connection, Lane::Org(org)).await?;
+        let held = held.into_iter().filter(|item| item.team.is_some());
         let held = held.map(|item| (item.key, item.reason)).collect();
-        Ok((held, approved_of(&mut connection, org, now).await?))
+        Ok((held, approved_of(&mut connection, Lane::Org(org), now).await?))
     }
 
     /// For which team each held action of an organisation waits; orphans are no team's.
     pub async fn held_teams(&self, org: OrgId) -> sqlx::Result<Vec<(HeldKey, TeamId)>> {
-        let held = held_of(&mut *self.read.acquire().await?, org).await?;
-        let of_teams = held.into_iter().filter(|item| item.team != TeamId::NONE);
-        Ok(of_teams.map(|item| (item.key, item.team)).collect())
+        let held = held_of(&mut *self.read.acquire().await?, Lane::Org(org)).await?;
+        Ok(held.into_iter().filter_map(|item| Some((item.key, item.team?))).collect())
     }
 
     /// Takes slots of the window for removals, at most `max` in it over all organisations. Answers those that
@@ -166,12 +169,12 @@ impl Ledger {
     /// another.
     pub async fn take_slots(
         &self,
-        keys: &[ConnectionKey],
+        subjects: &[Subject],
         max: usize,
         window: Duration,
         now: Time,
-    ) -> sqlx::Result<BTreeSet<ConnectionKey>> {
-        if keys.is_empty() {
+    ) -> sqlx::Result<BTreeSet<Subject>> {
+        if subjects.is_empty() {
             return Ok(BTreeSet::new());
         }
         self.retried(move || async move {
@@ -198,16 +201,14 @@ impl Ledger {
             .fetch_all(&mut *transaction)
             .await?;
             let mut taken = slots.len();
-            let kept: BTreeMap<ConnectionKey, i64> = slots
+            let kept: BTreeMap<Subject, i64> = slots
                 .into_iter()
                 .filter(|(.., used)| !used.0)
-                .map(|(team, github, at, _)| {
-                    (ConnectionKey { datadog_team: DatadogTeamId(team), github }, at)
-                })
+                .map(|(datadog, github, at, _)| (Subject::named(datadog, github), at))
                 .collect();
             let mut granted = BTreeSet::new();
-            for key in keys {
-                let at = kept.get(key);
+            for subject in subjects {
+                let at = kept.get(subject);
                 if at.is_none() && taken >= max {
                     continue;
                 }
@@ -217,10 +218,11 @@ impl Ledger {
                     taken += 1;
                     "INSERT INTO removal_slots (datadog_team_id, github, at) VALUES ($1, $2, $3)"
                 };
-                let query = sqlx::query(sql).bind(key.datadog_team.as_str()).bind(&key.github).bind(now.0);
+                let (datadog, github) = subject.names();
+                let query = sqlx::query(sql).bind(datadog).bind(github).bind(now.0);
                 let query = if let Some(at) = at { query.bind(at) } else { query };
                 query.execute(&mut *transaction).await?;
-                granted.insert(key.clone());
+                granted.insert(subject.clone());
             }
             transaction.commit().await?;
             Ok(granted)
@@ -241,18 +243,18 @@ impl Ledger {
 /// Replaces what is held of the teams that were looked at.
 pub(super) async fn replace_held(
     db: &mut AnyConnection,
-    org: OrgId,
-    looked_at: &[TeamId],
+    lane: Lane,
+    looked_at: &[Option<TeamId>],
     held: &[Held],
     now: Time,
 ) -> sqlx::Result<()> {
     let still: BTreeSet<&HeldKey> = held.iter().map(|item| &item.key).collect();
-    for item in held_of(db, org).await? {
+    for item in held_of(db, lane).await? {
         if looked_at.contains(&item.team) && !still.contains(&item.key) {
             forget(
                 db,
                 "DELETE FROM held WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4",
-                org,
+                lane,
                 &item.key,
             )
             .await?;
@@ -265,8 +267,9 @@ pub(super) async fn replace_held(
         " ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET team_id = excluded.team_id",
         &rows::sorted(held, |item| &item.key),
         |row, item: &&Held| {
-            row.bind(org.0).bind(item.key.kind.as_str()).bind(item.key.key.datadog_team.as_str());
-            row.bind(item.key.key.github.as_str()).bind(item.team.0);
+            let (datadog, github) = item.key.subject.names();
+            row.bind(rows::lane_number(lane)).bind(item.key.kind.as_str()).bind(datadog);
+            row.bind(github).bind(rows::team_column(item.team));
             row.bind(rows::clean(&item.reason)).bind(now.0);
         },
     )
@@ -275,22 +278,26 @@ pub(super) async fn replace_held(
 }
 
 /// Lets go of the creates of a first pass, because a person asked for the pass.
-pub(super) async fn lift_creates(db: &mut AnyConnection, org: OrgId) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM held WHERE org_id = $1 AND kind = 'create'").bind(org.0).execute(db).await?;
+pub(super) async fn lift_creates(db: &mut AnyConnection, lane: Lane) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM held WHERE org_id = $1 AND kind = $2")
+        .bind(rows::lane_number(lane))
+        .bind(HeldKind::Create.as_str())
+        .execute(db)
+        .await?;
     Ok(())
 }
 
 /// An approval is used up once its action is done.
-pub(super) async fn use_up(db: &mut AnyConnection, org: OrgId, done: &[HeldKey]) -> sqlx::Result<()> {
+pub(super) async fn use_up(db: &mut AnyConnection, lane: Lane, done: &[HeldKey]) -> sqlx::Result<()> {
     let any: Flag = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM approvals WHERE org_id = $1)")
-        .bind(org.0)
+        .bind(rows::lane_number(lane))
         .fetch_one(&mut *db)
         .await?;
     for key in done.iter().filter(|_| any.0) {
         forget(
             db,
             "DELETE FROM approvals WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4",
-            org,
+            lane,
             key,
         )
         .await?;
@@ -298,30 +305,31 @@ pub(super) async fn use_up(db: &mut AnyConnection, org: OrgId, done: &[HeldKey])
     Ok(())
 }
 
-async fn forget(db: &mut AnyConnection, sql: &'static str, org: OrgId, key: &HeldKey) -> sqlx::Result<()> {
+async fn forget(db: &mut AnyConnection, sql: &'static str, lane: Lane, key: &HeldKey) -> sqlx::Result<()> {
+    let (datadog, github) = key.subject.names();
     sqlx::query(sql)
-        .bind(org.0)
+        .bind(rows::lane_number(lane))
         .bind(key.kind.as_str())
-        .bind(key.key.datadog_team.as_str())
-        .bind(&key.key.github)
+        .bind(datadog)
+        .bind(github)
         .execute(db)
         .await?;
     Ok(())
 }
 
-pub(super) async fn held_of(db: &mut AnyConnection, org: OrgId) -> sqlx::Result<Vec<Held>> {
+pub(super) async fn held_of(db: &mut AnyConnection, lane: Lane) -> sqlx::Result<Vec<Held>> {
     let rows = sqlx::query(
         "SELECT kind, datadog_team_id, github, team_id, reason FROM held WHERE org_id = $1
          ORDER BY kind, github, datadog_team_id",
     )
-    .bind(org.0)
+    .bind(rows::lane_number(lane))
     .fetch_all(db)
     .await?;
     rows.iter()
         .map(|row| {
             Ok(Held {
                 key: held_key(row)?,
-                team: TeamId(row.try_get("team_id")?),
+                team: rows::team(row.try_get("team_id")?),
                 reason: row.try_get("reason")?,
             })
         })
@@ -330,20 +338,20 @@ pub(super) async fn held_of(db: &mut AnyConnection, org: OrgId) -> sqlx::Result<
 
 pub(super) async fn approved_of(
     db: &mut AnyConnection,
-    org: OrgId,
+    lane: Lane,
     now: Time,
 ) -> sqlx::Result<BTreeSet<HeldKey>> {
     let rows = sqlx::query(
         "SELECT kind, datadog_team_id, github FROM approvals WHERE org_id = $1 AND expires_at > $2",
     )
-    .bind(org.0)
+    .bind(rows::lane_number(lane))
     .bind(now.0)
     .fetch_all(db)
     .await?;
     rows.iter().map(held_key).collect()
 }
 
-async fn remember_set(db: &mut AnyConnection, org: OrgId, items: &[Held], now: Time) -> sqlx::Result<String> {
+async fn remember_set(db: &mut AnyConnection, lane: Lane, items: &[Held], now: Time) -> sqlx::Result<String> {
     let hash = held_hash(items.iter().map(|item| &item.key));
     rows::insert(
         db,
@@ -351,9 +359,9 @@ async fn remember_set(db: &mut AnyConnection, org: OrgId, items: &[Held], now: T
         " ON CONFLICT (hash, kind, datadog_team_id, github) DO UPDATE SET shown_at = excluded.shown_at",
         &rows::sorted(items, |item| &item.key),
         |row, item: &&Held| {
-            row.bind(hash.as_str()).bind(org.0).bind(item.key.kind.as_str());
-            row.bind(item.key.key.datadog_team.as_str()).bind(item.key.key.github.as_str());
-            row.bind(item.team.0).bind(now.0);
+            let (datadog, github) = item.key.subject.names();
+            row.bind(hash.as_str()).bind(rows::lane_number(lane)).bind(item.key.kind.as_str());
+            row.bind(datadog).bind(github).bind(rows::team_column(item.team)).bind(now.0);
         },
     )
     .await?;
@@ -361,14 +369,7 @@ async fn remember_set(db: &mut AnyConnection, org: OrgId, items: &[Held], now: T
 }
 
 fn held_key(row: &AnyRow) -> sqlx::Result<HeldKey> {
-    Ok(HeldKey {
-        kind: match row.try_get::<&str, _>("kind")? {
-            "create" => HeldKind::Create,
-            _ => HeldKind::Delete,
-        },
-        key: ConnectionKey {
-            datadog_team: DatadogTeamId(row.try_get("datadog_team_id")?),
-            github: row.try_get("github")?,
-        },
-    })
+    let word: &str = row.try_get("kind")?;
+    let unknown = || sqlx::Error::Decode(format!("`{word}` is not a kind of held action").into());
+    Ok(HeldKey { kind: HeldKind::named(word).ok_or_else(unknown)?, subject: rows::subject(row)? })
 }

@@ -45,17 +45,21 @@ use sqlx::AnyPool;
 use self::database::Engine;
 use crate::clock::Clock;
 
-pub use accept::{Accepted, Entry, Outcome, Pace};
+pub use accept::{Accepted, Accepting, Outcome, Pace};
 pub use audit::AuditLine;
 pub use documents::{DocumentState, EntryRow, SettledDocument};
 pub use held::{Held, HeldSet};
 pub use lock::DaemonLock;
 pub use parked::{Parked, ParkedKind, ParkedPlace};
-pub use settlement::{AuditEntry, IntentKind, MarkResult, Next, ParkedAction, Settled, Settlement};
-pub use state::{Intent, OrgProgress, OrgRow, OrgState};
+pub use rows::lane_number;
+pub use settlement::{
+    AuditAction, AuditEntry, AuditOutcome, IntentKind, MarkResult, Next, ParkedAction, ParkedStep, Settled,
+    Settlement,
+};
+pub use state::{Intent, OrgRow, OrgState, Progress};
 pub use story::{EventLine, Looks, TeamStory};
 pub use upkeep::Counts;
-pub use work::{DueOrg, LeasedMark};
+pub use work::{DueLane, LeasedMark};
 
 /// The ledger. Cheap to clone; all clones share the connections.
 #[derive(Clone, Debug)]
@@ -97,8 +101,8 @@ impl Ledger {
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// Another holder has the lease now: nothing was stored.
-    #[error("the lease on org {0} is no longer ours; nothing was stored")]
-    LeaseLost(crate::model::OrgId),
+    #[error("the lease on {0} is no longer ours; nothing was stored")]
+    LeaseLost(crate::model::Lane),
     /// The store itself failed.
     #[error("the ledger failed: {0}")]
     Store(#[from] sqlx::Error),

@@ -2,8 +2,8 @@
 
 use sqlx::{AnyConnection, Row};
 
-use super::{Entry, Ledger, accept, rows};
-use crate::model::{Cause, Class, Delivery, OrgId, TeamId, TeamKey, Time};
+use super::{Accepting, AuditAction, AuditOutcome, Ledger, accept, rows};
+use crate::model::{Asks, Cause, Class, Delivery, Lane, TeamId, TeamKey, Time};
 
 /// What kind of thing is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -71,10 +71,10 @@ pub struct Parked {
     pub error: String,
     /// When that was.
     pub parked_at: Time,
-    /// The organisation that an action belongs to; a delivery was not believed so far as to name one.
-    pub org: Option<OrgId>,
-    /// The team that an action belongs to.
-    pub team: Option<TeamId>,
+    /// What an action belongs to: its lane, and its team if it has one. A delivery names neither, because it was not
+    /// verified.
+    #[serde(flatten, serialize_with = "rows::serialize_owner")]
+    pub owner: Option<(Lane, Option<TeamId>)>,
     /// A delivery's event.
     pub event: Option<String>,
     /// The size of the kept body in bytes; none for an action.
@@ -107,8 +107,10 @@ impl Ledger {
                     first_at: Time(row.try_get("first_at")?),
                     error: row.try_get("error")?,
                     parked_at: Time(row.try_get("parked_at")?),
-                    org: row.try_get::<Option<i64>, _>("org_id")?.map(OrgId),
-                    team: row.try_get::<Option<i64>, _>("team_id")?.map(TeamId),
+                    owner: match (row.try_get("org_id")?, row.try_get::<Option<i64>, _>("team_id")?) {
+                        (Some(org), team) => Some((rows::lane(org), team.and_then(rows::team))),
+                        (None, _) => None,
+                    },
                     event: row.try_get("event")?,
                     body_bytes: row.try_get("body_bytes")?,
                 })
@@ -158,7 +160,7 @@ impl Ledger {
         &self,
         id: i64,
         attempts: i64,
-        action: &'static str,
+        action: AuditAction,
         reason: &str,
         now: Time,
     ) -> sqlx::Result<bool> {
@@ -187,8 +189,9 @@ impl Ledger {
                     .fetch_optional(&mut *transaction)
                     .await?;
             let Some((org, team)) = of else { return Ok(false) };
-            note(&mut transaction, id, "replay", reason, None, now).await?;
-            accept::mark_in(&mut transaction, &[rows::team(org, team)], Cause::Person, now).await?;
+            note(&mut transaction, id, AuditAction::Replay, reason, None, now).await?;
+            let targets: Vec<_> = rows::target(org, team).into_iter().collect();
+            accept::mark_in(&mut transaction, &targets, Cause::Person, Asks::PERSON, now).await?;
             transaction.commit().await?;
             Ok(true)
         })
@@ -223,7 +226,7 @@ impl Ledger {
 async fn note(
     db: &mut AnyConnection,
     id: i64,
-    action: &'static str,
+    action: AuditAction,
     reason: &str,
     attempts: Option<i64>,
     now: Time,
@@ -231,16 +234,20 @@ async fn note(
     sqlx::query(
         "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, cause, reason, outcome, detail,
              fence)
-         SELECT $1, COALESCE(org_id, 0), COALESCE(team_id, 0), $2, '', '', 'person', $3,
-             CASE WHEN attempts = COALESCE($4, attempts) THEN 'done' ELSE 'parked' END,
+         SELECT $1, COALESCE(org_id, $6), COALESCE(team_id, $7), $2, '', '', 'person', $3,
+             CASE WHEN attempts = COALESCE($4, attempts) THEN $8 ELSE $9 END,
              kind || ' ' || subject || ': ' || error, 0
          FROM parked WHERE id = $5",
     )
     .bind(now.0)
-    .bind(action)
+    .bind(action.as_str())
     .bind(rows::clean(reason))
     .bind(attempts)
     .bind(id)
+    .bind(rows::EVERYTHING)
+    .bind(rows::team_column(None))
+    .bind(AuditOutcome::Done.as_str())
+    .bind(AuditOutcome::Parked.as_str())
     .execute(db)
     .await?;
     Ok(())
@@ -248,7 +255,7 @@ async fn note(
 
 pub(super) async fn park_delivery(
     connection: &mut AnyConnection,
-    entry: &Entry,
+    entry: &Accepting,
     place: ParkedPlace,
     error: &str,
     now: Time,

@@ -1,14 +1,16 @@
-//! Helpers for statements of many rows, and for what both databases say in their own way.
+//! How values of the model are stored, helpers for statements of many rows, and what both databases say in their own
+//! way. Only this file knows the numbers that stand for a lane, for no team, for everything and for a cause.
 
 use std::collections::BTreeMap;
 
+use serde::{Serialize as _, Serializer, ser::SerializeMap as _};
 use sqlx::{
     Any, AnyConnection, Arguments, AssertSqlSafe, Decode, Encode, Row, Type,
     any::{AnyArguments, AnyRow, AnyTypeInfo, AnyValueRef},
     error::BoxDynError,
 };
 
-use crate::model::{Integration, OrgId, Target, TeamId, TeamKey};
+use crate::model::{Asks, Cause, Integration, Lane, OrgId, PauseScope, Subject, Target, TeamId, TeamKey};
 
 /// The largest number of rows in one statement.
 const LARGEST: usize = 128;
@@ -105,14 +107,169 @@ pub(super) fn flag(row: &AnyRow, column: &str) -> sqlx::Result<bool> {
     Ok(row.try_get::<Flag, _>(column)?.0)
 }
 
-/// The target that a row of team ids names: what belongs to no team is looked at with its whole
-/// organisation, or is a document.
-pub(super) fn team(org: i64, team: i64) -> Target {
-    match (TeamId(team), Integration::of_scope(OrgId(org))) {
-        (_, Some(integration)) => Target::Document(integration),
-        (TeamId::NONE, None) => Target::Org(OrgId(org)),
-        (team, None) => Target::Team(TeamKey { org: OrgId(org), team }),
+/// `org_id` of a pause of everything, and of an audit line about everything.
+pub(super) const EVERYTHING: i64 = 0;
+
+/// `org_id` of the documents: GitHub gives organisations positive ids.
+const DOCUMENTS: [(i64, Integration); 3] =
+    [(-1, Integration::Github), (-2, Integration::Jira), (-3, Integration::Pagerduty)];
+
+/// `org_id` of recovery.
+const RECOVERY: i64 = -4;
+
+/// `team_id` where no team is meant.
+const NO_TEAM: i64 = 0;
+
+/// Returns the `org_id` of a lane. JSON shows it where an organisation's id stands: scripts read it.
+pub fn lane_number(lane: Lane) -> i64 {
+    match lane {
+        Lane::Org(org) => org.0,
+        Lane::Document(of) => {
+            DOCUMENTS.iter().find(|(_, integration)| *integration == of).map_or(EVERYTHING, |(id, _)| *id)
+        }
+        Lane::Recovery => RECOVERY,
     }
+}
+
+/// Returns the lane that an `org_id` names.
+pub(super) fn lane(org_id: i64) -> Lane {
+    let document = DOCUMENTS.iter().find(|(id, _)| *id == org_id);
+    match document {
+        Some((_, integration)) => Lane::Document(*integration),
+        None if org_id == RECOVERY => Lane::Recovery,
+        None => Lane::Org(OrgId(org_id)),
+    }
+}
+
+/// Returns the lane that an `org_id` names where everything may be meant.
+pub(super) fn any_lane(org_id: i64) -> Option<Lane> {
+    (org_id != EVERYTHING).then(|| lane(org_id))
+}
+
+/// Writes the number of a lane as JSON, as it is stored. Scripts read it.
+pub(super) fn serialize_lane<S: Serializer>(lane: &Option<Lane>, serializer: S) -> Result<S::Ok, S::Error> {
+    lane.map_or(EVERYTHING, lane_number).serialize(serializer)
+}
+
+/// Writes the numbers of what a parked action belongs to as JSON; nulls for a delivery.
+pub(super) fn serialize_owner<S: Serializer>(
+    owner: &Option<(Lane, Option<TeamId>)>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut fields = serializer.serialize_map(Some(2))?;
+    fields.serialize_entry("org", &owner.map(|(lane, _)| lane_number(lane)))?;
+    fields.serialize_entry("team", &owner.map(|(_, team)| team_column(team)))?;
+    fields.end()
+}
+
+/// Returns the `team_id` of a team that there may not be.
+pub(super) fn team_column(team: Option<TeamId>) -> i64 {
+    team.map_or(NO_TEAM, |team| team.0)
+}
+
+/// Returns the team that a `team_id` names.
+pub(super) fn team(team_id: i64) -> Option<TeamId> {
+    (team_id != NO_TEAM).then_some(TeamId(team_id))
+}
+
+/// Returns `kind`, `org_id` and `team_id` of a target's mark.
+pub(super) fn target_columns(target: Target) -> (&'static str, i64, i64) {
+    let lane = lane_number(target.lane());
+    match target {
+        Target::Team(key) => ("team", lane, key.team.0),
+        Target::Org(_) => ("org", lane, NO_TEAM),
+        Target::Document(_) => ("document", lane, NO_TEAM),
+    }
+}
+
+/// Returns the target of these columns. What belongs to no team is looked at with its whole lane. Recovery has no
+/// target.
+pub(super) fn target(org_id: i64, team_id: i64) -> Option<Target> {
+    target_in(lane(org_id), team(team_id))
+}
+
+/// Returns the target that a team, or no team, is within a lane.
+pub(super) fn target_in(lane: Lane, team: Option<TeamId>) -> Option<Target> {
+    match (lane, team) {
+        (Lane::Org(org), Some(team)) => Some(Target::Team(TeamKey { org, team })),
+        (Lane::Org(org), None) => Some(Target::Org(org)),
+        (Lane::Document(integration), _) => Some(Target::Document(integration)),
+        (Lane::Recovery, _) => None,
+    }
+}
+
+/// Returns `org_id` and `team_id` of a pause. A team's pause names both; the pause of an organisation names no team.
+pub(super) fn pause_columns(scope: PauseScope) -> (i64, i64) {
+    match scope {
+        PauseScope::All => (EVERYTHING, NO_TEAM),
+        PauseScope::Org(org) => (org.0, NO_TEAM),
+        PauseScope::Team(key) => (key.org.0, key.team.0),
+    }
+}
+
+/// Returns the scope of a pause.
+pub(super) fn pause_scope(org_id: i64, team_id: i64) -> PauseScope {
+    match team(team_id) {
+        _ if org_id == EVERYTHING => PauseScope::All,
+        None => PauseScope::Org(OrgId(org_id)),
+        Some(team) => PauseScope::Team(TeamKey { org: OrgId(org_id), team }),
+    }
+}
+
+/// Returns `marks.cause`, which orders the work.
+pub(super) fn cause_column(cause: Cause) -> i64 {
+    match cause {
+        Cause::Person => PERSON,
+        Cause::Event => 1,
+        Cause::Pass => 2,
+    }
+}
+
+/// `marks.cause` of a person's command.
+pub(super) const PERSON: i64 = 0;
+
+/// Returns the cause in a row of `marks`.
+pub(super) fn cause(row: &AnyRow) -> sqlx::Result<Cause> {
+    Ok(match row.try_get::<i64, _>("cause")? {
+        PERSON => Cause::Person,
+        1 => Cause::Event,
+        _ => Cause::Pass,
+    })
+}
+
+/// The flags of a mark, each with what a row of version 0.1.0 has in its place: it has only a cause.
+pub(super) const ASKS: [(&str, &str); 5] = [
+    ("asks_datadog", "marks.cause = 0"),
+    ("asks_reserve", "marks.cause <> 2"),
+    ("asks_at_once", "marks.cause = 0"),
+    ("lifts_creates", "marks.cause = 0"),
+    ("answers_event", "marks.cause = 1"),
+];
+
+/// Returns what a row of `marks` asks for. A row that version 0.1.0 wrote has no flags: it asks for what its cause
+/// decided there.
+pub(super) fn asks(row: &AnyRow) -> sqlx::Result<Asks> {
+    let from_cause = match cause(row)? {
+        Cause::Event => Asks::EVENT,
+        Cause::Pass => Asks::PASS,
+        Cause::Person => Asks::PERSON,
+    };
+    let flag = |column, otherwise| {
+        let stored = row.try_get::<Option<Flag>, _>(column)?;
+        Ok::<_, sqlx::Error>(stored.map_or(otherwise, |flag| flag.0))
+    };
+    Ok(Asks {
+        datadog: flag("asks_datadog", from_cause.datadog)?,
+        reserve: flag("asks_reserve", from_cause.reserve)?,
+        at_once: flag("asks_at_once", from_cause.at_once)?,
+        lifts_creates: flag("lifts_creates", from_cause.lifts_creates)?,
+        event: flag("answers_event", from_cause.event)?,
+    })
+}
+
+/// Returns the subject in `datadog_team_id` and `github` of a row.
+pub(super) fn subject(row: &AnyRow) -> sqlx::Result<Subject> {
+    Ok(Subject::named(row.try_get("datadog_team_id")?, row.try_get("github")?))
 }
 
 /// Text for a database: without NUL, which PostgreSQL refuses.
@@ -123,6 +280,30 @@ pub(super) fn clean(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_lane_has_a_number_of_its_own_and_is_found_again_by_it() {
+        let lanes = [Lane::Org(OrgId(7)), Lane::Recovery];
+        let documents = Integration::ALL.map(Lane::Document);
+        for (lane_, id) in lanes.into_iter().chain(documents).zip([7, -4, -1, -2, -3]) {
+            assert_eq!((lane_number(lane_), lane(id)), (id, lane_));
+        }
+    }
+
+    #[test]
+    fn each_target_and_pause_is_found_again_by_its_columns() {
+        let (org, team) = (OrgId(7), TeamId(8));
+        let key = TeamKey { org, team };
+        for of in [Target::Team(key), Target::Org(org), Target::Document(Integration::Jira)] {
+            let (_, org_id, team_id) = target_columns(of);
+            assert_eq!(target(org_id, team_id), Some(of));
+        }
+        assert_eq!(target_in(Lane::Recovery, None), None);
+        for scope in [PauseScope::All, PauseScope::Org(org), PauseScope::Team(key)] {
+            let (org_id, team_id) = pause_columns(scope);
+            assert_eq!(pause_scope(org_id, team_id), scope);
+        }
+    }
 
     #[test]
     fn runs_cover_all_rows_in_order_with_lengths_that_are_powers_of_two() {

@@ -1,8 +1,6 @@
 //! What a look stores: intents before its writes, and everything else in one transaction at its end. Both carry
 //! the fence of the lease and store nothing when another holder has the lease by then.
 
-use std::collections::BTreeSet;
-
 use sqlx::AnyConnection;
 
 use super::{
@@ -10,7 +8,8 @@ use super::{
     documents, held, rows,
 };
 use crate::model::{
-    Cause, ConnectionKey, HeldKey, HeldKind, MirrorTeam, OrgId, Owned, Target, TeamId, TeamState, Time,
+    Asks, Cause, ConnectionKey, HeldKey, HeldKind, Lane, MirrorTeam, OrgId, Owned, Target, TeamId, TeamState,
+    Time,
 };
 
 impl Ledger {
@@ -21,12 +20,12 @@ impl Ledger {
         &self,
         org: OrgId,
         fence: i64,
-        intents: &[(IntentKind, ConnectionKey, TeamId)],
+        intents: &[(IntentKind, ConnectionKey, Option<TeamId>)],
         now: Time,
     ) -> Result<(), LedgerError> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            check_fence(&mut transaction, org, fence).await?;
+            check_fence(&mut transaction, Lane::Org(org), fence).await?;
             store_intents(&mut transaction, org, fence, intents, now).await?;
             transaction.commit().await?;
             Ok(())
@@ -37,7 +36,7 @@ impl Ledger {
     /// Stores all that a look found and did, and clears the marks that it answered, in one transaction.
     pub async fn settle(
         &self,
-        org: OrgId,
+        lane: Lane,
         fence: i64,
         settlement: &Settlement,
         now: Time,
@@ -50,6 +49,7 @@ impl Ledger {
                 teams,
                 owned,
                 disowned,
+                spent,
                 unwanted,
                 closed_intents,
                 undone,
@@ -64,17 +64,17 @@ impl Ledger {
                 documents: dependent,
             } = settlement;
             let mut transaction = self.begin().await?;
-            let db = &mut *transaction;
-            check_fence(db, org, fence).await?;
+            let (db, org_id) = (&mut *transaction, rows::lane_number(lane));
+            check_fence(db, lane, fence).await?;
             if let Some(facts) = facts {
                 sqlx::query("UPDATE orgs SET login = $1, seen_at = $2 WHERE org_id = $3")
                     .bind(rows::clean(&facts.login))
                     .bind(now.0)
-                    .bind(org.0)
+                    .bind(org_id)
                     .execute(&mut *db)
                     .await?;
             }
-            store_teams(db, org, teams).await?;
+            store_teams(db, lane, teams).await?;
             for key in disowned {
                 delete_by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2", key)
                     .await?;
@@ -90,13 +90,13 @@ impl Ledger {
                     row.bind(connection.key.datadog_team.as_str())
                         .bind(connection.key.github.as_str())
                         .bind(connection.id.as_str())
-                        .bind(org.0)
+                        .bind(org_id)
                         .bind(connection.team.0)
                         .bind(now.0);
                 },
             )
             .await?;
-            note_unwanted(db, org, looked_at, unwanted).await?;
+            note_unwanted(db, lane, looked_at, unwanted).await?;
             for key in closed_intents {
                 delete_by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2", key).await?;
             }
@@ -110,30 +110,31 @@ impl Ledger {
                      WHERE org_id = $2",
                 )
                 .bind(now.0)
-                .bind(org.0)
+                .bind(org_id)
                 .bind(i64::try_from(*orphans).unwrap_or(i64::MAX))
                 .bind(i64::try_from(*foreigners).unwrap_or(i64::MAX))
                 .execute(&mut *db)
                 .await?;
             }
             if *lifts_creates {
-                held::lift_creates(db, org).await?;
+                held::lift_creates(db, lane).await?;
             }
-            held::replace_held(db, org, looked_at, holds, now).await?;
-            let deleted = disowned.iter().map(|key| HeldKey { kind: HeldKind::Delete, key: key.clone() });
-            let made = owned.iter().map(|owned| HeldKey { kind: HeldKind::Create, key: owned.key.clone() });
-            held::use_up(db, org, &deleted.chain(made).collect::<Vec<_>>()).await?;
-            park_actions(db, org, looked_at, parked, now).await?;
-            store_audit(db, org, fence, audit, now).await?;
+            held::replace_held(db, lane, looked_at, holds, now).await?;
+            let deleted = disowned.iter().map(|key| HeldKey::new(HeldKind::Delete, key.clone()));
+            let made = owned.iter().map(|owned| HeldKey::new(HeldKind::Create, owned.key.clone()));
+            let done = deleted.chain(made).chain(spent.iter().cloned());
+            held::use_up(db, lane, &done.collect::<Vec<_>>()).await?;
+            park_actions(db, lane, looked_at, parked, now).await?;
+            store_audit(db, lane, fence, audit, now).await?;
             for mark in marks {
-                clear_mark(db, org, mark, now).await?;
+                clear_mark(db, lane, mark, now).await?;
             }
             if let Some(document) = document {
                 documents::store(db, document, now).await?;
             }
-            let teams = found.iter().map(|team| rows::team(org.0, team.0));
+            let teams = found.iter().filter_map(|team| rows::target_in(lane, Some(*team)));
             let targets: Vec<Target> = teams.chain(dependent.iter().copied().map(Target::Document)).collect();
-            accept::mark_in(db, &targets, Cause::Pass, now).await?;
+            accept::mark_in(db, &targets, Cause::Pass, Asks::PASS, now).await?;
             transaction.commit().await?;
             Ok(())
         })
@@ -146,7 +147,7 @@ pub(super) async fn store_intents(
     db: &mut AnyConnection,
     org: OrgId,
     fence: i64,
-    intents: &[(IntentKind, ConnectionKey, TeamId)],
+    intents: &[(IntentKind, ConnectionKey, Option<TeamId>)],
     now: Time,
 ) -> sqlx::Result<()> {
     rows::insert(
@@ -159,15 +160,12 @@ pub(super) async fn store_intents(
         &rows::sorted(intents, |(_, key, _)| key),
         |row, (kind, key, team)| {
             row.bind(org.0).bind(key.datadog_team.as_str()).bind(key.github.as_str());
-            row.bind(kind.as_str()).bind(team.0).bind(fence).bind(now.0);
+            row.bind(kind.as_str()).bind(rows::team_column(*team)).bind(fence).bind(now.0);
         },
     )
     .await?;
-    let teams: Vec<(TeamId, &str)> = intents
-        .iter()
-        .filter(|(_, _, team)| *team != TeamId::NONE)
-        .filter_map(|(_, key, team)| Some((*team, key.github.split_once('/')?.1)))
-        .collect();
+    let teams: Vec<(TeamId, &str)> =
+        intents.iter().filter_map(|(_, key, team)| Some(((*team)?, key.github.split_once('/')?.1))).collect();
     rows::insert(
         &mut *db,
         "INSERT INTO teams (org_id, team_id, slug, name, seen_at, in_step, waiting) ",
@@ -184,13 +182,13 @@ pub(super) async fn store_intents(
 
 /// Refuses a lease that another holder has by now. Nobody takes it before the end of this transaction, which holds the
 /// lock of its row.
-pub(super) async fn check_fence(db: &mut AnyConnection, org: OrgId, fence: i64) -> Result<(), LedgerError> {
+pub(super) async fn check_fence(db: &mut AnyConnection, lane: Lane, fence: i64) -> Result<(), LedgerError> {
     let ours = sqlx::query("UPDATE leases SET fence = fence WHERE org_id = $1 AND fence = $2")
-        .bind(org.0)
+        .bind(rows::lane_number(lane))
         .bind(fence)
         .execute(db)
         .await?;
-    if ours.rows_affected() == 0 { Err(LedgerError::LeaseLost(org)) } else { Ok(()) }
+    if ours.rows_affected() == 0 { Err(LedgerError::LeaseLost(lane)) } else { Ok(()) }
 }
 
 async fn delete_by_key(db: &mut AnyConnection, sql: &'static str, key: &ConnectionKey) -> sqlx::Result<()> {
@@ -201,15 +199,15 @@ async fn delete_by_key(db: &mut AnyConnection, sql: &'static str, key: &Connecti
 /// Replaces what is known of the grace of these teams' connections.
 async fn note_unwanted(
     db: &mut AnyConnection,
-    org: OrgId,
-    looked_at: &[TeamId],
+    lane: Lane,
+    looked_at: &[Option<TeamId>],
     unwanted: &[(ConnectionKey, Time)],
 ) -> sqlx::Result<()> {
     let some = "SELECT DISTINCT team_id FROM connections WHERE org_id = $1 AND unwanted_since IS NOT NULL";
-    for team in teams_of(db, some, org, looked_at).await? {
+    for team in teams_of(db, some, lane, looked_at).await? {
         sqlx::query("UPDATE connections SET unwanted_since = NULL WHERE org_id = $1 AND team_id = $2")
-            .bind(org.0)
-            .bind(team.0)
+            .bind(rows::lane_number(lane))
+            .bind(rows::team_column(team))
             .execute(&mut *db)
             .await?;
     }
@@ -224,19 +222,19 @@ async fn note_unwanted(
     Ok(())
 }
 
-/// The teams that a query gives of an organisation, as far as they are among these: mostly there are none, and a
-/// look at a hundred teams must not cost a statement for each.
+/// The teams that a query gives of a lane, as far as they are among these: mostly there are none, and a look at a
+/// hundred teams must not cost a statement for each.
 async fn teams_of(
     db: &mut AnyConnection,
     sql: &'static str,
-    org: OrgId,
-    among: &[TeamId],
-) -> sqlx::Result<Vec<TeamId>> {
-    let found: Vec<i64> = sqlx::query_scalar(sql).bind(org.0).fetch_all(db).await?;
-    Ok(found.into_iter().map(TeamId).filter(|team| among.contains(team)).collect())
+    lane: Lane,
+    among: &[Option<TeamId>],
+) -> sqlx::Result<Vec<Option<TeamId>>> {
+    let found: Vec<i64> = sqlx::query_scalar(sql).bind(rows::lane_number(lane)).fetch_all(db).await?;
+    Ok(found.into_iter().map(rows::team).filter(|team| among.contains(team)).collect())
 }
 
-async fn store_teams(db: &mut AnyConnection, org: OrgId, teams: &[Settled]) -> sqlx::Result<()> {
+async fn store_teams(db: &mut AnyConnection, lane: Lane, teams: &[Settled]) -> sqlx::Result<()> {
     let bind = |row: &mut rows::Values, settled: &&Settled| {
         let MirrorTeam { facts, state, seen_at, deleted_event_at: _, in_step } = &settled.team;
         let (suspected, gone) = match state {
@@ -244,7 +242,7 @@ async fn store_teams(db: &mut AnyConnection, org: OrgId, teams: &[Settled]) -> s
             TeamState::Suspected { since } => (Some(since.0), None),
             TeamState::Gone { since, proven } => (Some(since.0), Some(proven.0)),
         };
-        row.bind(org.0)
+        row.bind(rows::lane_number(lane))
             .bind(facts.id.0)
             .bind(rows::clean(&facts.slug))
             .bind(rows::clean(&facts.name))
@@ -271,14 +269,13 @@ async fn store_teams(db: &mut AnyConnection, org: OrgId, teams: &[Settled]) -> s
 
 async fn park_actions(
     db: &mut AnyConnection,
-    org: OrgId,
-    looked_at: &[TeamId],
+    lane: Lane,
+    looked_at: &[Option<TeamId>],
     parked: &[ParkedAction],
     now: Time,
 ) -> sqlx::Result<()> {
     // First what is given up on now, which remembers how it began; then what is not given up on any more goes.
-    for ParkedAction { team, subject, error, attempts } in parked {
-        let place = subject.split(' ').next().unwrap_or_default();
+    for ParkedAction { team, step, error, attempts } in parked {
         sqlx::query(
             "INSERT INTO parked (kind, subject, place, class, attempts, first_error, first_at, error, parked_at,
                  org_id, team_id)
@@ -287,28 +284,28 @@ async fn park_actions(
                  class = excluded.class, attempts = excluded.attempts, error = excluded.error,
                  parked_at = excluded.parked_at, team_id = excluded.team_id",
         )
-        .bind(rows::clean(subject))
-        .bind(rows::clean(place))
+        .bind(rows::clean(&step.to_string()))
+        .bind(step.place())
         .bind(error.class.as_str())
         .bind(i64::from(*attempts))
         .bind(rows::clean(&error.message))
         .bind(now.0)
-        .bind(org.0)
-        .bind(team.0)
+        .bind(rows::lane_number(lane))
+        .bind(rows::team_column(*team))
         .execute(&mut *db)
         .await?;
     }
-    let given_up: BTreeSet<String> = parked.iter().map(|action| rows::clean(&action.subject)).collect();
+    let stays: Vec<String> = parked.iter().map(|action| rows::clean(&action.step.to_string())).collect();
     let some = "SELECT DISTINCT team_id FROM parked WHERE kind = 'action' AND org_id = $1";
-    for team in teams_of(db, some, org, looked_at).await? {
+    for team in teams_of(db, some, lane, looked_at).await? {
         let of_team: Vec<(i64, String)> = sqlx::query_as(
             "SELECT id, subject FROM parked WHERE kind = 'action' AND org_id = $1 AND team_id = $2",
         )
-        .bind(org.0)
-        .bind(team.0)
+        .bind(rows::lane_number(lane))
+        .bind(rows::team_column(team))
         .fetch_all(&mut *db)
         .await?;
-        for (id, _) in of_team.iter().filter(|(_, subject)| !given_up.contains(subject)) {
+        for (id, _) in of_team.iter().filter(|(_, subject)| !stays.contains(subject)) {
             sqlx::query("DELETE FROM parked WHERE id = $1").bind(id).execute(&mut *db).await?;
         }
     }
@@ -317,7 +314,7 @@ async fn park_actions(
 
 pub(super) async fn store_audit(
     db: &mut AnyConnection,
-    org: OrgId,
+    lane: Lane,
     fence: i64,
     audit: &[AuditEntry],
     now: Time,
@@ -329,23 +326,24 @@ pub(super) async fn store_audit(
         "",
         audit,
         |row, entry: &AuditEntry| {
-            let AuditEntry { team, action, key, connection, cause, reason, proof, outcome, detail } = entry;
+            let AuditEntry { team, action, subject, connection, cause, reason, proof, outcome, detail } = entry;
+            let (datadog, github) = subject.names();
             let cause = match cause {
                 Cause::Event => "event",
                 Cause::Pass => "pass",
                 Cause::Person => "person",
             };
             row.bind(now.0)
-                .bind(org.0)
-                .bind(team.0)
-                .bind(*action)
-                .bind(key.datadog_team.as_str())
-                .bind(key.github.as_str())
+                .bind(rows::lane_number(lane))
+                .bind(rows::team_column(*team))
+                .bind(action.as_str())
+                .bind(datadog)
+                .bind(github)
                 .bind(connection.as_deref())
                 .bind(cause)
                 .bind(rows::clean(reason))
                 .bind(proof.as_deref().map(rows::clean))
-                .bind(*outcome)
+                .bind(outcome.as_str())
                 .bind(detail.as_deref().map(rows::clean))
                 .bind(fence);
         },
@@ -356,13 +354,14 @@ pub(super) async fn store_audit(
         // look, for a proof, goes back to the last one.
         sqlx::query(
             "UPDATE audit SET events_since =
-                 (SELECT CASE WHEN audit.cause = 'event' THEN COALESCE(received_at, event_at) ELSE received_at END
+                 (SELECT CASE WHEN COALESCE(answers_event, marks.cause = 1)
+                              THEN COALESCE(received_at, event_at) ELSE received_at END
                   FROM marks
                   WHERE kind = 'team' AND marks.org_id = audit.org_id AND marks.team_id = audit.team_id)
              WHERE at = $1 AND org_id = $2 AND fence = $3",
         )
         .bind(now.0)
-        .bind(org.0)
+        .bind(rows::lane_number(lane))
         .bind(fence)
         .execute(db)
         .await?;
@@ -373,8 +372,9 @@ pub(super) async fn store_audit(
 /// Clears the generation that was looked at. A target that was marked again meanwhile stays due as it is; its
 /// first request is then the one that came during the look. What is given up on keeps its count of attempts, so that
 /// whoever asks again has it tried once.
-async fn clear_mark(db: &mut AnyConnection, org: OrgId, mark: &MarkResult, now: Time) -> sqlx::Result<()> {
-    let (kind, _, team) = accept::columns(rows::team(org.0, mark.team.unwrap_or(TeamId::NONE).0));
+async fn clear_mark(db: &mut AnyConnection, lane: Lane, mark: &MarkResult, now: Time) -> sqlx::Result<()> {
+    let Some(target) = rows::target_in(lane, mark.team) else { return Ok(()) };
+    let (kind, org_id, team) = rows::target_columns(target);
     let (due, floor, error, burns) = match &mark.next {
         Next::Nothing => (None, Time(0), None, false),
         Next::At(at) => (Some(at.0), Time(0), None, false),
@@ -401,7 +401,7 @@ async fn clear_mark(db: &mut AnyConnection, org: OrgId, mark: &MarkResult, now: 
          RETURNING generation",
     )
     .bind(kind)
-    .bind(org.0)
+    .bind(org_id)
     .bind(team)
     .bind(mark.generation)
     .bind(due)
@@ -418,7 +418,7 @@ async fn clear_mark(db: &mut AnyConnection, org: OrgId, mark: &MarkResult, now: 
     if generation.is_some_and(|generation| generation != mark.generation) {
         // What was asked for meanwhile may be more than an event asks for: what this look stored does not answer it.
         sqlx::query("UPDATE teams SET in_step = false WHERE org_id = $1 AND team_id = $2")
-            .bind(org.0)
+            .bind(org_id)
             .bind(team)
             .execute(db)
             .await?;

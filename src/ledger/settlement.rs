@@ -1,7 +1,11 @@
 //! What a look hands over to be stored: how each mark ended, what was found, what was done.
 
+use std::fmt;
+
 use super::{Held, SettledDocument};
-use crate::model::{Cause, ConnectionKey, Integration, MirrorTeam, OrgFacts, Owned, TeamId, Time, Trouble};
+use crate::model::{
+    Cause, ConnectionKey, HeldKey, Integration, MirrorTeam, OrgFacts, Owned, Subject, TeamId, Time, Trouble,
+};
 
 /// What a write does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,15 @@ impl IntentKind {
             Self::Create => "create",
             Self::Delete => "delete",
             Self::Adopt => "adopt",
+        }
+    }
+
+    /// The kind that this word names.
+    pub(super) fn named(word: &str) -> Self {
+        match word {
+            "create" => Self::Create,
+            "adopt" => Self::Adopt,
+            _ => Self::Delete,
         }
     }
 }
@@ -66,29 +79,148 @@ pub struct Settled {
     pub waiting: bool,
 }
 
-/// A write that was given up on.
+/// What is retried no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParkedStep {
+    /// The create of a connection.
+    Create(ConnectionKey),
+    /// The delete of a connection.
+    Delete(ConnectionKey),
+    /// The look at a team.
+    Look(TeamId),
+    /// The PUT of a document.
+    Replace(Integration),
+}
+
+impl ParkedStep {
+    /// What it would have done, as one word.
+    pub fn place(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Delete(_) => "delete",
+            Self::Look(_) => "look",
+            Self::Replace(_) => "replace",
+        }
+    }
+}
+
+impl fmt::Display for ParkedStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.place();
+        match self {
+            Self::Create(key) | Self::Delete(key) => write!(f, "{place} {key}"),
+            Self::Look(team) => write!(f, "{place} at team {team}"),
+            Self::Replace(integration) => write!(f, "{place} the document of {}", integration.as_str()),
+        }
+    }
+}
+
+/// A parked action.
 #[derive(Clone, Debug)]
 pub struct ParkedAction {
-    /// The team it was for.
-    pub team: TeamId,
-    /// The action and its key.
-    pub subject: String,
+    /// The team it was for; none for an orphan or a document.
+    pub team: Option<TeamId>,
+    /// What is retried no more.
+    pub step: ParkedStep,
     /// The last error.
     pub error: Trouble,
-    /// How many looks in a row were in vain; those before it was given up on the first time count too.
+    /// How many looks in a row were in vain; those before it was parked the first time count too.
     pub attempts: u32,
+}
+
+/// What an audit line says was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditAction {
+    /// A connection was created.
+    Create,
+    /// A connection was deleted.
+    Delete,
+    /// A row passed to another team.
+    PassOn,
+    /// A row was disowned.
+    Forget,
+    /// A Datadog team was created.
+    CreateTeam,
+    /// A connection was taken over.
+    Adopt,
+    /// An entry was added to a document.
+    AddEntry,
+    /// An entry was removed from a document.
+    RemoveEntry,
+    /// A person approved a held action.
+    Approve,
+    /// A person paused something.
+    Pause,
+    /// A person ended a pause.
+    Resume,
+    /// A person had something parked retried.
+    Replay,
+    /// A person discarded something parked.
+    Discard,
+}
+
+impl AuditAction {
+    /// As one word, for the ledger, the log and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::PassOn => "pass_on",
+            Self::Forget => "forget",
+            Self::CreateTeam => "create_team",
+            Self::Adopt => "adopt",
+            Self::AddEntry => "add_entry",
+            Self::RemoveEntry => "remove_entry",
+            Self::Approve => "approve",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Replay => "replay",
+            Self::Discard => "discard",
+        }
+    }
+}
+
+/// How an action ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditOutcome {
+    /// It was journaled and is about to be sent.
+    Begun,
+    /// It was carried out.
+    Done,
+    /// It had been carried out before.
+    Already,
+    /// Datadog rejects it; it is retried no more.
+    Parked,
+    /// It failed.
+    Failed,
+    /// Its answer was lost.
+    Unknown,
+}
+
+impl AuditOutcome {
+    /// As one word, for the ledger, the log and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Done => "done",
+            Self::Already => "already",
+            Self::Parked => "parked",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// One line of the audit trail.
 #[derive(Clone, Debug)]
 pub struct AuditEntry {
-    /// The team.
-    pub team: TeamId,
-    /// `create`, `delete`, `pass_on`, `forget`, `create_team`, `adopt`; of a document `add_entry`, `remove_entry`.
-    pub action: &'static str,
-    /// The connection.
-    pub key: ConnectionKey,
-    /// Its id in Datadog, when known.
+    /// The team; none for an orphan or a document.
+    pub team: Option<TeamId>,
+    /// What was done.
+    pub action: AuditAction,
+    /// To what.
+    pub subject: Subject,
+    /// The connection's id in Datadog, when known.
     pub connection: Option<String>,
     /// What led to it.
     pub cause: Cause,
@@ -96,8 +228,8 @@ pub struct AuditEntry {
     pub reason: String,
     /// What proves that it may be done.
     pub proof: Option<String>,
-    /// `begun`, `done`, `already`, `parked`, `failed`; `unknown` for a write whose answer was lost.
-    pub outcome: &'static str,
+    /// How it ended.
+    pub outcome: AuditOutcome,
     /// What Datadog answered, when that says more.
     pub detail: Option<String>,
 }
@@ -115,6 +247,9 @@ pub struct Settlement {
     pub owned: Vec<Owned>,
     /// Connections that are ours no longer. Removed before `owned` is written.
     pub disowned: Vec<ConnectionKey>,
+    /// Held actions of a document that were carried out: their approvals are used up. Those of connections follow from
+    /// `owned` and `disowned`.
+    pub spent: Vec<HeldKey>,
     /// Connections of the teams that were looked at that wait for the end of their grace, since when.
     pub unwanted: Vec<(ConnectionKey, Time)>,
     /// Writes whose end is known.
@@ -127,8 +262,8 @@ pub struct Settlement {
     pub passed: Option<(usize, usize)>,
     /// A person asked for the pass: the creates of a first pass need no approval any more.
     pub lifts_creates: bool,
-    /// The teams whose held rows and parked actions this look replaces.
-    pub looked_at: Vec<TeamId>,
+    /// The teams whose held rows and parked actions this look replaces; none stands for the orphans, or the document.
+    pub looked_at: Vec<Option<TeamId>>,
     /// Writes that are given up on.
     pub parked: Vec<ParkedAction>,
     /// What was done.

@@ -6,7 +6,7 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{IntentKind, Ledger, rows};
 use crate::model::{
-    ConnectionId, ConnectionKey, DatadogTeamId, MirrorTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts,
+    ConnectionId, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts,
     TeamId, TeamState, Time,
 };
 
@@ -35,8 +35,8 @@ pub struct Intent {
     pub key: ConnectionKey,
     /// What was to be done to it.
     pub kind: IntentKind,
-    /// The GitHub team that it was for.
-    pub team: TeamId,
+    /// The GitHub team that it was for; none for the removal of an orphan.
+    pub team: Option<TeamId>,
     /// When it was stored, just before it was sent.
     pub at: Time,
 }
@@ -60,9 +60,9 @@ pub struct OrgState {
     pub paused: Paused,
 }
 
-/// How an organisation stands after a pass.
+/// How an organisation, or a document, stands after a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct OrgProgress {
+pub struct Progress {
     /// Marks that are due now.
     pub due: i64,
     /// Marks that no successful look has answered yet, due or not; later reads against lag are none.
@@ -91,8 +91,12 @@ pub struct OrgProgress {
 }
 
 impl Ledger {
-    /// How an organisation, or a document, stands.
-    pub async fn org_progress(&self, org: OrgId, now: Time) -> sqlx::Result<OrgProgress> {
+    /// How a lane stands.
+    pub async fn progress(&self, lane: Lane, now: Time) -> sqlx::Result<Progress> {
+        let document = match lane {
+            Lane::Document(integration) => Some(integration.as_str()),
+            Lane::Org(_) | Lane::Recovery => None,
+        };
         let row = sqlx::query(
             "SELECT (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at <= $2 AND not_before <= $2) AS due,
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND first_at IS NOT NULL) AS unanswered,
@@ -106,19 +110,21 @@ impl Ledger {
                          AND gone_at IS NULL)
                         + (SELECT COUNT(*) FROM connections WHERE org_id = $1
                                AND unwanted_since IS NOT NULL)
-                        + (SELECT COUNT(*) FROM entries WHERE $1 = -1 AND suspected_at IS NOT NULL) AS suspected,
+                        + (SELECT COUNT(*) FROM entries WHERE integration = $3 AND suspected_at IS NOT NULL) AS suspected,
                     (SELECT COUNT(*) FROM held WHERE org_id = $1) AS held,
                     (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
-                    (SELECT COUNT(*) FROM paused WHERE org_id IN (0, $1)) AS paused,
+                    (SELECT COUNT(*) FROM paused WHERE org_id IN ($4, $1)) AS paused,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND waiting) AS waiting,
                     (SELECT COUNT(*) FROM connections WHERE org_id = $1) AS owned,
                     COALESCE((SELECT orphans FROM orgs WHERE org_id = $1), 0) AS orphans",
         )
-        .bind(org.0)
+        .bind(rows::lane_number(lane))
         .bind(now.0)
+        .bind(document)
+        .bind(rows::EVERYTHING)
         .fetch_one(&self.read)
         .await?;
-        Ok(OrgProgress {
+        Ok(Progress {
             due: row.try_get("due")?,
             unanswered: row.try_get("unanswered")?,
             failing: row.try_get("failing")?,
@@ -186,7 +192,7 @@ impl Ledger {
         }
         Ok(Some(OrgState {
             unwanted_since,
-            paused: self.paused(org).await?,
+            paused: self.paused(Lane::Org(org)).await?,
             org: org_row(&row)?,
             teams: teams.iter().map(team).collect::<sqlx::Result<_>>()?,
             waiting,
@@ -205,12 +211,8 @@ impl Ledger {
                 .map(|row| {
                     Ok(Intent {
                         key: key(row)?,
-                        kind: match row.try_get::<&str, _>("kind")? {
-                            "create" => IntentKind::Create,
-                            "adopt" => IntentKind::Adopt,
-                            _ => IntentKind::Delete,
-                        },
-                        team: TeamId(row.try_get("team_id")?),
+                        kind: IntentKind::named(row.try_get("kind")?),
+                        team: rows::team(row.try_get("team_id")?),
                         at: Time(row.try_get("at")?),
                     })
                 })

@@ -3,7 +3,7 @@
 use sqlx::Row;
 
 use super::{Held, Ledger, Parked, held};
-use crate::model::{TeamKey, Time};
+use crate::model::{Lane, TeamKey, Time};
 
 /// How many of a team's last deliveries are told.
 const EVENTS: i64 = 5;
@@ -75,7 +75,7 @@ impl Ledger {
         .bind(key.team.0)
         .fetch_optional(&self.read)
         .await?;
-        let held = held::held_of(&mut *self.read.acquire().await?, key.org).await?;
+        let held = held::held_of(&mut *self.read.acquire().await?, Lane::Org(key.org)).await?;
         let parked = self.parked().await?;
         Ok(TeamStory {
             events: events
@@ -104,10 +104,10 @@ impl Ledger {
                     })
                 })
                 .transpose()?,
-            held: held.into_iter().filter(|held| held.team == key.team).collect(),
+            held: held.into_iter().filter(|held| held.team == Some(key.team)).collect(),
             parked: parked
                 .into_iter()
-                .filter(|parked| (parked.org, parked.team) == (Some(key.org), Some(key.team)))
+                .filter(|parked| parked.owner == Some((Lane::Org(key.org), Some(key.team))))
                 .collect(),
         })
     }

@@ -8,19 +8,19 @@ use super::{
     Ledger, LedgerError,
     rows::{self, Flag},
 };
-use crate::model::{Cause, ConnectionKey, DatadogTeamId, OrgId, TeamId, TeamKey, Time};
+use crate::model::{Asks, Cause, ConnectionKey, DatadogTeamId, Lane, OrgId, TeamId, TeamKey, Time};
 
-/// An organisation that has something due.
+/// A lane that has something due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DueOrg {
-    /// The organisation.
-    pub org: OrgId,
-    /// How many of its teams are due.
+pub struct DueLane {
+    /// The lane.
+    pub lane: Lane,
+    /// How many teams of the organisation are due.
     pub teams: i64,
-    /// Whether it is due as a whole.
+    /// Whether the organisation is due as a whole.
     pub whole: bool,
-    /// Whether any of it waits for a person's command.
-    pub person: bool,
+    /// Whether any of it does not wait until the lane has rested.
+    pub at_once: bool,
     /// Since when the longest waiting mark has been due.
     pub since: Time,
 }
@@ -32,8 +32,10 @@ pub struct LeasedMark {
     pub team: Option<TeamId>,
     /// The generation that this look answers.
     pub generation: i64,
-    /// Who asked.
+    /// Who asked: for the audit and the log.
     pub cause: Cause,
+    /// What was asked for besides the look.
+    pub asks: Asks,
     /// The last event about it, if any.
     pub event_at: Option<Time>,
     /// When a door took the first event that no look has answered yet.
@@ -45,31 +47,34 @@ pub struct LeasedMark {
 }
 
 impl Ledger {
-    /// The organisations that have something due and no live lease, those that waited longest first. One that was never
-    /// bound waits for that, whatever a person approved for it.
-    pub async fn due_orgs(&self, now: Time) -> sqlx::Result<Vec<DueOrg>> {
+    /// The lanes that have something due and no live lease, those that waited longest first. An organisation that was
+    /// never bound waits for that, whatever a person approved for it.
+    pub async fn due_lanes(&self, now: Time) -> sqlx::Result<Vec<DueLane>> {
         let rows = sqlx::query(
             "SELECT marks.org_id,
                     SUM(CASE WHEN kind = 'team' THEN 1 ELSE 0 END) AS teams,
                     MAX(CASE WHEN kind = 'org' THEN 1 ELSE 0 END) AS whole,
-                    MAX(CASE WHEN cause = 0 THEN 1 ELSE 0 END) AS person,
+                    MAX(CASE WHEN cause = $3 THEN 1 ELSE 0 END) AS person,
+                    MAX(CASE WHEN asks_at_once OR asks_at_once IS NULL AND cause = $3 THEN 1 ELSE 0 END)
+                        AS at_once,
                     MIN(due_at) AS since
              FROM marks LEFT JOIN leases ON leases.org_id = marks.org_id AND leases.expires_at > $2
              WHERE due_at <= $1 AND not_before <= $1 AND leases.org_id IS NULL
-                 AND (marks.org_id < 0 OR marks.org_id IN (SELECT org_id FROM orgs))
+                 AND (kind = 'document' OR marks.org_id IN (SELECT org_id FROM orgs))
              GROUP BY marks.org_id ORDER BY person DESC, since",
         )
         .bind(now.0)
         .bind(self.time(now).await?.0)
+        .bind(rows::PERSON)
         .fetch_all(&self.read)
         .await?;
         rows.into_iter()
             .map(|row| {
-                Ok(DueOrg {
-                    org: OrgId(row.try_get("org_id")?),
+                Ok(DueLane {
+                    lane: rows::lane(row.try_get("org_id")?),
                     teams: row.try_get("teams")?,
                     whole: row.try_get::<i64, _>("whole")? != 0,
-                    person: row.try_get::<i64, _>("person")? != 0,
+                    at_once: row.try_get::<i64, _>("at_once")? != 0,
                     since: Time(row.try_get("since")?),
                 })
             })
@@ -81,23 +86,23 @@ impl Ledger {
         let at: Option<i64> = sqlx::query_scalar(
             "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
              FROM marks
-             WHERE due_at IS NOT NULL AND (org_id < 0 OR org_id IN (SELECT org_id FROM orgs))",
+             WHERE due_at IS NOT NULL AND (kind = 'document' OR org_id IN (SELECT org_id FROM orgs))",
         )
         .fetch_one(&self.read)
         .await?;
         Ok(at.map(Time))
     }
 
-    /// Takes the lease on an organisation. Answers its fence, or `None` while another holds it. Where the last holder
-    /// never gave it back, the teams of its interrupted writes are marked: nobody else may know of them.
+    /// Takes the lease on a lane. Returns its fence, or `None` while another holds it. Where the last holder never gave
+    /// it back, the teams of its interrupted writes are marked: nobody else may know of them.
     pub async fn lease(
         &self,
-        org: OrgId,
+        lane: Lane,
         holder: &str,
         now: Time,
         ttl: Duration,
     ) -> sqlx::Result<Option<i64>> {
-        let at = self.time(now).await?;
+        let (at, org_id) = (self.time(now).await?, rows::lane_number(lane));
         let free = format!(
             "UPDATE leases SET
                  holder = $2, fence = fence + 1, expires_at = $3, taken_over = (expires_at > 0)
@@ -106,7 +111,7 @@ impl Ledger {
             self.skipping_locked()
         );
         let taken: Option<(i64, Flag)> = sqlx::query_as(AssertSqlSafe(free))
-            .bind(org.0)
+            .bind(org_id)
             .bind(holder)
             .bind((at + ttl).0)
             .bind(at.0)
@@ -114,7 +119,7 @@ impl Ledger {
             .await?;
         if let Some((fence, Flag(taken_over))) = taken {
             if taken_over {
-                self.mark_interrupted(Some(org), now).await?;
+                self.mark_interrupted(Some(lane), now).await?;
             }
             return Ok(Some(fence));
         }
@@ -122,7 +127,7 @@ impl Ledger {
             "INSERT INTO leases (org_id, holder, fence, expires_at) VALUES ($1, $2, 1, $3)
              ON CONFLICT (org_id) DO NOTHING RETURNING fence",
         )
-        .bind(org.0)
+        .bind(org_id)
         .bind(holder)
         .bind((at + ttl).0)
         .fetch_optional(&self.write)
@@ -130,21 +135,21 @@ impl Ledger {
     }
 
     /// Extends a lease that is still ours, even one that ran out while nobody took it.
-    pub async fn renew(&self, org: OrgId, fence: i64, now: Time, ttl: Duration) -> Result<(), LedgerError> {
+    pub async fn renew(&self, lane: Lane, fence: i64, now: Time, ttl: Duration) -> Result<(), LedgerError> {
         let now = self.time(now).await?;
         let renewed = sqlx::query("UPDATE leases SET expires_at = $1 WHERE org_id = $2 AND fence = $3")
             .bind((now + ttl).0)
-            .bind(org.0)
+            .bind(rows::lane_number(lane))
             .bind(fence)
             .execute(&self.write)
             .await?;
-        if renewed.rows_affected() == 0 { Err(LedgerError::LeaseLost(org)) } else { Ok(()) }
+        if renewed.rows_affected() == 0 { Err(LedgerError::LeaseLost(lane)) } else { Ok(()) }
     }
 
     /// Gives a lease back. One that is no longer ours is left alone.
-    pub async fn release(&self, org: OrgId, fence: i64) -> sqlx::Result<()> {
+    pub async fn release(&self, lane: Lane, fence: i64) -> sqlx::Result<()> {
         sqlx::query("UPDATE leases SET expires_at = 0 WHERE org_id = $1 AND fence = $2")
-            .bind(org.0)
+            .bind(rows::lane_number(lane))
             .bind(fence)
             .execute(&self.write)
             .await?;
@@ -163,7 +168,8 @@ impl Ledger {
     /// Due teams of a leased organisation, events before passes, at most `limit`.
     pub async fn due_teams(&self, org: OrgId, now: Time, limit: usize) -> sqlx::Result<Vec<LeasedMark>> {
         let rows = sqlx::query(
-            "SELECT team_id, generation, cause, event_at, received_at, attempts, failures FROM marks
+            "SELECT team_id, generation, cause, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
+                 answers_event, event_at, received_at, attempts, failures FROM marks
              WHERE org_id = $1 AND kind = 'team' AND due_at <= $2 AND not_before <= $2
              ORDER BY cause, due_at, team_id LIMIT $3",
         )
@@ -181,7 +187,8 @@ impl Ledger {
         let mut marks = Vec::new();
         for team in teams {
             let row = sqlx::query(
-                "SELECT generation, cause, event_at, received_at, attempts, failures FROM marks
+                "SELECT generation, cause, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
+                     answers_event, event_at, received_at, attempts, failures FROM marks
                  WHERE org_id = $1 AND kind = 'team' AND team_id = $2",
             )
             .bind(org.0)
@@ -193,12 +200,13 @@ impl Ledger {
                 team: Some(*team),
                 generation: 0,
                 cause: Cause::Person,
+                asks: Asks::PERSON,
                 event_at: None,
                 received_at: None,
                 attempts: 0,
                 failures: 0,
             });
-            marks.push(LeasedMark { cause: Cause::Person, ..mark });
+            marks.push(LeasedMark { cause: Cause::Person, asks: Asks::PERSON, ..mark });
         }
         Ok(marks)
     }
@@ -255,12 +263,13 @@ impl Ledger {
     }
 
     /// The mark on an organisation as a whole, or on a document, when it is due.
-    pub async fn due_org(&self, org: OrgId, now: Time) -> sqlx::Result<Option<LeasedMark>> {
+    pub async fn due_whole(&self, lane: Lane, now: Time) -> sqlx::Result<Option<LeasedMark>> {
         let row = sqlx::query(
-            "SELECT generation, cause, event_at, received_at, attempts, failures FROM marks
+            "SELECT generation, cause, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
+                 answers_event, event_at, received_at, attempts, failures FROM marks
              WHERE org_id = $1 AND kind <> 'team' AND due_at <= $2 AND not_before <= $2",
         )
-        .bind(org.0)
+        .bind(rows::lane_number(lane))
         .bind(now.0)
         .fetch_optional(&self.read)
         .await?;
@@ -284,8 +293,9 @@ impl Ledger {
             let waiting: Vec<(i64, i64)> = sqlx::query_as("SELECT org_id, team_id FROM teams WHERE waiting")
                 .fetch_all(&mut *transaction)
                 .await?;
-            let targets: Vec<_> = waiting.into_iter().map(|(org, team)| rows::team(org, team)).collect();
-            super::accept::mark_in(&mut transaction, &targets, Cause::Pass, now).await?;
+            let targets: Vec<_> =
+                waiting.into_iter().filter_map(|(org, team)| rows::target(org, team)).collect();
+            super::accept::mark_in(&mut transaction, &targets, Cause::Pass, Asks::PASS, now).await?;
             transaction.commit().await?;
             Ok(targets.len() as u64)
         })
@@ -306,11 +316,8 @@ fn mark(row: &AnyRow, team: Option<TeamId>) -> sqlx::Result<LeasedMark> {
     Ok(LeasedMark {
         team,
         generation: row.try_get("generation")?,
-        cause: match row.try_get::<i64, _>("cause")? {
-            0 => Cause::Person,
-            1 => Cause::Event,
-            _ => Cause::Pass,
-        },
+        cause: rows::cause(row)?,
+        asks: rows::asks(row)?,
         event_at: row.try_get::<Option<i64>, _>("event_at")?.map(Time),
         received_at: row.try_get::<Option<i64>, _>("received_at")?.map(Time),
         attempts: count("attempts")?,

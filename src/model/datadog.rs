@@ -110,7 +110,7 @@ impl Connection {
     }
 }
 
-/// Returns the connections that have both ends, by their keys.
+/// Returns connections by their keys. One that lacks an end has no key and is left out.
 pub fn by_key(connections: Vec<Connection>) -> HashMap<ConnectionKey, Connection> {
     connections.into_iter().filter_map(|connection| Some((connection.key()?, connection))).collect()
 }

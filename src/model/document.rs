@@ -7,7 +7,7 @@ use std::{collections::HashMap, fmt};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ConnectionKey, DatadogTeamId, Integration, Target};
+use super::Integration;
 
 /// A document as Datadog answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +104,6 @@ impl EntryKey {
         };
         // No name has a blank in it.
         Self(known().unwrap_or_else(|| format!("as it is: {entry}")))
-    }
-
-    /// How the entry is named where a connection is: held sets, approvals and the audit trail.
-    pub fn connection_key(&self, integration: Integration) -> ConnectionKey {
-        let document = Target::Document(integration).to_string();
-        ConnectionKey { datadog_team: DatadogTeamId(document), github: self.0.clone() }
     }
 }
 

@@ -27,11 +27,6 @@ numeric_id! {
     /// A GitHub team's numeric id; survives a rename of its slug.
     TeamId
 }
-impl TeamId {
-    /// No team: what an orphan belongs to. GitHub gives no team this id.
-    pub const NONE: Self = Self(0);
-}
-
 numeric_id! {
     /// A GitHub repository's numeric id; survives renames and transfers.
     RepositoryId
@@ -86,5 +81,29 @@ pub struct TeamKey {
 impl fmt::Display for TeamKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.org, self.team)
+    }
+}
+
+/// How JSON shows a team where there may be none: 0 stands for no team. Plans that were saved have this form.
+pub mod team_or_zero {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::TeamId;
+
+    /// Writes the team's id, or 0.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(team: &Option<TeamId>, serializer: S) -> Result<S::Ok, S::Error> {
+        team.map_or(0, |team| team.0).serialize(serializer)
+    }
+
+    /// Reads a team's id; 0 is no team.
+    ///
+    /// # Errors
+    /// Those of the deserializer.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TeamId>, D::Error> {
+        let id = i64::deserialize(deserializer)?;
+        Ok((id != 0).then_some(TeamId(id)))
     }
 }

@@ -1,10 +1,10 @@
-//! What there is to look at, and why somebody wants it looked at.
+//! What there is to look at, who asked for it, and what they asked for.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{OrgId, TeamKey};
+use super::{Lane, OrgId, TeamKey};
 
 /// A Datadog integration whose document teamlink keeps entries in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,21 +27,6 @@ impl Integration {
             Self::Pagerduty => "pagerduty",
         }
     }
-
-    /// What stands for its document where the ledger names an organisation: a document has a writer, held and
-    /// approved actions and an audit trail in just the same way. GitHub's own ids are positive.
-    pub fn scope(self) -> OrgId {
-        match self {
-            Self::Github => OrgId(-1),
-            Self::Jira => OrgId(-2),
-            Self::Pagerduty => OrgId(-3),
-        }
-    }
-
-    /// The integration for whose document an id stands, if it does for one.
-    pub fn of_scope(org: OrgId) -> Option<Self> {
-        Self::ALL.into_iter().find(|integration| integration.scope() == org)
-    }
 }
 
 /// What to look at. An event never says more than this.
@@ -55,32 +40,27 @@ pub enum Target {
     Document(Integration),
 }
 
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Target {
+    /// The lane in which it is looked at.
+    pub fn lane(self) -> Lane {
         match self {
-            Self::Team(key) => write!(f, "team:{key}"),
-            Self::Org(org) => write!(f, "org:{org}"),
-            Self::Document(integration) => write!(f, "integration:{}", integration.as_str()),
+            Self::Team(key) => Lane::Org(key.org),
+            Self::Org(org) => Lane::Org(org),
+            Self::Document(integration) => Lane::Document(integration),
         }
     }
 }
 
-/// Under which lease something is written: requests carry it, so that their order can be told afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fence {
-    /// What the lease is on: an organisation or a document.
-    pub target: Target,
-    /// The lease's counter, which rises with each holder.
-    pub count: i64,
-}
-
-impl fmt::Display for Fence {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.target, self.count)
+        match self {
+            Self::Team(key) => write!(f, "team:{key}"),
+            Self::Org(_) | Self::Document(_) => self.lane().fmt(f),
+        }
     }
 }
 
-/// Who asked for a look. It decides the order and the pace, never what is done.
+/// Who asked for a look. It orders the work and is logged. What a look does depends on [`Asks`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -90,6 +70,34 @@ pub enum Cause {
     Pass,
     /// A person's command.
     Person,
+}
+
+/// What a mark asks for besides the look. A mark that several requests raised asks for what any of them asked for. A
+/// pass asks for none of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// An event is among the requests: the look answers the target's last event. If GitHub shows nothing that the mirror
+    /// lacks, and the team was in step, Datadog need not be read.
+    pub event: bool,
+    /// Datadog is read even then.
+    pub datadog: bool,
+    /// The look may use the reserve of the rate limits that a pass leaves alone.
+    pub reserve: bool,
+    /// The look does not wait until its lane has rested from the last one.
+    pub at_once: bool,
+    /// The creates of an organisation's first pass need no approval.
+    pub lifts_creates: bool,
+}
+
+impl Asks {
+    /// What a pass asks for, and a look that finds something to look at again.
+    pub const PASS: Self =
+        Self { event: false, datadog: false, reserve: false, at_once: false, lifts_creates: false };
+    /// What an event asks for.
+    pub const EVENT: Self = Self { event: true, reserve: true, ..Self::PASS };
+    /// What a person's command asks for.
+    pub const PERSON: Self =
+        Self { event: false, datadog: true, reserve: true, at_once: true, lifts_creates: true };
 }
 
 /// "Look at this target", as an event asks for it.

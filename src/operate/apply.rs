@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use super::plan::{FORMAT, OrgDocument, PlanDocument};
 use crate::{
     ledger::{Held, Ledger},
-    model::{ConnectionKey, OrgFacts, TeamId, TeamKey, Time},
-    plan::{Action, Planned, Why},
+    model::{ConnectionKey, Lane, OrgFacts, TeamId, TeamKey, Time},
+    plan::{Action, Planned, StepKey, Why},
     reconcile::{OrgPlan, Survey, Worker},
 };
 
@@ -90,11 +90,11 @@ pub async fn apply(
         let mut left = Vec::new();
         if !open.is_empty() {
             approve(org, &open, ledger, now).await?;
-            let teams: BTreeSet<TeamId> = open.iter().map(|(team, _)| *team).collect();
+            let teams: BTreeSet<Option<TeamId>> = open.iter().map(|(team, _)| *team).collect();
             let steps = open.iter().map(|(_, step)| step.clone()).collect();
             worker.apply_exactly(&org.org, &teams.into_iter().collect::<Vec<_>>(), &steps).await?;
             // What an event has asked for goes on by itself.
-            let ours = open.into_iter().filter(|(team, _)| !org.in_flight.contains(team)).collect();
+            let ours = open.into_iter().filter(|(team, _)| !org.in_flight(*team)).collect();
             left = still_planned(&survey.plan(&org.org.login).await?, &ours);
         }
         applied.push(Applied { org: org.org.clone(), steps, before, left });
@@ -151,11 +151,12 @@ async fn standing(
         saved.writes().partition(|planned| steps.contains(&identity(planned)));
     let mut stale = Vec::new();
     for planned in gone {
-        let key = TeamKey { org: *id, team: planned.team };
-        let taken_over = saved.in_flight.contains(&planned.team)
-            || (saved.untold.contains(&planned.team) && ledger.events_since(key, made_at).await? > 1);
-        if !done(&planned.action) && !taken_over {
-            stale.push(planned.action.identity());
+        let told_later = match planned.team.filter(|team| saved.untold.contains(team)) {
+            Some(team) => ledger.events_since(TeamKey { org: *id, team }, made_at).await? > 1,
+            None => false,
+        };
+        if !done(&planned.action) && !saved.in_flight(planned.team) && !told_later {
+            stale.push(planned.action.step().to_string());
         }
     }
     Ok(Standing { stale, open: open.into_iter().map(identity).collect() })
@@ -176,7 +177,7 @@ async fn approve(org: &OrgDocument, open: &BTreeSet<Step>, ledger: &Ledger, now:
         return Ok(());
     }
     ledger.bind_org(&org.org, now).await?;
-    let hash = ledger.remember_held(org.org.id, &held, now).await?;
+    let hash = ledger.remember_held(Lane::Org(org.org.id), &held, now).await?;
     ledger.approve(&hash, "applied as part of a saved plan", EXPIRES, now).await?;
     Ok(())
 }
@@ -192,8 +193,8 @@ fn still_planned(after: &OrgPlan, steps: &BTreeSet<Step>) -> Vec<String> {
                 .chain(held)
                 .filter(|(planned, _)| steps.contains(&identity(planned)))
                 .map(|(planned, why)| match why {
-                    Some(why) => format!("{} (held: {why})", planned.action.identity()),
-                    None => planned.action.identity(),
+                    Some(why) => format!("{} (held: {why})", planned.action.step()),
+                    None => planned.action.step().to_string(),
                 })
                 .collect()
         }
@@ -201,8 +202,8 @@ fn still_planned(after: &OrgPlan, steps: &BTreeSet<Step>) -> Vec<String> {
 }
 
 /// What makes a step the same step at another time: a team of the same name may be another by then.
-type Step = (TeamId, String);
+type Step = (Option<TeamId>, StepKey);
 
 fn identity(planned: &Planned) -> Step {
-    (planned.team, planned.action.identity())
+    (planned.team, planned.action.step())
 }

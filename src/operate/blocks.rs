@@ -40,7 +40,7 @@ pub(super) fn of(
     for held in &story.held {
         block(
             "held",
-            format!("{} {}: {}", held.key.kind.as_str(), held.key.key, held.reason),
+            format!("{} {}: {}", held.key.kind.as_str(), held.key.subject, held.reason),
             Some(format!("teamlink approve {hash} --reason \"…\"")),
         );
     }
@@ -88,7 +88,7 @@ pub(super) fn of(
     }
     let left_alone = foresight.guarded.ready.left_alone.iter();
     for left in
-        left_alone.filter(|left| foresight.team.as_ref().is_some_and(|team| team.facts.id == left.team))
+        left_alone.filter(|left| foresight.team.as_ref().is_some_and(|team| Some(team.facts.id) == left.team))
     {
         match &left.why {
             Why::Ignored => block("ignored", "its rule says to leave it alone".to_owned(), None),

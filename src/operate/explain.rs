@@ -14,8 +14,8 @@ use crate::{
     ledger::{Held, Ledger, OrgRow, TeamStory},
     mapping::{Outcome, Rules},
     model::{
-        Answer, Connection, ConnectionId, DatadogTeamId, GithubHandle, MirrorTeam, OrgFacts, Owned, OwnedBy,
-        TeamFacts, TeamId, TeamKey, TeamState, Time, Trouble,
+        Answer, Connection, ConnectionId, DatadogTeamId, GithubHandle, Lane, MirrorTeam, OrgFacts, Owned,
+        OwnedBy, TeamFacts, TeamId, TeamKey, TeamState, Time, Trouble,
     },
     plan::{Action, LeftAlone, Planned, Why},
     reconcile::{Foresight, Survey},
@@ -147,7 +147,7 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
     let key = TeamKey { org: org.facts.id, team };
     let foresight = sources.survey.foresee(&org, team).await?;
     let mut story = ledger.story(key).await?;
-    let newly_held = foresight.guarded.held_items().filter(|(_, of, _)| *of == team);
+    let newly_held = foresight.guarded.held_items().filter(|(_, of, _)| *of == Some(team));
     for (key, team, reason) in newly_held {
         if !story.held.iter().any(|held| held.key == key) {
             story.held.push(Held { key, team, reason: reason.to_owned() });
@@ -157,7 +157,7 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
     let slug = shown.map_or_else(|| slug.to_lowercase(), |team| team.facts.slug.clone());
     let now = ledger.clock().now();
     // The set of this team alone: whoever approves it lets nothing else go.
-    let hash = ledger.remember_held(key.org, &story.held, now).await?;
+    let hash = ledger.remember_held(Lane::Org(key.org), &story.held, now).await?;
     let (connections, error) = match connections(sources, &foresight, team, &slug).await {
         Ok(connections) => (connections, None),
         Err(trouble) => (Vec::new(), Some(trouble)),
@@ -315,7 +315,7 @@ fn steps(foresight: &Foresight) -> Vec<String> {
             Action::Delete { cause, .. } => cause.proof().map(|proof| format!(" ({proof})")),
             _ => None,
         };
-        format!("{}: {reason}{}", action.identity(), proof.unwrap_or_default())
+        format!("{}: {reason}{}", action.step(), proof.unwrap_or_default())
     };
     let satisfied = |LeftAlone { why, .. }: &LeftAlone| match why {
         Why::Satisfied { key, owner } => Some(format!("{key} exists already ({})", owner.as_str())),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     intake::{Intake, Replayed},
-    ledger::{Ledger, Parked, ParkedKind},
-    model::{Delivery, OrgId, TeamId, TeamKey, Time},
+    ledger::{AuditAction, Ledger, Parked, ParkedKind},
+    model::{Delivery, Lane, TeamKey, Time},
 };
 
 /// GUIDs told of a parked action, at most.
@@ -24,8 +24,8 @@ pub struct Filter {
     pub place: Option<String>,
     /// A part of the last error or of the subject, in any case.
     pub text: Option<String>,
-    /// The organisation that an action belongs to, or the scope of a document.
-    pub org: Option<OrgId>,
+    /// The lane that an action belongs to.
+    pub lane: Option<Lane>,
     /// Given up on before this moment.
     pub before: Option<Time>,
 }
@@ -33,9 +33,9 @@ pub struct Filter {
 impl Filter {
     /// Whether nothing is left out.
     pub fn is_everything(&self) -> bool {
-        let Self { ids, kind, class, place, text, org, before } = self;
+        let Self { ids, kind, class, place, text, lane, before } = self;
         ids.is_empty()
-            && (kind, class, place, text, org, before) == (&None, &None, &None, &None, &None, &None)
+            && (kind, class, place, text, lane, before) == (&None, &None, &None, &None, &None, &None)
     }
 
     fn keeps(&self, parked: &Parked) -> bool {
@@ -51,7 +51,7 @@ impl Filter {
             && same(&self.class, parked.class.as_str())
             && same(&self.place, parked.place.as_str())
             && text.as_ref().is_none_or(has)
-            && (self.org.is_none() || self.org == parked.org)
+            && (self.lane.is_none() || self.lane == parked.owner.map(|(lane, _)| lane))
             && self.before.is_none_or(|before| parked.parked_at < before)
     }
 }
@@ -89,16 +89,15 @@ pub async fn show(ledger: &Ledger, id: i64) -> anyhow::Result<Option<Story>> {
         return Ok(None);
     };
     let delivery = ledger.parked_delivery(id).await?;
-    let team = parked.team.filter(|team| *team != TeamId::NONE);
-    let guids = match (&delivery, parked.org, team) {
-        (Some(delivery), ..) => vec![delivery.guid.clone()],
-        (None, Some(org), Some(team)) => {
+    let guids = match (&delivery, parked.owner) {
+        (Some(delivery), _) => vec![delivery.guid.clone()],
+        (None, Some((Lane::Org(org), Some(team)))) => {
             ledger.deliveries_until(TeamKey { org, team }, parked.parked_at, GUIDS).await?
         }
-        (None, ..) => Vec::new(),
+        (None, _) => Vec::new(),
     };
-    let of = match parked.org {
-        Some(org) => Some(ledger.name_of(org, team).await?),
+    let of = match parked.owner {
+        Some((lane, team)) => Some(ledger.name_of(lane, team).await?),
         None => None,
     };
     Ok(Some(Story { parked, of, guids, delivery }))
@@ -160,7 +159,7 @@ pub async fn discard(ledger: &Ledger, chosen: &[Parked], reason: &str) -> anyhow
     let mut discarded = 0;
     for Parked { id, attempts, .. } in chosen {
         let now = ledger.clock().now();
-        discarded += usize::from(ledger.unpark(*id, *attempts, "discard", reason, now).await?);
+        discarded += usize::from(ledger.unpark(*id, *attempts, AuditAction::Discard, reason, now).await?);
     }
     Ok(discarded)
 }

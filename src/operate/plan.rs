@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::{Held, Ledger},
-    model::{OrgFacts, TeamId, Time},
+    model::{Lane, OrgFacts, TeamId, Time},
     plan::{Action, LeftAlone, Planned},
     reconcile::OrgPlan,
 };
@@ -79,7 +79,7 @@ pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::
             },
             Ok(guarded) => {
                 let held: Vec<Held> = plan.held().collect();
-                let hash = ledger.remember_held(plan.org.id, &held, now).await?;
+                let hash = ledger.remember_held(Lane::Org(plan.org.id), &held, now).await?;
                 OrgDocument {
                     org: plan.org.clone(),
                     error: None,
@@ -104,6 +104,11 @@ pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::
 }
 
 impl OrgDocument {
+    /// Whether an event for this team was waiting when the plan was made.
+    pub(super) fn in_flight(&self, team: Option<TeamId>) -> bool {
+        team.is_some_and(|team| self.in_flight.contains(&team))
+    }
+
     /// Every step that writes to Datadog, held ones too.
     pub fn writes(&self) -> impl Iterator<Item = &Planned> {
         let held = self.held.iter().map(|held| &held.planned);

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{Action, Plan, Planned, RemovalCause, Why};
-use crate::model::{ConnectionKey, HeldKey, HeldKind, TeamId, Time};
+use crate::model::{ConnectionKey, HeldKey, HeldKind, Subject, TeamId, Time};
 
 /// Why a removal is held that got no slot of the window.
 pub(super) const WINDOW_IS_FULL: &str = "the removals of `guard.window` reach `guard.max_per_window`";
@@ -53,20 +53,21 @@ pub struct Guarded {
 
 impl Guarded {
     /// The keys of removals that may go ahead without an approval: each takes a slot of the window.
-    pub fn slots_needed(&self, approved: &BTreeSet<HeldKey>) -> Vec<ConnectionKey> {
+    pub fn slots_needed(&self, approved: &BTreeSet<HeldKey>) -> Vec<Subject> {
         let removals = self.ready.actions.iter().filter(|planned| is_removal(planned));
         removals
             .filter_map(|planned| planned.action.held_key())
             .filter(|held| !approved.contains(held))
-            .map(|held| held.key)
+            .map(|held| held.subject)
             .collect()
     }
 
     /// Holds the removals that needed a slot and got none.
-    pub fn within(mut self, needed: &[ConnectionKey], granted: &BTreeSet<ConnectionKey>) -> Self {
-        let refused: BTreeSet<&ConnectionKey> = needed.iter().filter(|key| !granted.contains(key)).collect();
+    pub fn within(mut self, needed: &[Subject], granted: &BTreeSet<Subject>) -> Self {
+        let refused: BTreeSet<&Subject> = needed.iter().filter(|key| !granted.contains(key)).collect();
         let (stay, go) = std::mem::take(&mut self.ready.actions).into_iter().partition(|planned| {
-            is_removal(planned) && planned.action.held_key().is_some_and(|held| refused.contains(&held.key))
+            is_removal(planned)
+                && planned.action.held_key().is_some_and(|held| refused.contains(&held.subject))
         });
         self.ready.actions = go;
         self.hold(stay, WINDOW_IS_FULL);
@@ -106,7 +107,7 @@ impl Guarded {
     }
 
     /// What is held: how it is named, its team and the reason.
-    pub fn held_items(&self) -> impl Iterator<Item = (HeldKey, TeamId, &str)> {
+    pub fn held_items(&self) -> impl Iterator<Item = (HeldKey, Option<TeamId>, &str)> {
         self.held
             .iter()
             .filter_map(|(planned, reason)| Some((planned.action.held_key()?, planned.team, reason.as_str())))
@@ -188,7 +189,7 @@ pub fn guard(
 impl Plan {
     /// A connection that is to be replaced stays while its replacement is held: the team keeps one.
     fn keep_what_is_replaced(&mut self, held: &[Planned]) {
-        let held: BTreeSet<TeamId> = held
+        let held: BTreeSet<Option<TeamId>> = held
             .iter()
             .filter(|planned| matches!(planned.action, Action::Create { .. }))
             .map(|planned| planned.team)
@@ -219,8 +220,10 @@ fn verdict(planned: &Planned, population: &Population, protected: impl Fn(&str) 
             None => Verdict::Ready,
         };
     }
-    if protected(held.key.github.trim_start_matches('@')) {
-        return Verdict::Held(format!("{} is protected by `policy.protected`", held.key.github));
+    if let Some(key) = held.subject.connection()
+        && protected(key.github.trim_start_matches('@'))
+    {
+        return Verdict::Held(format!("{} is protected by `policy.protected`", key.github));
     }
     if population.approved.contains(&held) {
         return Verdict::Ready;

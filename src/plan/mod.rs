@@ -31,7 +31,7 @@ pub use guard::{Guarded, Limits, Population, guard};
 pub use interrupted::Interrupted;
 pub use merge::{Merged, merge};
 pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
-pub use planner::{Action, Actual, LeftAlone, Plan, Planned, Policy, Why, plan};
+pub use planner::{Action, Actual, LeftAlone, Plan, Planned, Policy, StepKey, Why, plan};
 pub use removal::RemovalCause;
 pub use repositories::{RepositoryFilter, hostname};
 

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use super::{Action, Actual, Desired, LeftAlone, Mirror, Plan, Planned, Policy, RemovalCause, Why};
-use crate::model::{Connection, ConnectionId, ConnectionKey, GithubHandle, Mode, TeamId, TeamState, Time};
+use crate::model::{Connection, ConnectionId, ConnectionKey, GithubHandle, Mode, TeamState, Time};
 
 /// An orphan that no team wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ pub fn unwanted_orphans(
 /// What is to be done about orphans that no team wants. Each comes with the time of its proof, or why there is none.
 pub fn plan_orphans(orphans: Vec<(Orphan, Result<Time, String>)>, policy: &Policy<'_>) -> Plan {
     let mut plan = Plan::default();
-    let mut leave = |why| plan.left_alone.push(LeftAlone { team: TeamId::NONE, why });
+    let mut leave = |why| plan.left_alone.push(LeftAlone { team: None, why });
     let mut steps = 0;
     for (Orphan { key, id, slug: _ }, proof) in orphans {
         match proof {
@@ -60,11 +60,7 @@ pub fn plan_orphans(orphans: Vec<(Orphan, Result<Time, String>)>, policy: &Polic
             Ok(proven) => {
                 let cause = RemovalCause::Orphan { proven };
                 let reason = cause.reason();
-                plan.actions.push(Planned {
-                    team: TeamId::NONE,
-                    action: Action::Delete { key, id, cause },
-                    reason,
-                });
+                plan.actions.push(Planned { team: None, action: Action::Delete { key, id, cause }, reason });
             }
         }
     }
@@ -81,10 +77,10 @@ mod tests {
     use super::*;
     use crate::{
         model::{
-            DatadogTeamId, MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused,
-            TeamFacts,
+            DatadogTeamId, HeldKey, HeldKind, MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause,
+            PauseScope, Paused, TeamFacts, TeamId,
         },
-        plan::{Guarded, Interrupted, Limits, Population, guard},
+        plan::{Guarded, Interrupted, Limits, Population, StepKey, guard},
     };
 
     fn key(slug: &str) -> ConnectionKey {
@@ -157,10 +153,8 @@ mod tests {
             grace: std::time::Duration::ZERO,
             now: Time(0),
         };
-        let approved: BTreeSet<_> = approved
-            .iter()
-            .map(|slug| crate::model::HeldKey { kind: crate::model::HeldKind::Delete, key: key(slug) })
-            .collect();
+        let approved: BTreeSet<_> =
+            approved.iter().map(|slug| HeldKey::new(HeldKind::Delete, key(slug))).collect();
         let population = Population { approved, ..Population::default() };
         let limits = Limits { max_share: 0.0, above: 0, max_removals: 0 };
         guard(plan_orphans(found, &policy), &population, &limits, |_| protected)
@@ -172,14 +166,12 @@ mod tests {
         let held = guarded(Mode::Sync, &free, &[], false);
         let (planned, why) = &held.held[0];
         assert_eq!((held.held.len(), held.ready.actions.len()), (1, 0));
-        assert_eq!(planned.action.identity(), "delete @acme/gone = dd");
+        assert_eq!(planned.action.step(), StepKey::Delete(key("gone")));
         assert_eq!(why, "it has our mark, but this ledger does not know it");
         let approved = guarded(Mode::Sync, &free, &["gone", "unsure"], false);
         assert_eq!((approved.held.len(), approved.ready.actions.len()), (0, 1), "limits are lifted");
-        let left = LeftAlone {
-            team: TeamId::NONE,
-            why: Why::Orphan { key: key("unsure"), because: "503".to_owned() },
-        };
+        let left =
+            LeftAlone { team: None, why: Why::Orphan { key: key("unsure"), because: "503".to_owned() } };
         assert_eq!(approved.ready.left_alone, [left]);
         let protected = guarded(Mode::Sync, &free, &["gone"], true);
         assert_eq!((protected.held.len(), protected.ready.actions.len()), (1, 0));

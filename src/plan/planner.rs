@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Desired, Interrupted, Mirror, RemovalCause, Wanted, interrupted::NOT_ADOPTED};
 use crate::model::{
     Connection, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, HeldKey, HeldKind, MissingTeam,
-    Mode, Owned, OwnedBy, Paused, TeamId, TeamState, Time,
+    Mode, Owned, OwnedBy, Paused, TeamId, TeamState, Time, team_or_zero,
 };
 
 /// What exists in Datadog, and what the ledger says of it.
@@ -95,21 +96,51 @@ impl Action {
     /// How a step is named when it is held; `None` for one that never is.
     pub fn held_key(&self) -> Option<HeldKey> {
         match self {
-            Self::Create { key, .. } => Some(HeldKey { kind: HeldKind::Create, key: key.clone() }),
-            Self::Delete { key, .. } => Some(HeldKey { kind: HeldKind::Delete, key: key.clone() }),
+            Self::Create { key, .. } => Some(HeldKey::new(HeldKind::Create, key.clone())),
+            Self::Delete { key, .. } => Some(HeldKey::new(HeldKind::Delete, key.clone())),
             Self::CreateTeam { .. } | Self::PassOn { .. } | Self::Record { .. } | Self::Forget { .. } => None,
         }
     }
 
-    /// What makes a step the same step in another plan; also what people read.
-    pub fn identity(&self) -> String {
+    /// The identity of the step.
+    pub fn step(&self) -> StepKey {
         match self {
-            Self::CreateTeam { handle, .. } => format!("create Datadog team {handle}"),
-            Self::Create { key, .. } => format!("create {key}"),
-            Self::Delete { key, .. } => format!("delete {key}"),
-            Self::PassOn { key, .. } => format!("pass on {key}"),
-            Self::Record { key, .. } => format!("record {key}"),
-            Self::Forget { key } => format!("forget {key}"),
+            Self::CreateTeam { handle, .. } => StepKey::CreateTeam(handle.clone()),
+            Self::Create { key, .. } => StepKey::Create(key.clone()),
+            Self::Delete { key, .. } => StepKey::Delete(key.clone()),
+            Self::PassOn { key, .. } => StepKey::PassOn(key.clone()),
+            Self::Record { key, .. } => StepKey::Record(key.clone()),
+            Self::Forget { key } => StepKey::Forget(key.clone()),
+        }
+    }
+}
+
+/// What makes a step the same step in another plan. Its text is for people and decides nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StepKey {
+    /// Create the Datadog team with this handle.
+    CreateTeam(String),
+    /// Create this connection.
+    Create(ConnectionKey),
+    /// Delete this connection.
+    Delete(ConnectionKey),
+    /// Pass the row of this connection to another team.
+    PassOn(ConnectionKey),
+    /// Record this connection as ours.
+    Record(ConnectionKey),
+    /// Disown this connection.
+    Forget(ConnectionKey),
+}
+
+impl fmt::Display for StepKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateTeam(handle) => write!(f, "create Datadog team {handle}"),
+            Self::Create(key) => write!(f, "create {key}"),
+            Self::Delete(key) => write!(f, "delete {key}"),
+            Self::PassOn(key) => write!(f, "pass on {key}"),
+            Self::Record(key) => write!(f, "record {key}"),
+            Self::Forget(key) => write!(f, "forget {key}"),
         }
     }
 }
@@ -117,8 +148,9 @@ impl Action {
 /// A step with the team that it is for and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
-    /// The GitHub team; [`TeamId::NONE`] for an orphan's removal.
-    pub team: TeamId,
+    /// The GitHub team; none for the removal of an orphan.
+    #[serde(with = "team_or_zero")]
+    pub team: Option<TeamId>,
     /// The step.
     #[serde(flatten)]
     pub action: Action,
@@ -194,8 +226,9 @@ pub enum Why {
 /// Something that was left alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftAlone {
-    /// The GitHub team; [`TeamId::NONE`] for orphans.
-    pub team: TeamId,
+    /// The GitHub team; none for orphans.
+    #[serde(with = "team_or_zero")]
+    pub team: Option<TeamId>,
     /// Why.
     #[serde(flatten)]
     pub why: Why,
@@ -214,7 +247,7 @@ impl Plan {
     /// The connections that are in their grace: for which team, since when, and when they may go.
     pub fn in_grace(&self) -> impl Iterator<Item = (TeamId, &ConnectionKey, Time, Time)> {
         self.left_alone.iter().filter_map(|left| match &left.why {
-            Why::Grace { key, since, until } => Some((left.team, key, *since, *until)),
+            Why::Grace { key, since, until } => Some((left.team?, key, *since, *until)),
             _ => None,
         })
     }
@@ -329,11 +362,11 @@ pub(super) struct Planner<'a> {
 
 impl Planner<'_> {
     fn leave(&mut self, team: TeamId, why: Why) {
-        self.plan.left_alone.push(LeftAlone { team, why });
+        self.plan.left_alone.push(LeftAlone { team: Some(team), why });
     }
 
     pub(super) fn act(&mut self, team: TeamId, action: Action, reason: impl Into<String>) {
-        self.plan.actions.push(Planned { team, action, reason: reason.into() });
+        self.plan.actions.push(Planned { team: Some(team), action, reason: reason.into() });
     }
 
     /// Takes away what concerns a paused team: each step for it, and each that would touch what it has. What
@@ -350,9 +383,10 @@ impl Planner<'_> {
             };
             let holder = key.and_then(|key| self.actual.owned.get(key)).map(|row| row.team);
             let paused = self.policy.paused;
-            let pause = paused.of(planned.team).or_else(|| holder.and_then(|team| paused.of(team)));
+            let Some(team) = planned.team else { return true };
+            let pause = paused.of(team).or_else(|| holder.and_then(|team| paused.of(team)));
             if let Some(pause) = pause {
-                waiting.entry(planned.team).or_insert((pause.since, 0)).1 += 1;
+                waiting.entry(team).or_insert((pause.since, 0)).1 += 1;
             }
             pause.is_none()
         });

@@ -21,12 +21,12 @@ use super::{
 };
 use crate::{
     datadog::Filter,
-    ledger::{AuditEntry, IntentKind, OrgState, Settled, Settlement},
+    ledger::{AuditAction, AuditEntry, AuditOutcome, IntentKind, OrgState, ParkedStep, Settled, Settlement},
     model::{
-        Cause, Class, Connection, ConnectionId, ConnectionKey, MirrorTeam, OrgFacts, Owned, TeamFacts,
-        TeamKey, TeamState, Trouble,
+        Cause, Class, Connection, ConnectionId, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, Subject,
+        TeamFacts, TeamKey, TeamState, Trouble,
     },
-    plan::{self, TakeOver},
+    plan::{self, StepKey, TakeOver},
     telemetry,
 };
 
@@ -108,8 +108,7 @@ pub struct Adoption {
 impl Survey {
     /// Every connection from GitHub that Datadog has, except those that lack an end.
     pub async fn connections(&self) -> Result<Vec<(ConnectionKey, Connection)>, Trouble> {
-        let sources = vec!["github".to_owned()];
-        let connections = self.eyes.datadog.connections(&Filter { sources, ..Filter::default() }).await?;
+        let connections = self.eyes.datadog.connections(&Filter::github()).await?;
         Ok(connections.into_iter().filter_map(|connection| Some((connection.key()?, connection))).collect())
     }
 
@@ -150,7 +149,8 @@ impl Survey {
             let key = &intent.key;
             let deleted = !surveyed.actual.connections.contains_key(key);
             if deleted && key.github.starts_with(&of_login) && asked.picks_place(key) {
-                let team = known.mirror.teams.get(&intent.team).map(|team| team.facts.clone());
+                let team =
+                    intent.team.and_then(|team| known.mirror.teams.get(&team)).map(|team| team.facts.clone());
                 let step = team.map(|team| Adoption { org: org.clone(), team, how: TakeOver::Recreate });
                 let gone = || "interrupted, and GitHub does not list its team any more".to_owned();
                 candidates.push(candidate(key, None, None, step.ok_or_else(gone)));
@@ -202,7 +202,7 @@ impl Worker {
         let (deadline, mut wait) = (Instant::now() + PATIENCE, FIRST_WAIT);
         loop {
             let (lease, state) = self.lease(&adoption.org).await?;
-            let done = self.adopt_under(&lease, state, candidate, adoption).await;
+            let done = self.adopt_under((&lease, adoption.org.id), state, candidate, adoption).await;
             lease.release().await?;
             let trouble = match done? {
                 Outcome::Failed(trouble) => trouble,
@@ -220,7 +220,7 @@ impl Worker {
 
     async fn adopt_under(
         &self,
-        lease: &Lease,
+        (lease, org): (&Lease, OrgId),
         mut state: OrgState,
         candidate: &Candidate,
         adoption: &Adoption,
@@ -233,25 +233,26 @@ impl Worker {
             return Ok(Outcome::Done);
         }
         if !begun(&state) {
-            if let Some(ended) = self.begin(lease, &state, candidate, adoption).await? {
+            if let Some(ended) = self.begin((lease, org), &state, candidate, adoption).await? {
                 return Ok(ended);
             }
-            state = self.ledger.org_state(lease.org).await?.context("the organisation left the ledger")?;
+            state = self.ledger.org_state(org).await?.context("the organisation left the ledger")?;
         }
-        let marks = self.ledger.marks_of(lease.org, &[team]).await?;
-        let steps: BTreeSet<String> =
-            ["create", "record", "forget"].map(|verb| format!("{verb} {key}")).into_iter().collect();
-        look::look(&self.eyes, &self.ledger, &self.writer, lease, state, &marks, Some(&steps)).await?;
+        let marks = self.ledger.marks_of(org, &[team]).await?;
+        let steps = [StepKey::Create, StepKey::Record, StepKey::Forget].map(|step| step(key.clone()));
+        let steps = BTreeSet::from(steps);
+        look::look(&self.eyes, &self.ledger, &self.writer, (lease, org), state, &marks, Some(&steps)).await?;
 
-        let state = self.ledger.org_state(lease.org).await?.context("the organisation left the ledger")?;
+        let state = self.ledger.org_state(org).await?.context("the organisation left the ledger")?;
         if owned(&state) {
             return Ok(Outcome::Done);
         }
         if !begun(&state) {
             return Ok(Outcome::Left("Datadog still shows it as somebody else's".to_owned()));
         }
-        let story = self.ledger.story(TeamKey { org: lease.org, team }).await?;
-        let parked = story.parked.into_iter().find(|parked| parked.subject.ends_with(&key.to_string()));
+        let story = self.ledger.story(TeamKey { org, team }).await?;
+        let steps = [ParkedStep::Create, ParkedStep::Delete].map(|step| step(key.clone()).to_string());
+        let parked = story.parked.into_iter().find(|parked| steps.contains(&parked.subject));
         Ok(Outcome::Failed(match (parked, story.looks.and_then(|looks| looks.last_error)) {
             (Some(parked), _) => Trouble::new(Class::Permanent, parked.error),
             (None, Some(error)) => Trouble::new(Class::Transient, error),
@@ -263,14 +264,14 @@ impl Worker {
     /// shown to a person it must be still.
     async fn begin(
         &self,
-        lease: &Lease,
+        (lease, org): (&Lease, OrgId),
         state: &OrgState,
         candidate: &Candidate,
         adoption: &Adoption,
     ) -> anyhow::Result<Option<Outcome>> {
         let left = |why: &str| Ok(Some(Outcome::Left(why.to_owned())));
         let failed = |trouble| Ok(Some(Outcome::Failed(trouble)));
-        let (key, org, team) = (&candidate.key, lease.org, adoption.team.id);
+        let (key, team) = (&candidate.key, adoption.team.id);
         let Some(id) = &candidate.id else { return left("somebody else has dealt with it meanwhile") };
         let found = match self.by_id(id).await {
             Ok(found) => found,
@@ -297,11 +298,12 @@ impl Worker {
         }
         let mark = connection.managed_by.as_deref().unwrap_or("nobody");
         let audit = |outcome, detail: String| {
-            telemetry::work::action(org, team, key, "adopt", outcome, &detail);
+            let (adopt, subject) = (AuditAction::Adopt, Subject::Connection(key.clone()));
+            telemetry::work::action(lease.lane, Some(team), &subject, adopt, outcome, &detail);
             AuditEntry {
-                team,
-                action: "adopt",
-                key: key.clone(),
+                team: Some(team),
+                action: adopt,
+                subject,
                 connection: Some(id.to_string()),
                 cause: Cause::Person,
                 reason: format!("taken over from {mark}"),
@@ -315,11 +317,11 @@ impl Worker {
                 let settlement = Settlement {
                     teams: vec![Settled { team: seen, waiting: state.waiting.contains(&team) }],
                     owned: vec![Owned { key: key.clone(), id: id.clone(), team }],
-                    audit: vec![audit("done", "it has our mark: a row was enough".to_owned())],
+                    audit: vec![audit(AuditOutcome::Done, "it has our mark: a row was enough".to_owned())],
                     found: vec![team],
                     ..Settlement::default()
                 };
-                self.ledger.settle(org, lease.fence, &settlement, self.now()).await?;
+                self.ledger.settle(lease.lane, lease.fence, &settlement, self.now()).await?;
                 Ok(Some(Outcome::Done))
             }
             TakeOver::Recreate => {
@@ -329,7 +331,8 @@ impl Worker {
                         "too little is left of the lease for a write",
                     ));
                 }
-                let begun = audit("begun", format!("deleted to be made again: {id}, managed by {mark}"));
+                let begun =
+                    audit(AuditOutcome::Begun, format!("deleted to be made again: {id}, managed by {mark}"));
                 self.ledger.begin_adoption(org, lease.fence, (key, team), begun, self.now()).await?;
                 let deleted = self.writer.delete(std::slice::from_ref(id), Some(lease.fence())).await;
                 // Whatever the answer was: once it is gone, it has to be made again.
@@ -339,10 +342,10 @@ impl Worker {
                 if !trouble.ambiguous {
                     let settlement = Settlement {
                         closed_intents: vec![key.clone()],
-                        audit: vec![audit("failed", trouble.message.clone())],
+                        audit: vec![audit(AuditOutcome::Failed, trouble.message.clone())],
                         ..Settlement::default()
                     };
-                    self.ledger.settle(org, lease.fence, &settlement, self.now()).await?;
+                    self.ledger.settle(lease.lane, lease.fence, &settlement, self.now()).await?;
                 }
                 failed(trouble)
             }

@@ -18,11 +18,12 @@ use super::{
 use crate::{
     datadog,
     ledger::{
-        AuditEntry, DocumentState, EntryRow, Held, LeasedMark, Ledger, LedgerError, MarkResult, Next,
-        ParkedAction, SettledDocument, Settlement,
+        AuditAction, AuditEntry, AuditOutcome, DocumentState, EntryRow, Held, LeasedMark, Ledger,
+        LedgerError, MarkResult, Next, ParkedAction, ParkedStep, SettledDocument, Settlement,
     },
     model::{
-        Answer, Class, Document, Entry, EntryKey, HeldKey, HeldKind, Integration, Mode, TeamId, Time, Trouble,
+        Answer, Class, Document, Entry, EntryKey, HeldKey, HeldKind, Integration, Lane, Mode, Subject, Time,
+        Trouble,
     },
     plan::{self, Merged},
     telemetry,
@@ -126,7 +127,7 @@ impl Eyes {
             Source::Declared(entries) => entries.clone(),
         };
         let mode = self.options.policy.mode;
-        let paused = ledger.paused(integration.scope()).await?.whole.is_some();
+        let paused = ledger.paused(Lane::Document(integration)).await?.whole.is_some();
         let mut wants =
             Wants { entries, writes: preview || mode != Mode::Observe && !paused, ..Wants::default() };
         if mode == Mode::Upsert && !preview {
@@ -228,7 +229,7 @@ pub(super) async fn look(
 ) -> Result<(), LedgerError> {
     let clock = &eyes.options.clock;
     let started = clock.now();
-    let Some(mark) = ledger.due_org(lease.org, started).await? else { return Ok(()) };
+    let Some(mark) = ledger.due_whole(lease.lane, started).await? else { return Ok(()) };
     let (mut settlement, next) = match eyes.options.documents.get(&integration) {
         None => (Settlement::default(), Next::Nothing),
         Some(options) => {
@@ -240,10 +241,10 @@ pub(super) async fn look(
         }
     };
     settlement.marks.push(MarkResult { team: None, generation: mark.generation, next });
-    ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
+    ledger.settle(lease.lane, lease.fence, &settlement, clock.now()).await?;
     telemetry::work::document_settled(integration, &mark, &settlement, clock.now());
     if !settlement.held.is_empty()
-        && let Some(set) = ledger.held_set(lease.org, clock.now()).await?
+        && let Some(set) = ledger.held_set(lease.lane, clock.now()).await?
     {
         telemetry::work::held_set(&set);
     }
@@ -322,7 +323,7 @@ impl Look<'_> {
     /// Takes slots of the guard's window. Answers the removals that got none.
     async fn without_slot(&self, removals: &BTreeSet<EntryKey>) -> sqlx::Result<BTreeSet<EntryKey>> {
         let options = &self.eyes.options;
-        let slot = |key: &EntryKey| key.connection_key(self.integration);
+        let slot = |key: &EntryKey| self.subject(key);
         let needed: Vec<_> = removals.iter().map(slot).collect();
         let (max, window) = (options.max_per_window, options.window);
         let granted = self.ledger.take_slots(&needed, max, window, options.clock.now()).await?;
@@ -333,17 +334,15 @@ impl Look<'_> {
     fn settlement(&self, end: End, mark: &LeasedMark) -> (Settlement, Next) {
         let options = &self.eyes.options;
         let (clock, now) = (&options.clock, options.clock.now());
-        let mut settlement = Settlement { looked_at: vec![TeamId::NONE], ..Settlement::default() };
+        let mut settlement = Settlement { looked_at: vec![None], ..Settlement::default() };
         let mut entries = self.state.entries.clone();
         let mut datadog_org = None;
         let retry = |trouble: Trouble| {
-            let pace::Retry { at, floor, burns } =
-                pace::retry(&trouble, mark.failures, false, options.backoff, clock.jitter(), now);
-            Next::Retry { at, floor, error: trouble, burns }
+            pace::retry(&trouble, mark.failures, false, options.backoff, clock.jitter(), now)
         };
         let held = |(key, reason): (&EntryKey, &String)| Held {
-            key: HeldKey { kind: HeldKind::Delete, key: key.connection_key(self.integration) },
-            team: TeamId::NONE,
+            key: HeldKey::new(HeldKind::Delete, self.subject(key)),
+            team: None,
             reason: reason.clone(),
         };
         let next = match end {
@@ -360,12 +359,12 @@ impl Look<'_> {
                         merged.removed.len(),
                         merged.corrected.len(),
                     );
-                    settlement.audit = self.audit(&merged, mark, "done");
-                    // The approvals that it used up.
+                    settlement.audit = self.audit(&merged, mark, AuditOutcome::Done);
                     let removed = merged.removed.values();
-                    settlement.disowned = removed.map(|key| key.connection_key(self.integration)).collect();
+                    let removed = removed.map(|key| HeldKey::new(HeldKind::Delete, self.subject(key)));
+                    settlement.spent = removed.collect();
                 }
-                // Of what was spared for want of an answer nothing was decided.
+                // Entries that stay only because a read failed are undecided: their held rows stay too.
                 let undecided = self.state.held.iter().filter(|(key, _)| {
                     let unknown = self.wants.unread.is_some() || self.wants.suspected.contains_key(*key);
                     unknown && merged.spared.contains(*key)
@@ -391,14 +390,13 @@ impl Look<'_> {
                 match failed {
                     End::Ambiguous(trouble, plan) => {
                         entries.extend(plan.merged.added.keys().map(|key| (key.clone(), self.row(key))));
-                        settlement.audit = self.audit(&plan.merged, mark, "unknown");
+                        settlement.audit = self.audit(&plan.merged, mark, AuditOutcome::Unknown);
                         let at = now + options.timeout + lease::MARGIN;
                         Next::Retry { at, floor: at, error: trouble, burns: false }
                     }
                     End::Failed(trouble) if trouble.class == Class::Permanent => {
-                        let subject = format!("replace the document of {}", self.integration.as_str());
-                        let (team, attempts) = (TeamId::NONE, mark.attempts + 1);
-                        settlement.parked.push(ParkedAction { team, subject, error: trouble, attempts });
+                        let (step, attempts) = (ParkedStep::Replace(self.integration), mark.attempts + 1);
+                        settlement.parked.push(ParkedAction { team: None, step, error: trouble, attempts });
                         Next::Nothing
                     }
                     End::Failed(trouble) => retry(trouble),
@@ -416,6 +414,11 @@ impl Look<'_> {
         (settlement, next)
     }
 
+    /// How an entry is named in held sets, slots and the audit trail.
+    fn subject(&self, key: &EntryKey) -> Subject {
+        Subject::Entry(self.integration, key.clone())
+    }
+
     /// The row of an entry of ours.
     fn row(&self, key: &EntryKey) -> EntryRow {
         let known = self.wants.rows.get(key).or(self.state.entries.get(key)).cloned().unwrap_or_default();
@@ -423,11 +426,11 @@ impl Look<'_> {
     }
 
     /// The audit of a PUT.
-    fn audit(&self, merged: &Merged, mark: &LeasedMark, outcome: &'static str) -> Vec<AuditEntry> {
+    fn audit(&self, merged: &Merged, mark: &LeasedMark, outcome: AuditOutcome) -> Vec<AuditEntry> {
         let line = |action, key: &EntryKey, reason: String| AuditEntry {
-            team: TeamId::NONE,
+            team: None,
             action,
-            key: key.connection_key(self.integration),
+            subject: self.subject(key),
             connection: None,
             cause: mark.cause,
             reason,
@@ -435,10 +438,11 @@ impl Look<'_> {
             outcome,
             detail: None,
         };
-        let added = merged.added.keys().map(|key| line("add_entry", key, "it is wanted".to_owned()));
+        let added =
+            merged.added.keys().map(|key| line(AuditAction::AddEntry, key, "it is wanted".to_owned()));
         let removed = merged.removed.values().map(|key| {
             let unwanted = || "it is not wanted".to_owned();
-            line("remove_entry", key, self.wants.reasons.get(key).cloned().unwrap_or_else(unwanted))
+            line(AuditAction::RemoveEntry, key, self.wants.reasons.get(key).cloned().unwrap_or_else(unwanted))
         });
         added.chain(removed).collect()
     }

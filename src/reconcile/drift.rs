@@ -25,7 +25,7 @@ pub(super) fn drift(
             Action::Delete { .. } | Action::Forget { .. } => "stale_connection",
             Action::PassOn { .. } | Action::Record { .. } => continue,
         };
-        drift.insert(planned.team, kind);
+        drift.extend(planned.team.map(|team| (team, kind)));
     }
     let alive = |team: &&MirrorTeam| !matches!(team.state, TeamState::Gone { .. });
     for (id, team) in now.teams.iter().filter(|(_, team)| team.state == TeamState::Present) {

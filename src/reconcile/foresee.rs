@@ -12,7 +12,7 @@ use super::{
 use crate::{
     datadog, github,
     ledger::{Held, Ledger, OrgRow, OrgState},
-    model::{Class, DatadogTeamId, MirrorTeam, Mode, OrgFacts, Owned, Pause, TeamId, Time, Trouble},
+    model::{Class, DatadogTeamId, Lane, MirrorTeam, Mode, OrgFacts, Owned, Pause, TeamId, Time, Trouble},
     plan::Guarded,
 };
 
@@ -75,7 +75,7 @@ impl Survey {
     /// An organisation that the ledger has never seen.
     async fn newcomer(&self, org: OrgRow) -> sqlx::Result<OrgState> {
         Ok(OrgState {
-            paused: self.ledger.paused(org.facts.id).await?,
+            paused: self.ledger.paused(Lane::Org(org.facts.id)).await?,
             org,
             teams: BTreeMap::new(),
             waiting: BTreeSet::new(),

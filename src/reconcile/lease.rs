@@ -1,4 +1,4 @@
-//! The lease under which an organisation is worked on: taken, renewed in the background, and asked before every
+//! The lease under which a lane is worked on: taken, renewed in the background, and asked before every
 //! write whether enough of it is left.
 
 use std::{
@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use crate::{
     clock::Clock,
     ledger::{Ledger, LedgerError},
-    model::{Fence, Integration, OrgId, Target},
+    model::{Fence, Lane},
 };
 
 /// How long a lease lasts without renewal.
@@ -29,7 +29,7 @@ const RENEW: Duration = Duration::from_secs(5);
 /// A held lease.
 pub(super) struct Lease {
     ledger: Ledger,
-    pub(super) org: OrgId,
+    pub(super) lane: Lane,
     pub(super) fence: i64,
     clock: Clock,
     /// The monotonic millisecond at which it ends, counted from before the query that took or renewed it.
@@ -41,22 +41,21 @@ impl Lease {
     /// Takes the lease, or answers `None` while another holds it.
     pub(super) async fn take(
         ledger: &Ledger,
-        org: OrgId,
+        lane: Lane,
         holder: &str,
         clock: &Clock,
     ) -> sqlx::Result<Option<Self>> {
         let asked = clock.monotonic();
-        let Some(fence) = ledger.lease(org, holder, clock.now(), TTL).await? else { return Ok(None) };
+        let Some(fence) = ledger.lease(lane, holder, clock.now(), TTL).await? else { return Ok(None) };
         let ends = Arc::new(AtomicU64::new(millis(asked + TTL)));
         let renewal =
-            tokio::spawn(renew(ledger.clone(), org, fence, clock.clone(), ends.clone())).abort_handle();
-        Ok(Some(Self { ledger: ledger.clone(), org, fence, clock: clock.clone(), ends, renewal }))
+            tokio::spawn(renew(ledger.clone(), lane, fence, clock.clone(), ends.clone())).abort_handle();
+        Ok(Some(Self { ledger: ledger.clone(), lane, fence, clock: clock.clone(), ends, renewal }))
     }
 
     /// What the writes under it carry.
     pub(super) fn fence(&self) -> Fence {
-        let target = Integration::of_scope(self.org).map_or(Target::Org(self.org), Target::Document);
-        Fence { target, count: self.fence }
+        Fence { lane: self.lane, count: self.fence }
     }
 
     /// Whether a write that may take `timeout` can be sent: not with less left than that and [`MARGIN`] more, so that a
@@ -69,7 +68,7 @@ impl Lease {
     /// Gives it back.
     pub(super) async fn release(self) -> sqlx::Result<()> {
         self.renewal.abort();
-        self.ledger.release(self.org, self.fence).await
+        self.ledger.release(self.lane, self.fence).await
     }
 }
 
@@ -79,18 +78,18 @@ impl Drop for Lease {
     }
 }
 
-async fn renew(ledger: Ledger, org: OrgId, fence: i64, clock: Clock, ends: Arc<AtomicU64>) {
+async fn renew(ledger: Ledger, lane: Lane, fence: i64, clock: Clock, ends: Arc<AtomicU64>) {
     let mut ticks = tokio::time::interval(RENEW);
     ticks.tick().await;
     loop {
         ticks.tick().await;
         let asked = clock.monotonic();
-        match ledger.renew(org, fence, clock.now(), TTL).await {
+        match ledger.renew(lane, fence, clock.now(), TTL).await {
             Ok(()) => ends.store(millis(asked + TTL), Ordering::Relaxed),
             // Lost for good: whatever is settled later is refused by its fence.
             Err(LedgerError::LeaseLost(_)) => return ends.store(0, Ordering::Relaxed),
             // The ledger may be back at the next tick; until then the lease only grows shorter.
-            Err(LedgerError::Store(error)) => tracing::warn!(org.id = org.0, %error, "lease not renewed"),
+            Err(LedgerError::Store(error)) => tracing::warn!(%lane, %error, "lease not renewed"),
         }
     }
 }

@@ -40,8 +40,7 @@ impl Eyes {
         let fresh = remembered.as_ref().is_some_and(|(at, _)| *at + self.options.teams_ttl > now);
         let ours = ledger.owned_keys().await?;
         if !fresh {
-            let filter = Filter { sources: vec!["github".to_owned()], ..Filter::default() };
-            let connections = match self.datadog.connections(&filter).await {
+            let connections = match self.datadog.connections(&Filter::github()).await {
                 Ok(connections) => connections,
                 Err(trouble) => return Ok(Err(trouble)),
             };

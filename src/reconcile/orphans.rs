@@ -14,8 +14,8 @@ use super::{
 use crate::{
     datadog,
     ledger::{Ledger, LedgerError, OrgState, Settlement},
-    model::{Answer, Class, ConnectionKey, Mode, TeamId, Time, Trouble},
-    plan::{self, Action, Actual, Desired, Guarded, Orphan, Planned},
+    model::{Answer, Class, ConnectionKey, Mode, OrgId, Time, Trouble},
+    plan::{self, Action, Actual, Desired, Guarded, Orphan, Planned, StepKey},
 };
 
 /// Slugs read for proof in one pass. More orphans than these are told of, and have their turn when some are gone.
@@ -33,14 +33,14 @@ impl Eyes {
         desired: &Desired,
         actual: &Actual,
     ) -> Result<Guarded, Trouble> {
-        let interrupted = state.intents.iter().filter(|intent| intent.team == TeamId::NONE);
+        let interrupted = state.intents.iter().filter(|intent| intent.team.is_none());
         let mut done: Vec<ConnectionKey> = interrupted.map(|intent| intent.key.clone()).collect();
         done.retain(|key| !actual.connections.contains_key(key));
         let orphans = plan::unwanted_orphans(&known.mirror, desired, actual, &self.options.managed_by);
         let proven = self.prove(&known.mirror.org.login, orphans).await?;
         let mut plan = plan::plan_orphans(proven, &self.policy(known));
         plan.actions.extend(done.into_iter().map(|key| Planned {
-            team: TeamId::NONE,
+            team: None,
             action: Action::Forget { key },
             reason: "an interrupted removal of an orphan had been carried out".to_owned(),
         }));
@@ -110,11 +110,11 @@ pub(super) async fn remove(
     hands: Hands<'_>,
     state: &OrgState,
     surveyed: &Surveyed,
-    only: Option<&BTreeSet<String>>,
+    only: Option<&BTreeSet<StepKey>>,
 ) -> Result<(Settlement, Option<Trouble>), LedgerError> {
     let mut plan = surveyed.orphans.ready.clone();
     if let Some(only) = only {
-        plan.actions.retain(|planned| only.contains(&planned.action.identity()));
+        plan.actions.retain(|planned| only.contains(&planned.action.step()));
     }
     let options = hands.options;
     let again: BTreeSet<ConnectionKey> =
@@ -124,12 +124,12 @@ pub(super) async fn remove(
         if mode == Mode::Observe { Applied::default() } else { apply::apply(hands, plan).await? };
     // A removal that can arrive no more and is not repeated was never carried out.
     let over = options.clock.now() - (options.timeout + super::lease::MARGIN);
-    let dead = state.intents.iter().filter(|intent| intent.team == TeamId::NONE && intent.at < over);
+    let dead = state.intents.iter().filter(|intent| intent.team.is_none() && intent.at < over);
     stored.closed_intents.extend(dead.map(|intent| intent.key.clone()).filter(|key| !again.contains(key)));
     stored.held = look::held(&surveyed.orphans).collect();
     // What is held stays held through a pause.
-    stored.looked_at.extend(state.paused.whole.is_none().then_some(TeamId::NONE));
-    Ok((stored, unfinished.remove(&TeamId::NONE)))
+    stored.looked_at.extend(state.paused.whole.is_none().then_some(None));
+    Ok((stored, unfinished.remove(&None)))
 }
 
 /// Carries out these removals of orphans, as far as they still may go, and nothing else.
@@ -137,14 +137,14 @@ pub(super) async fn apply_exactly(
     eyes: &Eyes,
     ledger: &Ledger,
     writer: &datadog::Writer,
-    lease: &Lease,
+    (lease, org): (&Lease, OrgId),
     state: &OrgState,
-    steps: &BTreeSet<String>,
+    steps: &BTreeSet<StepKey>,
 ) -> anyhow::Result<()> {
-    let standing = Standing::read(ledger, lease.org, &eyes.options, false).await?;
+    let standing = Standing::read(ledger, org, &eyes.options, false).await?;
     let surveyed = eyes.survey(state, standing).await?;
     let marks = BTreeMap::new();
-    let hands = Hands::new(eyes, ledger, writer, lease, &marks);
+    let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks);
     let (stored, _) = remove(hands, state, &surveyed, Some(steps)).await?;
-    Ok(ledger.settle(lease.org, lease.fence, &stored, eyes.options.clock.now()).await?)
+    Ok(ledger.settle(lease.lane, lease.fence, &stored, eyes.options.clock.now()).await?)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    ledger::Next,
     model::{Class, Time, Trouble},
     upstream::Backoff,
 };
@@ -20,18 +21,7 @@ pub(super) fn lag_look(event_at: Option<Time>, looked_at: Time) -> Option<Time> 
     LAG.iter().map(|&distance| event_at + distance).find(|&at| at > looked_at)
 }
 
-/// How to go on after a trouble.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Retry {
-    /// When.
-    pub(super) at: Time,
-    /// Not before this, even if an event comes.
-    pub(super) floor: Time,
-    /// Whether it counts as an attempt.
-    pub(super) burns: bool,
-}
-
-/// When to try again. `failures` looks in a row have failed before this one; `others_work` says that the same
+/// How to go on after a trouble: always [`Next::Retry`]. `failures` looks in a row have failed before this one; `others_work` says that the same
 /// operation succeeded for another target, so that the trouble is this target's own and no outage.
 pub(super) fn retry(
     trouble: &Trouble,
@@ -40,27 +30,26 @@ pub(super) fn retry(
     backoff: Backoff,
     jitter: f64,
     now: Time,
-) -> Retry {
+) -> Next {
+    let next = |at: Time, floor, burns| Next::Retry { at, floor, error: trouble.clone(), burns };
     let delay = backoff.delay(failures.saturating_add(1), jitter);
     if trouble.blocked {
         // It was not even asked. When the scope works again, the ledger makes it due at once.
         let at = now + trouble.retry_after.unwrap_or_default().max(backoff.min);
-        return Retry { at, floor: at, burns: false };
+        return next(at, at, false);
     }
     match trouble.class {
         Class::Throttled => {
             // Without a word of when, it is asked less and less.
             let wait = trouble.retry_after.unwrap_or(delay);
             let at = now + wait.max(backoff.min) + backoff.min.mul_f64(jitter);
-            Retry { at, floor: at, burns: false }
+            next(at, at, false)
         }
-        Class::Auth => Retry { at: now + delay.min(AUTH_PROBE), floor: now + backoff.min, burns: false },
-        Class::Transient | Class::Permanent | Class::Invalid => Retry {
-            at: now + delay,
-            floor: now + backoff.min,
-            // A refusal is no outage, whether or not there is another target to tell by.
-            burns: others_work || trouble.class == Class::Permanent,
-        },
+        Class::Auth => next(now + delay.min(AUTH_PROBE), now + backoff.min, false),
+        Class::Transient | Class::Permanent | Class::Invalid => {
+            // A rejection is not an outage, whether or not there is another target to compare with.
+            next(now + delay, now + backoff.min, others_work || trouble.class == Class::Permanent)
+        }
     }
 }
 
@@ -70,6 +59,14 @@ mod tests {
 
     const BACKOFF: Backoff = Backoff { min: Duration::from_secs(2), max: Duration::from_secs(600) };
     const NOW: Time = Time(1_000_000_000);
+
+    /// When the look is repeated, its floor, and whether it counts as an attempt.
+    fn again(trouble: &Trouble, failures: u32, others_work: bool, jitter: f64) -> (Time, Time, bool) {
+        match retry(trouble, failures, others_work, BACKOFF, jitter, NOW) {
+            Next::Retry { at, floor, burns, .. } => (at, floor, burns),
+            Next::Nothing | Next::At(_) => panic!("a trouble is always retried"),
+        }
+    }
 
     #[test]
     fn reads_against_lag_come_5_30_and_120_seconds_after_the_last_event() {
@@ -85,16 +82,15 @@ mod tests {
     fn a_rate_limit_is_obeyed_and_burns_no_attempt() {
         let mut trouble = Trouble::new(Class::Throttled, "429");
         trouble.retry_after = Some(Duration::from_secs(17));
-        let retry = retry(&trouble, 3, true, BACKOFF, 0.0, NOW);
-        assert_eq!((retry.at, retry.burns), (NOW + Duration::from_secs(17), false));
-        assert_eq!(retry.floor, retry.at);
+        let at = NOW + Duration::from_secs(17);
+        assert_eq!(again(&trouble, 3, true, 0.0), (at, at, false));
     }
 
     #[test]
     fn a_trouble_that_everybody_has_is_an_outage_and_burns_nothing() {
         let trouble = Trouble::new(Class::Transient, "503");
-        assert!(!retry(&trouble, 0, false, BACKOFF, 0.5, NOW).burns);
-        assert!(retry(&trouble, 0, true, BACKOFF, 0.5, NOW).burns);
+        assert!(!again(&trouble, 0, false, 0.5).2);
+        assert!(again(&trouble, 0, true, 0.5).2);
     }
 
     #[test]
@@ -103,15 +99,15 @@ mod tests {
         for class in [Class::Transient, Class::Auth] {
             let trouble = Trouble { retry_after, blocked, ..Trouble::new(class, "not asked") };
             let at = NOW + Duration::from_secs(4);
-            assert_eq!(retry(&trouble, 7, true, BACKOFF, 0.5, NOW), Retry { at, floor: at, burns: false });
+            assert_eq!(again(&trouble, 7, true, 0.5), (at, at, false));
         }
     }
 
     #[test]
     fn an_outage_is_met_with_growing_waits_and_a_refusal_burns_an_attempt_by_itself() {
         let trouble = Trouble::new(Class::Transient, "503");
-        let wait = |failures| retry(&trouble, failures, false, BACKOFF, 1.0, NOW).at.since(NOW).as_secs();
+        let wait = |failures| again(&trouble, failures, false, 1.0).0.since(NOW).as_secs();
         assert_eq!([0, 1, 2, 20].map(wait), [2, 4, 8, 600]);
-        assert!(retry(&Trouble::new(Class::Permanent, "400"), 0, false, BACKOFF, 0.5, NOW).burns);
+        assert!(again(&Trouble::new(Class::Permanent, "400"), 0, false, 0.5).2);
     }
 }

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::{observe, unproven, worker::Worker};
 use crate::{
     ledger::OrgRow,
-    model::{Answer, Cause, Integration, OrgFacts, OrgId, Target, TeamState},
+    model::{Answer, Asks, Cause, Integration, Lane, OrgFacts, OrgId, Target, TeamState},
     telemetry,
 };
 
@@ -38,8 +38,8 @@ impl fmt::Display for Taken {
 
 impl Worker {
     /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
-    /// are known and all that have the App installed, and over the documents. Answers which they are.
-    pub async fn begin_pass(&self, logins: &[String], cause: Cause) -> anyhow::Result<Vec<OrgId>> {
+    /// are known and all that have the App installed, and over the documents. Returns which they are.
+    pub async fn begin_pass(&self, logins: &[String], cause: Cause, asks: Asks) -> anyhow::Result<Vec<Lane>> {
         if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
             telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
         }
@@ -80,10 +80,9 @@ impl Worker {
         }
         let targets = orgs.iter().map(|org| Target::Org(*org));
         let targets: Vec<Target> = targets.chain(documents.iter().copied().map(Target::Document)).collect();
-        self.ledger.mark(&targets, cause, self.now()).await?;
-        orgs.extend(documents.into_iter().map(Integration::scope));
+        self.ledger.mark(&targets, cause, asks, self.now()).await?;
         self.wake.notify_one();
-        Ok(orgs)
+        Ok(targets.into_iter().map(Target::lane).collect())
     }
 
     /// Those of these logins that another organisation has than the one that they are bound to. GitHub's trouble

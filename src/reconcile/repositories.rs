@@ -8,7 +8,9 @@ use futures_util::future::join_all;
 use super::{RepositoriesOf, document::Wants, linked::parts, links::Linked, survey::Eyes};
 use crate::{
     ledger::{DocumentState, EntryRow, Ledger, OrgRow},
-    model::{Answer, Class, EntryKey, Mode, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble},
+    model::{
+        Answer, Class, EntryKey, Lane, Mode, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble,
+    },
     plan::RepositoryFilter,
 };
 
@@ -96,7 +98,7 @@ impl Eyes {
                 _ if preview => Mode::Sync,
                 mode => mode,
             };
-            if mode == Mode::Observe || ledger.paused(org.facts.id).await?.whole.is_some() {
+            if mode == Mode::Observe || ledger.paused(Lane::Org(org.facts.id)).await?.whole.is_some() {
                 wants.spare(keys);
                 continue;
             }

@@ -47,9 +47,9 @@ impl Known {
     pub(super) fn new(state: &OrgState, timeout: Duration, now: Time) -> Self {
         let over = now - (timeout + lease::MARGIN);
         let creates = state.intents.iter().filter(|intent| intent.kind != IntentKind::Delete);
-        let creates = creates.map(|intent| {
-            let adopts = intent.kind == IntentKind::Adopt;
-            (intent.key.clone(), Interrupted { team: intent.team, adopts, over: intent.at < over })
+        let creates = creates.filter_map(|intent| {
+            let (team, adopts) = (intent.team?, intent.kind == IntentKind::Adopt);
+            Some((intent.key.clone(), Interrupted { team, adopts, over: intent.at < over }))
         });
         Self {
             mirror: Mirror {
@@ -73,7 +73,7 @@ impl Known {
     /// Takes in what is held and what is approved. What a person takes over is made again, whatever limits a first pass.
     pub(super) fn weigh(&mut self, held: BTreeMap<HeldKey, String>, approved: BTreeSet<HeldKey>) {
         let adopted = self.actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
-        let adopted = adopted.map(|(key, _)| HeldKey { kind: HeldKind::Create, key: key.clone() });
+        let adopted = adopted.map(|(key, _)| HeldKey::new(HeldKind::Create, key.clone()));
         self.population.approved = adopted.chain(approved).collect();
         self.population.held = held;
     }
@@ -200,7 +200,9 @@ impl Eyes {
                 .is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }))
         };
         // Of the teams that were not planned, what the ledger has; of the others, what the plan says.
-        let held = |key: &ConnectionKey| known.population.held.keys().any(|held| held.key == *key);
+        let held = |key: &ConnectionKey| {
+            known.population.held.keys().any(|held| held.subject.connection() == Some(key))
+        };
         let elsewhere = |key: &&ConnectionKey| {
             actual.owned.get(*key).is_some_and(|owned| !teams.contains(&owned.team)) && !held(key)
         };
@@ -255,8 +257,7 @@ impl Eyes {
         self.check_list(state, &missing).await?;
         let troubled = self.why_missing(&known.mirror, &missing).await?;
         let directory = self.directory.whole(false).await?;
-        let sources = vec!["github".to_owned()];
-        let connections = by_key(self.datadog.connections(&Filter { sources, ..Filter::default() }).await?);
+        let connections = by_key(self.datadog.connections(&Filter::github()).await?);
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
@@ -272,7 +273,7 @@ impl Eyes {
             guarded = guarded.first_pass(self.options.first_creates, &known.population.approved);
         }
         let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
-        out_of_step.extend(steps.map(|planned| planned.team));
+        out_of_step.extend(steps.filter_map(|planned| planned.team));
         out_of_step.extend(guarded.ready.in_grace().map(|(team, ..)| team));
         out_of_step.extend(desired.conflicts.iter().copied());
         // A handle that was there and is no more: who wants it waits for it from now on.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Worker;
 use crate::{
-    model::{Answer, Integration, OrgId},
+    model::{Answer, Lane},
     transport::Gate,
     upstream::{Access, Capability, Scope, Standing, Upstream, Urgency, Whose},
 };
@@ -32,20 +32,20 @@ impl Worker {
 
     /// How long an organisation, or a document, waits for the upstreams; zero when it may be worked on, or its turn may
     /// be the probe.
-    pub(super) fn upstreams_rest(&self, org: OrgId) -> Duration {
+    pub(super) fn upstreams_rest(&self, lane: Lane) -> Duration {
         let rest = |scope: &Scope| match self.standing(scope) {
             Standing::Closed | Standing::Due => Duration::ZERO,
             Standing::Open(wait) => wait,
         };
-        needs(org).iter().map(rest).max().unwrap_or_default()
+        needs(lane).iter().map(rest).max().unwrap_or_default()
     }
 
     /// Whether all that a turn needs may be asked; what of Datadog was given a rest is asked before.
-    pub(super) async fn upstreams_answer(&self, org: OrgId) -> bool {
-        for scope in needs(org) {
+    pub(super) async fn upstreams_answer(&self, lane: Lane) -> bool {
+        for scope in needs(lane) {
             let answers = match self.standing(&scope) {
                 Standing::Closed => true,
-                Standing::Due => self.probe(org, &scope).await,
+                Standing::Due => self.probe(lane, &scope).await,
                 Standing::Open(_) => false,
             };
             if !answers {
@@ -70,16 +70,16 @@ impl Worker {
     }
 
     /// Asks something small of a scope. Where there is no such question, the turn goes on and asks its own.
-    async fn probe(&self, org: OrgId, scope: &Scope) -> bool {
+    async fn probe(&self, lane: Lane, scope: &Scope) -> bool {
         let answer = match (scope.upstream, scope.capability, scope.access) {
             (Upstream::Datadog, Capability::Teams, Access::Read) => self.eyes.datadog.teams_answer().await,
             (Upstream::Datadog, Capability::Connections, Access::Read) => {
                 self.eyes.datadog.connections_answer().await
             }
             (Upstream::Datadog, Capability::Connections, Access::Write) => self.writer.probe().write().await,
-            (Upstream::Datadog, Capability::Integrations, Access::Read) => match Integration::of_scope(org) {
-                Some(it) => self.eyes.datadog.integration(it.as_str()).await.map(drop),
-                None => return true,
+            (Upstream::Datadog, Capability::Integrations, Access::Read) => match lane {
+                Lane::Document(it) => self.eyes.datadog.integration(it.as_str()).await.map(drop),
+                Lane::Org(_) | Lane::Recovery => return true,
             },
             _ => return true,
         };
@@ -90,14 +90,18 @@ impl Worker {
     }
 }
 
-/// What is asked in a turn with an organisation, or with a document.
-fn needs(org: OrgId) -> Vec<Scope> {
+/// Returns the scopes that a turn needs.
+fn needs(lane: Lane) -> Vec<Scope> {
     let datadog = Scope::datadog;
-    if Integration::of_scope(org).is_some() {
-        return [Access::Read, Access::Write]
-            .map(|access| datadog(Capability::Integrations, access))
-            .to_vec();
-    }
+    let org = match lane {
+        Lane::Org(org) => org,
+        Lane::Document(_) => {
+            return [Access::Read, Access::Write]
+                .map(|access| datadog(Capability::Integrations, access))
+                .to_vec();
+        }
+        Lane::Recovery => return vec![Scope::github(Whose::Credential, Capability::App)],
+    };
     let of_org = |capability| Scope::github(Whose::Org(org), capability);
     vec![
         datadog(Capability::Teams, Access::Read),

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     datadog,
     ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settlement},
-    model::{Cause, HeldKind, TeamId, Trouble},
+    model::{HeldKind, OrgId, Trouble},
     telemetry,
 };
 
@@ -24,41 +24,39 @@ pub(super) async fn look_at_whole(
     eyes: &Eyes,
     ledger: &Ledger,
     writer: &datadog::Writer,
-    lease: &Lease,
+    (lease, org): (&Lease, OrgId),
     state: &OrgState,
     mark: &LeasedMark,
 ) -> Result<(), LedgerError> {
     let clock = &eyes.options.clock;
     let mut settlement = Settlement::default();
     let retry = |trouble: Trouble| {
-        let pace::Retry { at, floor, burns } =
-            pace::retry(&trouble, mark.failures, false, eyes.options.backoff, clock.jitter(), clock.now());
-        Next::Retry { at, floor, error: trouble, burns }
+        pace::retry(&trouble, mark.failures, false, eyes.options.backoff, clock.jitter(), clock.now())
     };
-    let person = mark.cause == Cause::Person;
-    let standing = Standing::read(ledger, lease.org, &eyes.options, person).await?;
+    let lifts_creates = mark.asks.lifts_creates;
+    let standing = Standing::read(ledger, org, &eyes.options, lifts_creates).await?;
     let next = match eyes.survey(state, standing).await {
         Ok(surveyed) => {
-            let marks = BTreeMap::from([(TeamId::NONE, mark)]);
-            let hands = Hands::new(eyes, ledger, writer, lease, &marks);
+            let marks = BTreeMap::from([(None, mark)]);
+            let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks);
             let (stored, unfinished) = orphans::remove(hands, state, &surveyed, None).await?;
             settlement = stored;
             // The first pass is the one whose creates are bounded: one that plans nothing does not count.
             let counts = state.org.passed || state.paused.whole.is_none();
             settlement.passed = counts.then_some(surveyed.others);
-            settlement.lifts_creates = person;
+            settlement.lifts_creates = lifts_creates;
             // Creates that wait are held from here on; whoever looks at their teams finds the rows.
             let creates = held(&surveyed.guarded).filter(|held| held.key.kind == HeldKind::Create);
             settlement.held.extend(creates);
             settlement.found = surveyed.out_of_step.iter().chain(&surveyed.missing).copied().collect();
             // What is held and planned no more, for a team that went while it was paused, say, is looked at again.
             let planned: BTreeSet<_> = held(&surveyed.guarded).map(|held| held.key).collect();
-            let stale = ledger.held_teams(lease.org).await?;
+            let stale = ledger.held_teams(org).await?;
             settlement
                 .found
                 .extend(stale.into_iter().filter(|(key, _)| !planned.contains(key)).map(|(_, team)| team));
             if state.org.passed {
-                let waiting = ledger.unanswered_teams(lease.org).await?;
+                let waiting = ledger.unanswered_teams(org).await?;
                 let (mirror, missing) = (&surveyed.mirror, &surveyed.missing);
                 telemetry::work::drift(&drift(state, mirror, missing, &surveyed.guarded, &waiting));
             }
@@ -71,14 +69,14 @@ pub(super) async fn look_at_whole(
             unfinished.map_or(Next::Nothing, retry)
         }
         Err(trouble) => {
-            telemetry::work::not_surveyed(lease.org, &trouble);
+            telemetry::work::not_surveyed(org, &trouble);
             retry(trouble)
         }
     };
     settlement.marks.push(MarkResult { team: None, generation: mark.generation, next });
-    ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
-    if settlement.held.iter().any(|held| held.team == TeamId::NONE)
-        && let Some(set) = ledger.held_set(lease.org, clock.now()).await?
+    ledger.settle(lease.lane, lease.fence, &settlement, clock.now()).await?;
+    if settlement.held.iter().any(|held| held.team.is_none())
+        && let Some(set) = ledger.held_set(lease.lane, clock.now()).await?
     {
         telemetry::work::held_set(&set);
     }

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Options, document, lease::Lease, look, orphans, survey::Eyes, whole};
 use crate::{
     datadog, github,
-    ledger::{DueOrg, Ledger, LedgerError, OrgProgress, OrgState},
-    model::{Cause, Integration, OrgFacts, OrgId, TeamId, Time},
+    ledger::{DueLane, Ledger, LedgerError, OrgState, Progress},
+    model::{Lane, OrgFacts, TeamId, Time},
+    plan::StepKey,
     telemetry,
 };
 
@@ -85,7 +86,7 @@ impl Worker {
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.wake.notified() => {}
-                () = crew.one_done(|org| self.rest(org)), if !crew.tasks.is_empty() => {}
+                () = crew.one_done(|lane| self.rest(lane)), if !crew.tasks.is_empty() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -94,19 +95,19 @@ impl Worker {
         }
     }
 
-    /// Works on these organisations until nothing of them is due, and goes on for up to 30 s with what fails.
-    /// Answers how each stands.
-    pub async fn work_off(&self, orgs: &[OrgId]) -> anyhow::Result<BTreeMap<OrgId, OrgProgress>> {
+    /// Works on these lanes until nothing of them is due, and goes on for up to 30 s with what fails. Returns how each
+    /// stands.
+    pub async fn work_off(&self, lanes: &[Lane]) -> anyhow::Result<BTreeMap<Lane, Progress>> {
         let deadline = Instant::now() + PATIENCE;
         let mut crew = Crew::default();
         loop {
-            let wait = self.start_due(&mut crew, |org| orgs.contains(&org), false).await;
+            let wait = self.start_due(&mut crew, |lane| lanes.contains(&lane), false).await;
             let mut progress = BTreeMap::new();
-            for &org in orgs {
-                progress.insert(org, self.ledger.org_progress(org, self.now()).await?);
+            for &lane in lanes {
+                progress.insert(lane, self.ledger.progress(lane, self.now()).await?);
             }
-            let busy = !crew.tasks.is_empty() || progress.values().any(|org| org.due > 0);
-            let failing = progress.values().any(|org| org.passing > 0) && Instant::now() < deadline;
+            let busy = !crew.tasks.is_empty() || progress.values().any(|lane| lane.due > 0);
+            let failing = progress.values().any(|lane| lane.passing > 0) && Instant::now() < deadline;
             if !busy && !failing {
                 return Ok(progress);
             }
@@ -123,16 +124,16 @@ impl Worker {
         loop {
             self.lift_healed().await?;
             let now = self.now();
-            let due = self.ledger.due_orgs(now).await?;
+            let due = self.ledger.due_lanes(now).await?;
             let (able, resting): (Vec<_>, Vec<_>) =
-                due.into_iter().partition(|due| self.upstreams_rest(due.org).is_zero());
+                due.into_iter().partition(|due| self.upstreams_rest(due.lane).is_zero());
             if able.is_empty() {
-                let rests = resting.iter().map(|due| now + self.upstreams_rest(due.org)).min();
+                let rests = resting.iter().map(|due| now + self.upstreams_rest(due.lane)).min();
                 let later = self.ledger.next_due().await?.filter(|next| rests.is_none() || *next > now);
                 return Ok(later.into_iter().chain(rests).min());
             }
-            for org in able {
-                self.turn(org, true).await?;
+            for due in able {
+                self.turn(due, true).await?;
             }
         }
     }
@@ -141,24 +142,26 @@ impl Worker {
     pub async fn apply_exactly(
         &self,
         org: &OrgFacts,
-        teams: &[TeamId],
-        steps: &BTreeSet<String>,
+        teams: &[Option<TeamId>],
+        steps: &BTreeSet<StepKey>,
     ) -> anyhow::Result<()> {
         self.ledger.bind_org(org, self.now()).await?;
-        let (orphans, teams): (Vec<TeamId>, Vec<TeamId>) =
-            teams.iter().partition(|team| **team == TeamId::NONE);
+        let orphans = teams.contains(&None);
+        let teams: Vec<TeamId> = teams.iter().copied().flatten().collect();
         for chunk in teams.chunks(CHUNK) {
             let (lease, state) = self.lease(org).await?;
             let marks = self.ledger.marks_of(org.id, chunk).await?;
-            let done =
-                look::look(&self.eyes, &self.ledger, &self.writer, &lease, state, &marks, Some(steps)).await;
+            let done = {
+                let lease = (&lease, org.id);
+                look::look(&self.eyes, &self.ledger, &self.writer, lease, state, &marks, Some(steps)).await
+            };
             lease.release().await?;
             done?;
         }
-        if !orphans.is_empty() {
+        if orphans {
             let (lease, state) = self.lease(org).await?;
             let (eyes, ledger, writer) = (&self.eyes, &self.ledger, &self.writer);
-            let done = orphans::apply_exactly(eyes, ledger, writer, &lease, &state, steps).await;
+            let done = orphans::apply_exactly(eyes, ledger, writer, (&lease, org.id), &state, steps).await;
             lease.release().await?;
             done?;
         }
@@ -170,7 +173,7 @@ impl Worker {
         let deadline = Instant::now() + PATIENCE;
         let lease = loop {
             if let Some(lease) =
-                Lease::take(&self.ledger, org.id, &self.holder, &self.eyes.options.clock).await?
+                Lease::take(&self.ledger, Lane::Org(org.id), &self.holder, &self.eyes.options.clock).await?
             {
                 break lease;
             }
@@ -194,12 +197,11 @@ impl Worker {
         Ok(())
     }
 
-    /// How long nothing more is done with an organisation, or a document, after a turn with it: a document is
-    /// written as a whole, so that many events are worth one PUT.
-    fn rest(&self, org: OrgId) -> Duration {
-        match Integration::of_scope(org) {
-            Some(_) => self.eyes.options.max_wait,
-            None => self.eyes.options.debounce,
+    /// How long a lane rests after a turn. A document is written as a whole, so that many events are worth one PUT.
+    fn rest(&self, lane: Lane) -> Duration {
+        match lane {
+            Lane::Document(_) => self.eyes.options.max_wait,
+            Lane::Org(_) | Lane::Recovery => self.eyes.options.debounce,
         }
     }
 
@@ -209,8 +211,8 @@ impl Worker {
 
     /// Starts what may be started, and says how long to sleep otherwise. `patient`: what needs an upstream that fails
     /// waits for it; whoever is not looks all the same, to be able to say what is wrong.
-    async fn start_due(&self, crew: &mut Crew, ours: impl Fn(OrgId) -> bool, patient: bool) -> Duration {
-        let due = match self.lift_healed().await.and(self.ledger.due_orgs(self.now()).await) {
+    async fn start_due(&self, crew: &mut Crew, ours: impl Fn(Lane) -> bool, patient: bool) -> Duration {
+        let due = match self.lift_healed().await.and(self.ledger.due_lanes(self.now()).await) {
             Ok(due) => due,
             Err(error) => {
                 telemetry::work::ledger_failed("read what is due", &error);
@@ -218,28 +220,28 @@ impl Worker {
             }
         };
         let mut wait = POLL;
-        for due in due.into_iter().filter(|due| ours(due.org)) {
+        for due in due.into_iter().filter(|due| ours(due.lane)) {
             if crew.tasks.len() >= ORGS {
                 break;
             }
-            if crew.busy.contains(&due.org) {
+            if crew.busy.contains(&due.lane) {
                 continue;
             }
-            let rest = if patient { self.upstreams_rest(due.org) } else { Duration::ZERO };
+            let rest = if patient { self.upstreams_rest(due.lane) } else { Duration::ZERO };
             if !rest.is_zero() {
                 wait = wait.min(rest);
                 continue;
             }
             // A trickle of events is looked at together; a full chunk, a pass and a person need not wait.
-            let full = due.whole || due.person || usize::try_from(due.teams).unwrap_or(CHUNK) >= CHUNK;
-            let rest = crew.rests.get(&due.org).map_or(Duration::ZERO, |rest| rest.left(full));
+            let full = due.whole || due.at_once || usize::try_from(due.teams).unwrap_or(CHUNK) >= CHUNK;
+            let rest = crew.rests.get(&due.lane).map_or(Duration::ZERO, |rest| rest.left(full));
             if !rest.is_zero() {
                 wait = wait.min(rest);
                 continue;
             }
-            crew.busy.insert(due.org);
+            crew.busy.insert(due.lane);
             let worker = self.clone();
-            crew.tasks.spawn(async move { (due.org, worker.turn(due, patient).await) });
+            crew.tasks.spawn(async move { (due.lane, worker.turn(due, patient).await) });
         }
         if let Ok(Some(next)) = self.ledger.next_due().await {
             let until = next.since(self.now());
@@ -251,43 +253,48 @@ impl Worker {
     }
 
     /// One turn with an organisation: a chunk of its due teams, then the organisation as a whole if that is due.
-    async fn turn(&self, due: DueOrg, patient: bool) -> Result<(), LedgerError> {
-        if patient && !self.upstreams_answer(due.org).await {
+    async fn turn(&self, due: DueLane, patient: bool) -> Result<(), LedgerError> {
+        if patient && !self.upstreams_answer(due.lane).await {
             return Ok(());
         }
-        let Some(lease) = Lease::take(&self.ledger, due.org, &self.holder, &self.eyes.options.clock).await?
+        let Some(lease) = Lease::take(&self.ledger, due.lane, &self.holder, &self.eyes.options.clock).await?
         else {
             return Ok(());
         };
-        let span = telemetry::work::turn(due.org, lease.fence);
+        let span = telemetry::work::turn(due.lane, lease.fence);
         let done = tracing::Instrument::instrument(self.leased(&lease), span).await;
         lease.release().await?;
         if done.is_err() {
             // What was about to be written, for teams that joined the look and have no mark of their own too.
-            self.ledger.mark_interrupted(Some(due.org), self.now()).await?;
+            self.ledger.mark_interrupted(Some(due.lane), self.now()).await?;
         }
         done
     }
 
     async fn leased(&self, lease: &Lease) -> Result<(), LedgerError> {
-        if let Some(integration) = Integration::of_scope(lease.org) {
-            return document::look(&self.eyes, &self.ledger, &self.writer, lease, integration).await;
-        }
-        let Some(state) = self.ledger.org_state(lease.org).await? else { return Ok(()) };
+        let org = match lease.lane {
+            Lane::Org(org) => org,
+            Lane::Document(integration) => {
+                return document::look(&self.eyes, &self.ledger, &self.writer, lease, integration).await;
+            }
+            // Nothing marks recovery: it has a schedule of its own.
+            Lane::Recovery => return Ok(()),
+        };
+        let Some(state) = self.ledger.org_state(org).await? else { return Ok(()) };
         self.eyes.github.knows(&state.org.facts);
-        let teams = self.ledger.due_teams(lease.org, self.now(), CHUNK).await?;
-        let whole = self.ledger.due_org(lease.org, self.now()).await?;
-        let passing = teams.iter().chain(&whole).all(|mark| mark.cause == Cause::Pass);
-        let eyes = if passing { self.eyes.unhurried() } else { self.eyes.clone() };
+        let teams = self.ledger.due_teams(org, self.now(), CHUNK).await?;
+        let whole = self.ledger.due_whole(lease.lane, self.now()).await?;
+        let hurries = teams.iter().chain(&whole).any(|mark| mark.asks.reserve);
+        let eyes = if hurries { self.eyes.clone() } else { self.eyes.unhurried() };
         if let Some(mark) = &whole {
-            whole::look_at_whole(&eyes, &self.ledger, &self.writer, lease, &state, mark).await?;
+            whole::look_at_whole(&eyes, &self.ledger, &self.writer, (lease, org), &state, mark).await?;
         }
         if !teams.is_empty() {
             let state = match whole {
-                Some(_) => self.ledger.org_state(lease.org).await?.unwrap_or(state),
+                Some(_) => self.ledger.org_state(org).await?.unwrap_or(state),
                 None => state,
             };
-            look::look(&eyes, &self.ledger, &self.writer, lease, state, &teams, None).await?;
+            look::look(&eyes, &self.ledger, &self.writer, (lease, org), state, &teams, None).await?;
         }
         Ok(())
     }
@@ -296,12 +303,12 @@ impl Worker {
 /// The turns that are under way.
 #[derive(Default)]
 struct Crew {
-    tasks: JoinSet<(OrgId, Result<(), LedgerError>)>,
-    busy: HashSet<OrgId>,
-    rests: HashMap<OrgId, Rest>,
+    tasks: JoinSet<(Lane, Result<(), LedgerError>)>,
+    busy: HashSet<Lane>,
+    rests: HashMap<Lane, Rest>,
 }
 
-/// Until when an organisation is left alone.
+/// Until when a lane rests.
 struct Rest {
     until: Instant,
     /// Its last turn failed: a rest from the ledger's trouble, not for more events to come.
@@ -320,21 +327,21 @@ impl Rest {
 }
 
 impl Crew {
-    /// Waits for one turn to end. Its organisation then rests for a while.
-    async fn one_done(&mut self, rest: impl Fn(OrgId) -> Duration) {
+    /// Waits for one turn to end. Its lane then rests for a while.
+    async fn one_done(&mut self, rest: impl Fn(Lane) -> Duration) {
         match self.tasks.join_next().await {
-            Some(Ok((org, result))) => {
-                self.busy.remove(&org);
+            Some(Ok((lane, result))) => {
+                self.busy.remove(&lane);
                 if let Err(error) = &result {
-                    telemetry::work::turn_failed(org, error);
+                    telemetry::work::turn_failed(lane, error);
                 }
                 let failed = result.is_err();
-                let rest = if failed { rest(org).max(POLL) } else { rest(org) };
-                self.rests.insert(org, Rest { until: Instant::now() + rest, failed });
+                let rest = if failed { rest(lane).max(POLL) } else { rest(lane) };
+                self.rests.insert(lane, Rest { until: Instant::now() + rest, failed });
             }
             Some(Err(panic)) => {
                 telemetry::work::panicked(&panic);
-                // Which organisation it was is not known any more; the ledger's leases keep the others apart.
+                // Which lane it was is not known any more; the ledger's leases keep the others apart.
                 self.busy.clear();
             }
             None => {}

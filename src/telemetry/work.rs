@@ -8,14 +8,15 @@ use tracing::{Span, debug, error, info, info_span, warn};
 use super::doors::{self, Outcome};
 use crate::{
     ledger::{
-        Accepted, Counts, Entry, HeldSet, LeasedMark, LedgerError, Next, Outcome as Stored, Settlement,
+        Accepted, Accepting, AuditAction, AuditOutcome, Counts, HeldSet, LeasedMark, LedgerError, Next,
+        Outcome as Stored, Settlement,
     },
-    model::{ConnectionKey, Integration, OrgFacts, OrgId, TeamId, Time, Trouble},
+    model::{ConnectionKey, Integration, Lane, OrgFacts, OrgId, Subject, TeamId, Time, Trouble},
     plan::Guarded,
 };
 
 /// Deliveries were committed.
-pub fn accepted(entries: &[Entry], accepted: &Accepted) {
+pub fn accepted(entries: &[Accepting], accepted: &Accepted) {
     let mut seen = HashSet::new();
     for entry in entries {
         let again = !seen.insert(&entry.guid) || accepted.known.contains(&entry.guid);
@@ -54,17 +55,18 @@ pub fn login_taken(id: OrgId, login: &str, bound_to: OrgId) {
     );
 }
 
-/// The span of one turn with an organisation.
-pub fn turn(org: OrgId, fence: i64) -> Span {
-    match Integration::of_scope(org) {
-        Some(integration) => info_span!("reconcile", document = integration.as_str(), fence),
-        None => info_span!("reconcile", org.id = org.0, fence),
+/// The span of one turn with a lane.
+pub fn turn(lane: Lane, fence: i64) -> Span {
+    match lane {
+        Lane::Org(org) => info_span!("reconcile", org.id = org.0, fence),
+        Lane::Document(integration) => info_span!("reconcile", document = integration.as_str(), fence),
+        Lane::Recovery => info_span!("reconcile", %lane, fence),
     }
 }
 
 /// A turn ended in an error; its marks stay due.
-pub fn turn_failed(org: OrgId, error: &LedgerError) {
-    error!(org.id = org.0, %error, "look not settled; it will be repeated");
+pub fn turn_failed(lane: Lane, error: &LedgerError) {
+    error!(%lane, %error, "look not settled; it will be repeated");
 }
 
 /// A turn panicked, which is a mistake of ours.
@@ -79,19 +81,21 @@ pub fn ledger_failed(attempt: &str, error: &sqlx::Error) {
 
 /// One step was carried out, or was not.
 pub fn action(
-    org: OrgId,
-    team: TeamId,
-    key: &ConnectionKey,
-    kind: &'static str,
-    outcome: &'static str,
+    lane: Lane,
+    team: Option<TeamId>,
+    subject: &Subject,
+    action: AuditAction,
+    outcome: AuditOutcome,
     reason: &str,
 ) {
+    let (kind, outcome) = (action.as_str(), outcome.as_str());
+    let (datadog, github) = subject.names();
     counter!("teamlink_actions_total", "kind" => kind, "outcome" => outcome).increment(1);
     info!(
-        org.id = org.0,
-        team.id = team.0,
-        github = key.github,
-        datadog.team = %key.datadog_team,
+        org.id = lane.org().map(|org| org.0),
+        team.id = team.map(|team| team.0),
+        github,
+        datadog.team = datadog,
         outcome,
         reason,
         "{kind}"
@@ -99,17 +103,23 @@ pub fn action(
 }
 
 /// A step was given up on.
-pub fn parked(org: OrgId, team: TeamId, key: &ConnectionKey, kind: &'static str, trouble: &Trouble) {
+pub fn parked(lane: Lane, team: Option<TeamId>, key: &ConnectionKey, action: AuditAction, trouble: &Trouble) {
     warn!(
-        org.id = org.0, team.id = team.0, github = key.github, datadog.team = %key.datadog_team, error = %trouble,
-        "{kind} parked: Datadog refuses it"
+        org.id = lane.org().map(|org| org.0),
+        team.id = team.map(|team| team.0),
+        github = key.github,
+        datadog.team = %key.datadog_team,
+        error = %trouble,
+        "{} parked: Datadog refuses it",
+        action.as_str()
     );
 }
 
 /// Datadog does not show what was meant.
-pub fn differs(org: OrgId, team: TeamId, key: &ConnectionKey, what: &str) {
+pub fn differs(lane: Lane, team: Option<TeamId>, key: &ConnectionKey, what: &str) {
     counter!("teamlink_actions_total", "kind" => "read_back", "outcome" => "differs").increment(1);
-    warn!(org.id = org.0, team.id = team.0, github = key.github, datadog.team = %key.datadog_team, "{what}");
+    let (org, team) = (lane.org().map(|org| org.0), team.map(|team| team.0));
+    warn!(org.id = org, team.id = team, github = key.github, datadog.team = %key.datadog_team, "{what}");
 }
 
 /// A plan of an organisation that is only observed.
@@ -123,7 +133,14 @@ pub fn observed(org: OrgId, guarded: &Guarded) {
 /// A look at teams was settled.
 pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Time) {
     for held in &settlement.held {
-        warn!(org.id = org.0, team.id = held.team.0, connection = %held.key.key, reason = held.reason, "{} held", held.key.kind.as_str());
+        warn!(
+            org.id = org.0,
+            team.id = held.team.map(|team| team.0),
+            connection = %held.key.subject,
+            reason = held.reason,
+            "{} held",
+            held.key.kind.as_str()
+        );
     }
     for (mark, result) in due.iter().zip(&settlement.marks) {
         match &result.next {
@@ -151,7 +168,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
 pub fn document_settled(integration: Integration, mark: &LeasedMark, settlement: &Settlement, now: Time) {
     let document = integration.as_str();
     for held in &settlement.held {
-        warn!(document, entry = held.key.key.github, reason = held.reason, "removal of an entry held");
+        warn!(document, entry = held.key.subject.names().1, reason = held.reason, "removal of an entry held");
     }
     for parked in &settlement.parked {
         warn!(document, error = parked.error.message, "PUT parked: Datadog refuses it");
@@ -189,7 +206,7 @@ fn look(kind: &'static str, outcome: &'static str) {
 /// Something waits for a person; here is what to type.
 pub fn held_set(set: &HeldSet) {
     warn!(
-        org.id = set.org.0,
+        lane = %set.lane,
         actions = set.items.len(),
         hash = set.hash,
         "{} actions are held; to let them go: teamlink approve {} --reason \"…\"",

@@ -71,8 +71,8 @@ pub struct Budget {
 impl Budget {
     /// Until when requests of a scope have to wait, if they do.
     pub fn waits_until(&self, scope: &Scope, urgency: Urgency, now: Time) -> Option<Time> {
-        let of_scope = self.routes.iter().filter(|((of, ..), _)| of == scope);
-        of_scope.filter_map(|(_, key)| self.buckets.get(key)?.waits_until(urgency, now)).max()
+        let routes = self.routes.iter().filter(|((of, ..), _)| of == scope);
+        routes.filter_map(|(_, key)| self.buckets.get(key)?.waits_until(urgency, now)).max()
     }
 
     /// Counts a request that is about to be sent, towards the bucket that is answered.

@@ -149,7 +149,12 @@ async fn killed_between(world: &World, slug: &str) {
     let ledger = teamlink::app::ledger(&world.settings).await.unwrap();
     let org = ledger.orgs().await.unwrap()[0].facts.id;
     let now = || teamlink::model::Time::from(std::time::SystemTime::now());
-    while ledger.lease(org, "test", now(), Duration::ZERO).await.unwrap().is_none() {
+    while ledger
+        .lease(teamlink::model::Lane::Org(org), "test", now(), Duration::ZERO)
+        .await
+        .unwrap()
+        .is_none()
+    {
         assert!(Instant::now() < deadline, "the lease is held while nothing is done");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

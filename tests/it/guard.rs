@@ -176,7 +176,7 @@ async fn held_set(world: &World) -> Option<(String, usize)> {
     let ledger = teamlink::app::ledger(&world.settings).await.unwrap();
     let org = ledger.orgs().await.unwrap().first()?.facts.id;
     let now = teamlink::model::Time::from(std::time::SystemTime::now());
-    let set = ledger.held_set(org, now).await.unwrap()?;
+    let set = ledger.held_set(teamlink::model::Lane::Org(org), now).await.unwrap()?;
     Some((set.hash, set.items.len()))
 }
 

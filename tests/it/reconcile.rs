@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::{
     ledger::IntentKind,
-    model::{ConnectionKey, GithubHandle, TeamId, Time},
+    model::{ConnectionKey, GithubHandle, Lane, TeamId, Time},
 };
 
 use crate::support::world::{World, linked};
@@ -343,12 +343,12 @@ async fn a_create_cut_off_for_a_team_that_is_gone_before_anything_else_was_store
     let ledger = teamlink::app::ledger(&world.settings).await.unwrap();
     let now = Time::from(std::time::SystemTime::now());
     let org = ledger.orgs().await.unwrap()[0].facts.id;
-    let fence = ledger.lease(org, "dead", now, Duration::from_secs(30)).await.unwrap().unwrap();
+    let fence = ledger.lease(Lane::Org(org), "dead", now, Duration::from_secs(30)).await.unwrap().unwrap();
     let datadog_team = world.datadog_teams().await["brief"].clone();
     let key = ConnectionKey::new(datadog_team.as_str().into(), &GithubHandle::new("acme", "brief"));
-    let intent = (IntentKind::Create, key, TeamId(team["id"].as_i64().unwrap()));
+    let intent = (IntentKind::Create, key, Some(TeamId(team["id"].as_i64().unwrap())));
     ledger.intend(org, fence, &[intent], now).await.unwrap();
-    ledger.release(org, fence).await.unwrap();
+    ledger.release(Lane::Org(org), fence).await.unwrap();
     let connection = json!({"data": [{
         "type": "team_connection",
         "attributes": {"source": "github", "managed_by": "teamlink"},

@@ -67,7 +67,8 @@ async fn a_forged_and_replayed_deletion_costs_looks_and_removes_nothing_though_t
     let ledger = app::ledger(&world.settings).await.unwrap();
     let now = || Time::from(std::time::SystemTime::now());
     let org = ledger.orgs().await.unwrap()[0].facts.id;
-    let unanswered = async || ledger.org_progress(org, now()).await.unwrap().unanswered;
+    let unanswered =
+        async || ledger.progress(teamlink::model::Lane::Org(org), now()).await.unwrap().unanswered;
     eventually("all are looked at", 0, unanswered).await;
     let writes = world.requests(since).await.into_iter().filter(|request| request["method"] != "GET").count();
     assert_eq!(writes, 0);

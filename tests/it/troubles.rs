@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::{
     ledger::{IntentKind, Ledger},
-    model::{OrgId, Time},
+    model::{Lane, OrgId, Time},
 };
 
 use crate::support::world::{World, linked};
@@ -165,9 +165,9 @@ async fn an_interrupted_delete_that_is_not_wanted_any_more_is_forgotten() {
     let org: OrgId = ledger.orgs().await.unwrap().remove(0).facts.id;
     let owned = ledger.org_state(org).await.unwrap().unwrap().owned.remove(0);
     let hour_ago = Time(now().0 - 3_600_000_000);
-    let fence = ledger.lease(org, "test", now(), Duration::from_secs(5)).await.unwrap().unwrap();
-    ledger.intend(org, fence, &[(IntentKind::Delete, owned.key, owned.team)], hour_ago).await.unwrap();
-    ledger.release(org, fence).await.unwrap();
+    let fence = ledger.lease(Lane::Org(org), "test", now(), Duration::from_secs(5)).await.unwrap().unwrap();
+    ledger.intend(org, fence, &[(IntentKind::Delete, owned.key, Some(owned.team))], hour_ago).await.unwrap();
+    ledger.release(Lane::Org(org), fence).await.unwrap();
     world.start().await;
     until("the intent is closed", async || ledger.counts(now()).await.unwrap().intents == 0).await;
     world.becomes(&linked(slugs(&world).await), SOON).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use teamlink::{
     mapping::RuleSpec,
-    model::{Cause, MissingTeam, Mode},
+    model::{Asks, Cause, MissingTeam, Mode},
     plan::Limits,
 };
 
@@ -28,7 +28,7 @@ pub(super) fn setup() -> Setup {
 }
 
 pub(super) async fn pass(world: &World, seconds: u64) {
-    world.worker.begin_pass(&["acme".to_owned()], Cause::Pass).await.unwrap();
+    world.worker.begin_pass(&["acme".to_owned()], Cause::Pass, Asks::PASS).await.unwrap();
     world.work(Duration::from_secs(seconds)).await;
 }
 

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use teamlink::{
     mapping::{Outcome, Rules},
-    model::{HeldKey, HeldKind, MissingTeam, Mode, TeamId, Time},
+    model::{HeldKey, HeldKind, Lane, MissingTeam, Mode, TeamId, Time},
     sandbox::Webhook,
 };
 
@@ -151,7 +151,7 @@ impl Judge {
 
     pub fn approve(&mut self, approved: impl IntoIterator<Item = HeldKey>) {
         let removals = approved.into_iter().filter(|held| held.kind == HeldKind::Delete);
-        self.approved.extend(removals.map(|held| (held.key.datadog_team.to_string(), held.key.github)));
+        self.approved.extend(removals.map(|held| held.subject.names()));
     }
 
     /// Judges a round.
@@ -190,7 +190,7 @@ impl Judge {
             }
         }
         let audit = world.ledger.audit(None, before.at).await.map_err(|error| error.to_string())?;
-        let claims: BTreeMap<&str, (TeamId, Option<&str>)> = audit
+        let claims: BTreeMap<&str, (Option<TeamId>, Option<&str>)> = audit
             .iter()
             .filter(|line| line.action == "delete" || line.action == "forget")
             .filter_map(|line| Some((line.connection.as_deref()?, (line.team, line.proof.as_deref()))))
@@ -216,8 +216,8 @@ impl Judge {
                 let key = (connection.datadog_team.clone(), connection.github.clone());
                 let approved = self.approved.contains(&key);
                 // A connection that was made and went in one round was nobody's before.
-                let team = claims.get(id).map(|claim| claim.0).or(before.teams.get(id).copied());
-                if let (Some(Pausing::Team(paused)), Some(team)) = (self.paused, team)
+                let team = claims.get(id).map(|claim| claim.0).or(before.teams.get(id).copied().map(Some));
+                if let (Some(Pausing::Team(paused)), Some(Some(team))) = (self.paused, team)
                     && paused == team
                 {
                     return Err(format!("team {team} is paused, and lost {connection:?}"));
@@ -264,7 +264,7 @@ impl Judge {
         }
         self.tally.held += world
             .ledger
-            .held_set(world.org, world.clock.now())
+            .held_set(Lane::Org(world.org), world.clock.now())
             .await
             .unwrap()
             .map_or(0, |set| set.items.len());
@@ -290,7 +290,7 @@ impl Judge {
         connection: &Connection,
         id: &str,
         at: Time,
-        claim: Option<(TeamId, Option<&str>)>,
+        claim: Option<(Option<TeamId>, Option<&str>)>,
         approved: bool,
         rules: &Rules,
         before: &Before,
@@ -332,26 +332,29 @@ impl Judge {
             return Ok(Kind::Replaced);
         }
         let Some((team, proof)) = claim else { return Err(format!("nothing tells for whom {what} went")) };
-        if holder == Some(team) && !approved {
-            return Err(format!("team {team} is there and named {handle}: {what} went without approval"));
+        if holder.is_some() && holder == team && !approved {
+            return Err(format!("team {team:?} is there and named {handle}: {what} went without approval"));
         }
-        let gone = views.iter().any(|view| !view.contains_key(&team));
-        let renamed = views.iter().any(|view| view.get(&team).is_some_and(|has| has != handle));
+        // An orphan belongs to no team, so that none is there.
+        let named = |view: &BTreeMap<TeamId, String>| team.and_then(|team| view.get(&team).cloned());
+        let gone = views.iter().any(|view| named(view).is_none());
+        let renamed = views.iter().any(|view| named(view).is_some_and(|has| has != handle));
         if !gone && !renamed && !approved {
-            return Err(format!("team {team} is there: {what} went"));
+            return Err(format!("team {team:?} is there: {what} went"));
         }
         if !approved && proof.is_none() && !self.crashed {
             return Err(format!("{what} went without proof"));
         }
-        if gone && !renamed && self.narrow && !self.told.contains(&team) && !approved {
+        let told = team.is_some_and(|team| self.told.contains(&team));
+        if gone && !renamed && self.narrow && !told && !approved {
             return Err(format!(
-                "this credential cannot know that team {team} is gone, and no event told: {what}"
+                "this credential cannot know that team {team:?} is gone, and no event told: {what}"
             ));
         }
         let elsewhere = |view: &BTreeMap<TeamId, String>| {
-            view.get(&team).is_some_and(|has| {
+            named(view).is_some_and(|has| {
                 has != handle
-                    && match resolve(has) {
+                    && match resolve(&has) {
                         Outcome::Handles { handles, .. } => !handles.is_empty(),
                         Outcome::TeamIds(_) => true,
                         Outcome::Ignored | Outcome::Unmapped => false,

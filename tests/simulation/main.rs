@@ -38,7 +38,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use script::{Happening, NAMES};
 use serde_json::{Value, json};
 use teamlink::{
-    model::{Cause, MissingTeam, Mode, PauseScope, TeamId, TeamKey, TeamState},
+    model::{Asks, Cause, Lane, MissingTeam, Mode, PauseScope, TeamId, TeamKey, TeamState},
     operate,
     plan::{Action, Planned},
     reconcile::{Asked, Outcome},
@@ -234,12 +234,13 @@ async fn history(
         judge.lied |= faults.iter().any(script::hides_connections);
         judge.faults = faults;
         if round == 0 || dice.random_bool(0.6) {
-            let cause = if dice.random_bool(0.2) { Cause::Person } else { Cause::Pass };
+            let (cause, asks) =
+                if dice.random_bool(0.2) { (Cause::Person, Asks::PERSON) } else { (Cause::Pass, Asks::PASS) };
             // Where the organisation cannot be looked up, there is no pass.
-            drop(world.worker.begin_pass(&["acme".to_owned()], cause).await);
+            drop(world.worker.begin_pass(&["acme".to_owned()], cause, asks).await);
         }
         if dice.random_bool(0.2)
-            && let Some(set) = world.ledger.held_set(world.org, world.clock.now()).await.unwrap()
+            && let Some(set) = world.ledger.held_set(Lane::Org(world.org), world.clock.now()).await.unwrap()
         {
             verbose(&set);
             let expires = Duration::from_secs(3600);
@@ -283,7 +284,7 @@ async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verd
         world.requests().await;
         world
             .worker
-            .begin_pass(&["acme".to_owned()], Cause::Pass)
+            .begin_pass(&["acme".to_owned()], Cause::Pass, Asks::PASS)
             .await
             .map_err(|error| error.to_string())?;
         world.work(Duration::from_secs(1800)).await;
@@ -310,7 +311,7 @@ async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verd
         // Of what this credential cannot see, nothing ever comes to an end by itself.
         return Ok(());
     }
-    let progress = world.ledger.org_progress(world.org, world.clock.now()).await.unwrap();
+    let progress = world.ledger.progress(Lane::Org(world.org), world.clock.now()).await.unwrap();
     // Datadog refuses a team for a handle that is free where the name is not: that is said, and stays.
     let refused = world.setup.missing_team == MissingTeam::Create;
     if (progress.failing, progress.parked) != (0, 0) && !refused {
@@ -326,11 +327,13 @@ async fn quiet(world: &mut World, judge: &mut Judge, standing: &[Value]) -> Verd
         return Err(format!("a settled world is not as it should be: {open:?}"));
     }
     let planned: BTreeSet<_> = plan.held().map(|held| held.key).collect();
-    let set = world.ledger.held_set(world.org, world.clock.now()).await.unwrap();
+    let set = world.ledger.held_set(Lane::Org(world.org), world.clock.now()).await.unwrap();
     // Of a team about which nothing will ever be proven, nothing can be planned.
     let teams = world.state().await.map(|state| state.teams).unwrap_or_default();
-    let doubted =
-        |team: TeamId| teams.get(&team).is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }));
+    let doubted = |team: Option<TeamId>| {
+        let team = team.and_then(|team| teams.get(&team));
+        team.is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }))
+    };
     let held = set.into_iter().flat_map(|set| set.items).filter(|held| !doubted(held.team));
     let held: BTreeSet<_> = held.map(|held| held.key).collect();
     if held != planned {

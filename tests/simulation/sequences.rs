@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use serde_json::{Value, json};
 use teamlink::{
     mapping::RuleSpec,
-    model::{Cause, MissingTeam, TeamId},
+    model::{Asks, Cause, Lane, MissingTeam, TeamId},
     operate,
     reconcile::{Asked, Outcome},
 };
@@ -31,8 +31,8 @@ async fn linked(world: &World) -> Vec<String> {
 
 /// What is held in the ledger.
 async fn held(world: &World) -> Vec<String> {
-    let set = world.ledger.held_set(world.org, world.clock.now()).await.unwrap();
-    set.into_iter().flat_map(|set| set.items).map(|item| item.key.key.github).collect()
+    let set = world.ledger.held_set(Lane::Org(world.org), world.clock.now()).await.unwrap();
+    set.into_iter().flat_map(|set| set.items).map(|item| item.key.subject.names().1).collect()
 }
 
 async fn team_id(world: &World, slug: &str) -> TeamId {
@@ -76,19 +76,19 @@ fn what_is_held_or_parked_for_a_team_goes_with_the_team() {
         pass(&world, 1).await;
         assert_eq!(held(&world).await, ["@acme/team-1", "@acme/team-2", "@acme/team-3"]);
         let now = world.clock.now();
-        let set = world.ledger.held_set(world.org, now).await.unwrap().unwrap();
+        let set = world.ledger.held_set(Lane::Org(world.org), now).await.unwrap().unwrap();
         let one: Vec<_> =
-            set.items.into_iter().filter(|item| item.key.key.github == "@acme/team-1").collect();
-        let hash = world.ledger.remember_held(world.org, &one, now).await.unwrap();
+            set.items.into_iter().filter(|item| item.key.subject.names().1 == "@acme/team-1").collect();
+        let hash = world.ledger.remember_held(Lane::Org(world.org), &one, now).await.unwrap();
         world.ledger.approve(&hash, "", Duration::from_secs(60), now).await.unwrap();
         world.work(Duration::from_secs(30)).await;
-        let progress = world.ledger.org_progress(world.org, world.clock.now()).await.unwrap();
+        let progress = world.ledger.progress(Lane::Org(world.org), world.clock.now()).await.unwrap();
         assert_eq!((progress.held, progress.parked), (2, 1));
         world.faults(&[]).await;
         world.delete("team-1").await;
         world.delete("team-2").await;
         pass(&world, 200).await;
-        let progress = world.ledger.org_progress(world.org, world.clock.now()).await.unwrap();
+        let progress = world.ledger.progress(Lane::Org(world.org), world.clock.now()).await.unwrap();
         assert_eq!(
             (held(&world).await, progress.held, progress.parked),
             (vec!["@acme/team-3".to_owned()], 1, 0)
@@ -166,11 +166,11 @@ fn an_approval_for_an_organisation_that_no_pass_has_seen_waits_for_one() {
         let now = world.clock.now();
         let plan = world.survey().plan("acme").await.unwrap();
         let held: Vec<_> = plan.held().collect();
-        let hash = world.ledger.remember_held(world.org, &held, now).await.unwrap();
+        let hash = world.ledger.remember_held(Lane::Org(world.org), &held, now).await.unwrap();
         world.ledger.approve(&hash, "", Duration::from_secs(600), now).await.unwrap().unwrap();
         let idle = tokio::time::timeout(Duration::from_secs(5), world.worker.work_due()).await;
         assert!(idle.is_ok(), "the worker turns without end");
-        world.worker.begin_pass(&["acme".to_owned()], Cause::Pass).await.unwrap();
+        world.worker.begin_pass(&["acme".to_owned()], Cause::Pass, Asks::PASS).await.unwrap();
         world.work(Duration::from_secs(1)).await;
         assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/team-2"]);
     });
@@ -201,7 +201,7 @@ fn a_connection_that_went_with_its_datadog_team_is_forgotten() {
         assert_eq!(status, 204);
         pass(&world, 4000).await;
         pass(&world, 4000).await;
-        let progress = world.ledger.org_progress(world.org, world.clock.now()).await.unwrap();
+        let progress = world.ledger.progress(Lane::Org(world.org), world.clock.now()).await.unwrap();
         assert_eq!((progress.owned, progress.parked, progress.failing), (2, 0, 0), "{progress:?}");
         // The handle is a new team's.
         world.datadog_team("Team-1").await;

@@ -14,6 +14,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::{
     app::{Daemon, Role},
+    model::{Asks, Cause},
     sandbox::{self, Remote, Sandbox},
     settings::Settings,
     telemetry::{self, Metrics},
@@ -119,8 +120,7 @@ impl World {
         let ledger = teamlink::app::ledger(&self.settings).await.unwrap();
         let worker =
             teamlink::app::worker(&self.settings, ledger, "command", std::sync::Arc::default()).unwrap();
-        let orgs =
-            worker.begin_pass(&self.settings.github.orgs, teamlink::model::Cause::Person).await.unwrap();
+        let orgs = worker.begin_pass(&self.settings.github.orgs, Cause::Person, Asks::PERSON).await.unwrap();
         worker.work_off(&orgs).await.unwrap();
     }
 

@@ -238,7 +238,7 @@ impl Day {
 struct Watched {
     actual: Links,
     catalog: Catalog,
-    progress: crate::ledger::OrgProgress,
+    progress: crate::ledger::Progress,
     webhooks_pending: u64,
     right_after: Option<Duration>,
 }

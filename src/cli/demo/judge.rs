@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::ledger::OrgProgress;
+use crate::ledger::Progress;
 
 /// The document's path.
 pub(super) const CATALOG: &str = "/api/v2/idp/entity_integrations/github";
@@ -181,7 +181,7 @@ pub(super) fn difference<T: Ord + fmt::Display>(
 }
 
 /// Whether nothing is left to be done: no look is outstanding, no team waits for its second one.
-pub(super) fn at_rest(progress: &OrgProgress, webhooks_pending: u64) -> bool {
+pub(super) fn at_rest(progress: &Progress, webhooks_pending: u64) -> bool {
     webhooks_pending == 0 && progress.unanswered == 0 && progress.suspected == 0 && progress.failing == 0
 }
 
@@ -254,7 +254,7 @@ pub(super) struct Outcome<'a> {
     pub(super) catalog_before: &'a Catalog,
     pub(super) catalog_expected: &'a Catalog,
     pub(super) catalog: &'a Catalog,
-    pub(super) progress: &'a OrgProgress,
+    pub(super) progress: &'a Progress,
     pub(super) webhooks_pending: u64,
     /// When Datadog was right for good, if it was ever seen otherwise.
     pub(super) right_after: Option<Duration>,
@@ -301,7 +301,7 @@ pub(super) fn verdict(outcome: &Outcome<'_>) -> Vec<Finding> {
         told.into_iter()
             .map(|(text, times)| good(if times == 1 { text } else { format!("{text} ({times} times)") })),
     );
-    let OrgProgress { unanswered, suspected, failing, held, parked, .. } = *outcome.progress;
+    let Progress { unanswered, suspected, failing, held, parked, .. } = *outcome.progress;
     if !at_rest(outcome.progress, outcome.webhooks_pending) {
         let pending = outcome.webhooks_pending;
         findings.push(bad(format!(
@@ -356,7 +356,7 @@ mod tests {
     }
 
     /// The findings, each with its mark, on a step that begins with `a` and ends with `a` and `b`.
-    fn told(expected: &Links, requests: &[Request], progress: OrgProgress) -> Vec<String> {
+    fn told(expected: &Links, requests: &[Request], progress: Progress) -> Vec<String> {
         let outcome = Outcome {
             before: &links(&["a"]),
             expected,
@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_step_that_went_as_it_must_is_good() {
-        let told = told(&links(&["a", "b"]), &[made(1, "@acme/b")], OrgProgress::default());
+        let told = told(&links(&["a", "b"]), &[made(1, "@acme/b")], Progress::default());
         assert_eq!(told, ["✓ Datadog was right after 1.2 s: 2 connections, 1 made"]);
     }
 
@@ -385,7 +385,7 @@ mod tests {
     fn what_cannot_be_is_told_as_missing_and_too_much() {
         let impossible = Links::from([link("a"), Link { by: "terraform".into(), ..link("unicorn") }]);
         assert_eq!(
-            told(&impossible, &[made(1, "@acme/b")], OrgProgress::default()),
+            told(&impossible, &[made(1, "@acme/b")], Progress::default()),
             [
                 "✗ after 20.0 s Datadog holds 2 connections; missing: unicorn = @acme/unicorn (by terraform); too much: b = @acme/b"
             ]
@@ -403,7 +403,7 @@ mod tests {
     fn a_write_too_many_is_bad_though_datadog_is_right_in_the_end() {
         let requests = [made(1, "@acme/b"), removed(2, "x"), made(3, "@acme/b")];
         assert_eq!(
-            told(&links(&["a", "b"]), &requests, OrgProgress::default()),
+            told(&links(&["a", "b"]), &requests, Progress::default()),
             ["✗ 2 connections were made and 1 removed, where 1 and 0 would have done"]
         );
     }
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn what_is_left_over_is_bad() {
-        let left = OrgProgress { unanswered: 1, parked: 2, ..OrgProgress::default() };
+        let left = Progress { unanswered: 1, parked: 2, ..Progress::default() };
         let told = told(&links(&["a", "b"]), &[made(1, "@acme/b")], left);
         assert!(
             told[1].starts_with("✗ still not at rest after 20.0 s: 0 webhooks under way, 1 looks"),

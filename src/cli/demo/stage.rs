@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     app::{self, Daemon, Role},
-    ledger::{Ledger, OrgProgress},
-    model::{Cause, Integration, OrgId, Time},
+    ledger::{Ledger, Progress},
+    model::{Asks, Cause, Integration, Lane, OrgId, Time},
     sandbox::{self, Remote, Sandbox},
     settings::Settings,
     telemetry::Metrics,
@@ -167,7 +167,7 @@ impl Stage {
     /// A full pass, as `teamlink sync` makes it.
     pub(super) async fn full_pass(&self) -> anyhow::Result<()> {
         let worker = app::worker(&self.settings, self.ledger.clone(), "command", Arc::default())?;
-        let orgs = worker.begin_pass(&[ORG.to_owned()], Cause::Person).await?;
+        let orgs = worker.begin_pass(&[ORG.to_owned()], Cause::Person, Asks::PERSON).await?;
         worker.work_off(&orgs).await?;
         Ok(())
     }
@@ -292,11 +292,11 @@ impl Stage {
     }
 
     /// How the ledger says that the organisation and the catalog's document stand, together.
-    pub(super) async fn progress(&self) -> anyhow::Result<OrgProgress> {
+    pub(super) async fn progress(&self) -> anyhow::Result<Progress> {
         let now = Time::from(SystemTime::now());
-        let org = self.ledger.org_progress(self.org, now).await?;
-        let document = self.ledger.org_progress(Integration::Github.scope(), now).await?;
-        Ok(OrgProgress {
+        let org = self.ledger.progress(Lane::Org(self.org), now).await?;
+        let document = self.ledger.progress(Lane::Document(Integration::Github), now).await?;
+        Ok(Progress {
             unanswered: org.unanswered + document.unanswered,
             failing: org.failing + document.failing,
             held: org.held + document.held,

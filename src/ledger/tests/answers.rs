@@ -1,7 +1,7 @@
 //! Every question and every kind of row, on both databases: each has its own idea of types.
 
 use super::*;
-use crate::model::{EntryKey, HeldKey, HeldKind, Integration, RepositoryId};
+use crate::model::{EntryKey, HeldKey, HeldKind, Integration, RepositoryId, Subject};
 
 on_both! {
     all_that_may_be_asked_is_answered,
@@ -10,21 +10,21 @@ on_both! {
 async fn all_that_may_be_asked_is_answered(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("a", 7)], PACE, at(1)).await.unwrap();
-    let fence = ledger.lease(ORG, "t", at(2), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(2), TTL).await.unwrap().unwrap();
     let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
     let line = AuditEntry {
-        team: TeamId(7),
-        action: "adopt",
-        key: connection.clone(),
+        team: Some(TeamId(7)),
+        action: AuditAction::Adopt,
+        subject: connection.clone().into(),
         connection: None,
         cause: Cause::Event,
         reason: "why".into(),
         proof: None,
-        outcome: "done",
+        outcome: AuditOutcome::Done,
         detail: None,
     };
     ledger.begin_adoption(ORG, fence, (&connection, TeamId(7)), line.clone(), at(2)).await.unwrap();
-    let remove = HeldKey { kind: HeldKind::Delete, key: connection.clone() };
+    let remove = HeldKey::new(HeldKind::Delete, connection.clone());
     let entries = [(EntryKey("r".into()), EntryRow { suspected: Some(at(1)), ..EntryRow::default() })];
     let look = Settlement {
         org: Some(OrgFacts { id: ORG, login: "Acme".into() }),
@@ -33,13 +33,13 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         unwanted: vec![(connection.clone(), at(1))],
         closed_intents: vec![connection.clone()],
         undone: vec![connection.clone()],
-        held: vec![Held { key: remove.clone(), team: TeamId(7), reason: "many".into() }],
+        held: vec![Held { key: remove.clone(), team: Some(TeamId(7)), reason: "many".into() }],
         passed: Some((2, 3)),
         lifts_creates: true,
-        looked_at: vec![TeamId(7)],
+        looked_at: vec![Some(TeamId(7))],
         parked: vec![ParkedAction {
-            team: TeamId(7),
-            subject: "create".into(),
+            team: Some(TeamId(7)),
+            step: ParkedStep::Create(connection.clone()),
             error: Trouble::new(Class::Permanent, "no"),
             attempts: 1,
         }],
@@ -54,15 +54,16 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         documents: vec![Integration::Github],
         ..done(7, 2, Next::At(at(9)))
     };
-    ledger.settle(ORG, fence, &look, at(3)).await.unwrap();
-    let slots = ledger.take_slots(std::slice::from_ref(&connection), 1, TTL, at(3)).await.unwrap();
-    assert_eq!(slots, [connection.clone()].into());
+    ledger.settle(LANE, fence, &look, at(3)).await.unwrap();
+    let removal = Subject::Connection(connection.clone());
+    let slots = ledger.take_slots(std::slice::from_ref(&removal), 1, TTL, at(3)).await.unwrap();
+    assert_eq!(slots, [removal].into());
 
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
     assert!(state.waiting.contains(&TeamId(7)) && state.org.passed && state.teams[&TeamId(7)].in_step);
     let counts = ledger.counts(at(3)).await.unwrap();
     assert_eq!((counts.held, counts.parked, counts.orphans, counts.foreigners), (1, 1, 2, 3));
-    let progress = ledger.org_progress(ORG, at(3)).await.unwrap();
+    let progress = ledger.progress(LANE, at(3)).await.unwrap();
     assert_eq!((progress.waiting, progress.owned, progress.suspected, progress.orphans), (1, 1, 1, 2));
     for team in [None, Some(key(7))] {
         let audit = ledger.audit(team, at(0)).await.unwrap();
@@ -76,7 +77,7 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
     let org = ledger.find_org("ACME").await.unwrap().unwrap();
     assert_eq!(ledger.find_team(&org, "S7").await.unwrap(), Some(TeamId(7)));
     assert_eq!(ledger.find_team(&org, "nobody").await.unwrap(), None);
-    assert_eq!(ledger.name_of(ORG, Some(TeamId(7))).await.unwrap(), "Acme/s7");
+    assert_eq!(ledger.name_of(LANE, Some(TeamId(7))).await.unwrap(), "Acme/s7");
     assert!(ledger.any_waiting().await.unwrap());
     assert_eq!(ledger.wake_waiting(at(4)).await.unwrap(), 1);
     assert_eq!(ledger.marks_of(ORG, &[TeamId(7), TeamId(8)]).await.unwrap().len(), 2);
@@ -91,38 +92,41 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
     assert_eq!(ledger.team_lists(ORG, Duration::ZERO).await.unwrap().len(), 0);
     let document = ledger.document_state(Integration::Github, at(4)).await.unwrap();
     assert_eq!((&document.entries, document.datadog_org), (&entries.into(), Some(5)));
-    assert!(ledger.due_org(Integration::Github.scope(), at(4)).await.unwrap().is_some());
+    assert!(ledger.due_whole(Lane::Document(Integration::Github), at(4)).await.unwrap().is_some());
 
-    let set = ledger.held_set(ORG, at(4)).await.unwrap().unwrap();
+    let set = ledger.held_set(LANE, at(4)).await.unwrap().unwrap();
     assert_eq!(ledger.held_teams(ORG).await.unwrap(), [(remove.clone(), TeamId(7))]);
     let approved = ledger.approve(&set.hash, "why", TTL, at(4)).await.unwrap();
     assert_eq!(approved, Some(vec![remove.clone()]));
     assert_eq!(ledger.approve(&set.hash, "why", TTL, at(4)).await.unwrap(), None, "once");
     assert_eq!(ledger.held_and_approved(ORG, at(5)).await.unwrap().1, [remove].into());
-    assert_eq!(ledger.held_set(ORG, at(5)).await.unwrap(), None);
-    let gone =
-        Settlement { disowned: vec![connection], looked_at: vec![TeamId(7)], ..done(7, 3, Next::Nothing) };
-    ledger.settle(ORG, fence, &gone, at(6)).await.unwrap();
+    assert_eq!(ledger.held_set(LANE, at(5)).await.unwrap(), None);
+    let gone = Settlement {
+        disowned: vec![connection],
+        looked_at: vec![Some(TeamId(7))],
+        ..done(7, 3, Next::Nothing)
+    };
+    ledger.settle(LANE, fence, &gone, at(6)).await.unwrap();
     assert_eq!(ledger.held_and_approved(ORG, at(7)).await.unwrap(), Default::default());
     ledger.mark_interrupted(None, at(7)).await.unwrap();
     ledger.lift("datadog", at(7)).await.unwrap();
-    ledger.remember_held(ORG, &look.held, at(7)).await.unwrap();
+    ledger.remember_held(LANE, &look.held, at(7)).await.unwrap();
     ledger.pause(PauseScope::Team(key(7)), "why", at(7)).await.unwrap();
     let pause = ledger.pauses().await.unwrap().remove(0);
     assert_eq!(ledger.name_of_pause(&pause).await.unwrap(), "Acme/s7");
-    let scope = Integration::Jira.scope();
+    let scope = Lane::Document(Integration::Jira);
     let jira = ledger.lease(scope, "t", at(7), TTL).await.unwrap().unwrap();
     ledger.intend_entries(jira, Integration::Jira, &document.entries, at(7)).await.unwrap();
     assert!(ledger.note_fingerprint("x").await.unwrap() && !ledger.note_fingerprint("x").await.unwrap());
 
     let dead =
-        Entry { unfit: Some((ParkedPlace::DeadQueue, "died".into())), targets: vec![], ..entry("b", 1) };
+        Accepting { unfit: Some((ParkedPlace::DeadQueue, "died".into())), targets: vec![], ..entry("b", 1) };
     ledger.accept(&[dead], PACE, at(8)).await.unwrap();
     let (id, attempts) = ledger.take_dead().await.unwrap().unwrap();
     assert_eq!(ledger.take_dead().await.unwrap(), None, "each is given once");
     assert!(ledger.revived(id, attempts).await.unwrap());
     let action = Settlement { parked: look.parked, ..Settlement::default() };
-    ledger.settle(ORG, fence, &action, at(9)).await.unwrap();
+    ledger.settle(LANE, fence, &action, at(9)).await.unwrap();
     let id = ledger.parked().await.unwrap()[0].id;
     assert!(ledger.replay_action(id, "why", at(9)).await.unwrap());
 }

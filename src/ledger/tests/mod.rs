@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::{
-    Cause, Class, ConnectionKey, MirrorTeam, OrgFacts, OrgId, Owned, PauseScope, Paused, Target, TeamFacts,
-    TeamId, TeamKey, TeamState, Time, Trouble,
+    Asks, Cause, Class, ConnectionKey, Lane, MirrorTeam, OrgFacts, OrgId, Owned, PauseScope, Paused, Target,
+    TeamFacts, TeamId, TeamKey, TeamState, Time, Trouble,
 };
 
 #[path = "../../../tests/servers/schema.rs"]
@@ -14,6 +14,7 @@ mod schema;
 use schema::Schema;
 
 const ORG: OrgId = OrgId(1);
+const LANE: Lane = Lane::Org(ORG);
 const PACE: Pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
 const TTL: Duration = Duration::from_secs(30);
 
@@ -25,8 +26,8 @@ fn key(team: i64) -> TeamKey {
     TeamKey { org: ORG, team: TeamId(team) }
 }
 
-fn entry(guid: &str, team: i64) -> Entry {
-    Entry {
+fn entry(guid: &str, team: i64) -> Accepting {
+    Accepting {
         guid: guid.into(),
         event: "team".into(),
         action: "edited".into(),
@@ -136,7 +137,7 @@ async fn a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at
 ) {
     let ledger = &opened.ledger;
     for second in 0..8 {
-        let entries: Vec<Entry> = (0..125).map(|n| entry(&format!("{second}-{n}"), 7)).collect();
+        let entries: Vec<Accepting> = (0..125).map(|n| entry(&format!("{second}-{n}"), 7)).collect();
         let accepted = ledger.accept(&entries, PACE, at(second)).await.unwrap();
         assert_eq!(accepted, Accepted { known: [].into(), marked: 1 });
     }
@@ -149,8 +150,8 @@ async fn a_known_guid_is_counted_and_marks_again(opened: Opened) {
     let ledger = &opened.ledger;
     let twice = [entry("a", 7), entry("a", 7), entry("b", 8)];
     assert_eq!(ledger.accept(&twice, PACE, at(0)).await.unwrap(), Accepted { known: [].into(), marked: 2 });
-    let fence = ledger.lease(ORG, "t", at(2), TTL).await.unwrap().unwrap();
-    ledger.settle(ORG, fence, &done(7, 1, Next::Nothing), at(2)).await.unwrap();
+    let fence = ledger.lease(LANE, "t", at(2), TTL).await.unwrap().unwrap();
+    ledger.settle(LANE, fence, &done(7, 1, Next::Nothing), at(2)).await.unwrap();
     assert_eq!(due(ledger, at(3)).await, [8]);
     assert_eq!(
         ledger.accept(&twice[..1], PACE, at(3)).await.unwrap(),
@@ -166,55 +167,55 @@ async fn a_pause_is_kept_once_and_its_end_marks_what_was_paused(opened: Opened) 
     assert!(!ledger.pause(team, "again", at(2)).await.unwrap());
     assert!(ledger.pause(org, "", at(3)).await.unwrap());
     let again = Ledger::open(&opened.url).await.unwrap();
-    let paused = again.paused(ORG).await.unwrap();
+    let paused = again.paused(LANE).await.unwrap();
     assert_eq!(
         (paused.teams[&TeamId(7)].reason.as_str(), paused.of(TeamId(8)).unwrap().since),
         ("why", at(3))
     );
-    assert_eq!(again.paused(OrgId(2)).await.unwrap(), Paused::default());
+    assert_eq!(again.paused(Lane::Org(OrgId(2))).await.unwrap(), Paused::default());
     assert_eq!(again.counts(at(3)).await.unwrap().paused, 2);
 
     assert_eq!(ledger.resume(team, "", at(4)).await.unwrap().len(), 1);
     assert_eq!(due(ledger, at(4)).await, [7]);
-    assert!(ledger.due_org(ORG, at(4)).await.unwrap().is_none());
+    assert!(ledger.due_whole(LANE, at(4)).await.unwrap().is_none());
     ledger.pause(team, "", at(5)).await.unwrap();
     assert_eq!(ledger.resume(PauseScope::All, "", at(6)).await.unwrap().len(), 2);
-    assert!(ledger.due_org(ORG, at(6)).await.unwrap().is_some());
+    assert!(ledger.due_whole(LANE, at(6)).await.unwrap().is_some());
     assert_eq!(ledger.resume(PauseScope::All, "", at(7)).await.unwrap(), []);
 }
 
 async fn an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once(opened: Opened) {
     let ledger = &opened.ledger;
-    let binds = |guid: &str, id: i64| Entry {
+    let binds = |guid: &str, id: i64| Accepting {
         binds: Some(OrgFacts { id: OrgId(id), login: format!("org-{id}") }),
         targets: vec![],
         ..entry(guid, 7)
     };
     // The second delivery of the GUID knows the organisation already and must not hide the first.
-    let again = Entry { targets: vec![], ..entry("a", 7) };
+    let again = Accepting { targets: vec![], ..entry("a", 7) };
     ledger.accept(&[binds("a", 2), again, binds("b", 1)], PACE, at(0)).await.unwrap();
     assert_eq!(ledger.orgs().await.unwrap().len(), 2);
-    assert!(ledger.due_org(OrgId(2), at(1)).await.unwrap().is_some());
-    assert!(ledger.due_org(ORG, at(1)).await.unwrap().is_none(), "it was bound before");
+    assert!(ledger.due_whole(Lane::Org(OrgId(2)), at(1)).await.unwrap().is_some());
+    assert!(ledger.due_whole(LANE, at(1)).await.unwrap().is_none(), "it was bound before");
 }
 
 async fn an_event_during_a_look_keeps_the_team_due(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
-    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let leased = ledger.due_teams(ORG, at(1), 100).await.unwrap().remove(0);
     ledger.accept(&[entry("b", 7)], PACE, at(2)).await.unwrap();
-    ledger.settle(ORG, fence, &done(7, leased.generation, Next::Nothing), at(3)).await.unwrap();
+    ledger.settle(LANE, fence, &done(7, leased.generation, Next::Nothing), at(3)).await.unwrap();
     assert_eq!(due(ledger, at(4)).await, [7]);
 }
 
 async fn a_new_event_does_not_shorten_a_backoff_below_its_floor(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
-    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let retry =
         Next::Retry { at: at(100), floor: at(10), error: Trouble::new(Class::Transient, "503"), burns: true };
-    ledger.settle(ORG, fence, &done(7, 1, retry), at(1)).await.unwrap();
+    ledger.settle(LANE, fence, &done(7, 1, retry), at(1)).await.unwrap();
     ledger.accept(&[entry("b", 7)], PACE, at(2)).await.unwrap();
     assert_eq!(due(ledger, at(9)).await, [] as [i64; 0]);
     let leased = ledger.due_teams(ORG, at(10), 100).await.unwrap().remove(0);
@@ -224,29 +225,35 @@ async fn a_new_event_does_not_shorten_a_backoff_below_its_floor(opened: Opened) 
 async fn a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing(opened: Opened) {
     let ledger = &opened.ledger;
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
-    let first = ledger.lease(ORG, "daemon:a", at(1), TTL).await.unwrap().unwrap();
-    assert_eq!(ledger.lease(ORG, "daemon:b", at(30), TTL).await.unwrap(), None);
-    assert!(ledger.due_orgs(at(30)).await.unwrap().is_empty(), "a leased organisation is nobody else's work");
-    ledger.renew(ORG, first, at(30), Duration::ZERO).await.unwrap();
-    let second = ledger.lease(ORG, "daemon:b", at(30), TTL).await.unwrap().unwrap();
+    let first = ledger.lease(LANE, "daemon:a", at(1), TTL).await.unwrap().unwrap();
+    assert_eq!(ledger.lease(LANE, "daemon:b", at(30), TTL).await.unwrap(), None);
+    assert!(
+        ledger.due_lanes(at(30)).await.unwrap().is_empty(),
+        "a leased organisation is nobody else's work"
+    );
+    ledger.renew(LANE, first, at(30), Duration::ZERO).await.unwrap();
+    let second = ledger.lease(LANE, "daemon:b", at(30), TTL).await.unwrap().unwrap();
     assert!(second > first);
-    let refused = ledger.settle(ORG, first, &done(7, 1, Next::Nothing), at(32)).await;
-    assert!(matches!(refused, Err(LedgerError::LeaseLost(ORG))));
-    assert!(matches!(ledger.renew(ORG, first, at(32), TTL).await, Err(LedgerError::LeaseLost(ORG))));
-    let intents =
-        [(IntentKind::Create, ConnectionKey { datadog_team: "d".into(), github: "@a/b".into() }, TeamId(7))];
-    assert!(matches!(ledger.intend(ORG, first, &intents, at(32)).await, Err(LedgerError::LeaseLost(ORG))));
+    let refused = ledger.settle(LANE, first, &done(7, 1, Next::Nothing), at(32)).await;
+    assert!(matches!(refused, Err(LedgerError::LeaseLost(LANE))));
+    assert!(matches!(ledger.renew(LANE, first, at(32), TTL).await, Err(LedgerError::LeaseLost(LANE))));
+    let intents = [(
+        IntentKind::Create,
+        ConnectionKey { datadog_team: "d".into(), github: "@a/b".into() },
+        Some(TeamId(7)),
+    )];
+    assert!(matches!(ledger.intend(ORG, first, &intents, at(32)).await, Err(LedgerError::LeaseLost(LANE))));
     assert_eq!(due(ledger, at(32)).await, [7]);
     ledger.end_daemon_leases().await.unwrap();
-    assert!(ledger.lease(ORG, "daemon:c", at(33), TTL).await.unwrap().is_some());
+    assert!(ledger.lease(LANE, "daemon:c", at(33), TTL).await.unwrap().is_some());
 }
 
 async fn deleting_a_parent_marks_its_descendants_too(opened: Opened) {
     let ledger = &opened.ledger;
-    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let teams = vec![settled(1, None), settled(2, Some(1)), settled(3, Some(2)), settled(4, None)];
-    ledger.settle(ORG, fence, &Settlement { teams, ..Settlement::default() }, at(1)).await.unwrap();
-    let deleted = Entry { deleted: Some(key(1)), ..entry("a", 1) };
+    ledger.settle(LANE, fence, &Settlement { teams, ..Settlement::default() }, at(1)).await.unwrap();
+    let deleted = Accepting { deleted: Some(key(1)), ..entry("a", 1) };
     ledger.accept(&[deleted], PACE, at(2)).await.unwrap();
     assert_eq!(due(ledger, at(3)).await, [1, 2, 3]);
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
@@ -256,21 +263,21 @@ async fn deleting_a_parent_marks_its_descendants_too(opened: Opened) {
 
 async fn events_go_before_passes_and_a_person_before_both(opened: Opened) {
     let ledger = &opened.ledger;
-    ledger.mark(&[Target::Team(key(1)), Target::Team(key(2))], Cause::Pass, at(0)).await.unwrap();
+    ledger.mark(&[Target::Team(key(1)), Target::Team(key(2))], Cause::Pass, Asks::PASS, at(0)).await.unwrap();
     ledger.accept(&[entry("a", 2), entry("b", 3)], PACE, at(0)).await.unwrap();
-    ledger.mark(&[Target::Team(key(4))], Cause::Person, at(0)).await.unwrap();
+    ledger.mark(&[Target::Team(key(4))], Cause::Person, Asks::PERSON, at(0)).await.unwrap();
     assert_eq!(due(ledger, at(2)).await, [4, 2, 3, 1]);
 }
 
 async fn a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_top(opened: Opened) {
     let ledger = &opened.ledger;
-    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let stored = Settlement {
         teams: vec![settled(1, None), settled(2, None)],
         found: vec![TeamId(1)],
         ..Settlement::default()
     };
-    ledger.settle(ORG, fence, &stored, at(1)).await.unwrap();
+    ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
     ledger.accept(&[entry("a", 1), entry("b", 2)], PACE, at(1)).await.unwrap();
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
     assert_eq!((state.teams[&TeamId(1)].in_step, state.teams[&TeamId(2)].in_step), (false, true));
@@ -279,7 +286,7 @@ async fn a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_t
 async fn what_cannot_be_decoded_is_kept_with_its_body(opened: Opened) {
     let ledger = &opened.ledger;
     let unfit = Some((ParkedPlace::Decode, "truncated".into()));
-    let poison = Entry { unfit, targets: vec![], ..entry("a", 1) };
+    let poison = Accepting { unfit, targets: vec![], ..entry("a", 1) };
     ledger.accept(&[poison.clone(), entry("b", 2)], PACE, at(1)).await.unwrap();
     ledger.accept(&[poison], PACE, at(2)).await.unwrap();
     let parked = ledger.parked().await.unwrap();
@@ -289,8 +296,8 @@ async fn what_cannot_be_decoded_is_kept_with_its_body(opened: Opened) {
     assert_eq!((parked[0].first_at, parked[0].parked_at), (at(1), at(2)));
     assert_eq!(ledger.parked_delivery(*id).await.unwrap().unwrap().body, &b"{}"[..]);
     // Tried again in vain, it stays; else it goes.
-    assert!(!ledger.unpark(*id, 1, "replay", "mended", at(3)).await.unwrap());
-    assert!(ledger.unpark(*id, 2, "replay", "mended", at(4)).await.unwrap());
+    assert!(!ledger.unpark(*id, 1, AuditAction::Replay, "mended", at(3)).await.unwrap());
+    assert!(ledger.unpark(*id, 2, AuditAction::Replay, "mended", at(4)).await.unwrap());
     assert!(ledger.parked().await.unwrap().is_empty());
     let told: Vec<_> =
         ledger.audit(None, at(0)).await.unwrap().into_iter().map(|line| line.outcome).collect();
@@ -299,25 +306,28 @@ async fn what_cannot_be_decoded_is_kept_with_its_body(opened: Opened) {
 
 async fn what_was_settled_is_there_after_opening_again(opened: Opened) {
     let ledger = opened.ledger;
-    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s1".into() };
     let owned = Owned { key: connection.clone(), id: "c".into(), team: TeamId(1) };
-    ledger.intend(ORG, fence, &[(IntentKind::Create, connection.clone(), TeamId(1))], at(1)).await.unwrap();
+    ledger
+        .intend(ORG, fence, &[(IntentKind::Create, connection.clone(), Some(TeamId(1)))], at(1))
+        .await
+        .unwrap();
     let stored =
         Settlement { teams: vec![settled(1, None)], owned: vec![owned.clone()], ..Settlement::default() };
-    ledger.settle(ORG, fence, &stored, at(1)).await.unwrap();
-    ledger.release(ORG, fence).await.unwrap();
+    ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
+    ledger.release(LANE, fence).await.unwrap();
     ledger.close().await;
     let ledger = Ledger::open(&opened.url).await.unwrap();
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
     assert_eq!((state.owned, state.intents.len()), (vec![owned], 1));
-    let fence = ledger.lease(ORG, "t", at(60), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(60), TTL).await.unwrap().unwrap();
     let gone = Settlement {
         disowned: vec![connection.clone()],
         closed_intents: vec![connection],
         ..Settlement::default()
     };
-    ledger.settle(ORG, fence, &gone, at(60)).await.unwrap();
+    ledger.settle(LANE, fence, &gone, at(60)).await.unwrap();
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
     assert!(state.owned.is_empty() && state.intents.is_empty());
 }
@@ -335,11 +345,11 @@ async fn a_second_daemon_on_one_file_is_refused_and_a_command_is_not() {
 
 async fn nul_in_names_is_stored_as_a_replacement_character(opened: Opened) {
     let ledger = &opened.ledger;
-    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let mut odd = settled(1, None);
     odd.team.facts.name = "a\0b".into();
     ledger
-        .settle(ORG, fence, &Settlement { teams: vec![odd], ..Settlement::default() }, at(1))
+        .settle(LANE, fence, &Settlement { teams: vec![odd], ..Settlement::default() }, at(1))
         .await
         .unwrap();
     assert_eq!(ledger.org_state(ORG).await.unwrap().unwrap().teams[&TeamId(1)].facts.name, "a\u{fffd}b");
@@ -355,15 +365,15 @@ async fn old_rows_are_forgotten_and_young_ones_kept(opened: Opened) {
 
 async fn what_another_asks_for_during_a_look_is_not_believed_answered_by_it(opened: Opened) {
     let ledger = &opened.ledger;
-    let fence = ledger.lease(ORG, "t", at(1), TTL).await.unwrap().unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
     let look =
         |generation| Settlement { teams: vec![settled(7, None)], ..done(7, generation, Next::Nothing) };
-    ledger.settle(ORG, fence, &look(1), at(2)).await.unwrap();
+    ledger.settle(LANE, fence, &look(1), at(2)).await.unwrap();
     ledger.accept(&[entry("b", 7)], PACE, at(3)).await.unwrap();
     // The look at the second event has begun: a handle appears, and a third event comes on top.
-    ledger.mark(&[Target::Team(key(7))], Cause::Pass, at(4)).await.unwrap();
-    ledger.settle(ORG, fence, &look(2), at(5)).await.unwrap();
+    ledger.mark(&[Target::Team(key(7))], Cause::Pass, Asks::PASS, at(4)).await.unwrap();
+    ledger.settle(LANE, fence, &look(2), at(5)).await.unwrap();
     ledger.accept(&[entry("c", 7)], PACE, at(6)).await.unwrap();
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
     assert!(!state.teams[&TeamId(7)].in_step, "nobody has looked at it since it was asked for");

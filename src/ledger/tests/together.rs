@@ -1,6 +1,7 @@
 //! Several processes on one ledger.
 
 use super::*;
+use crate::model::Subject;
 
 on_both! {
     two_processes_take_no_more_slots_than_there_are,
@@ -14,9 +15,9 @@ async fn two_processes_take_no_more_slots_than_there_are(opened: Opened) {
     let other = Ledger::open(&opened.url).await.unwrap();
     let hour = Duration::from_secs(3600);
     for round in 1..10 {
-        let keys = |process: &str| -> Vec<ConnectionKey> {
+        let keys = |process: &str| -> Vec<Subject> {
             let github = |n: i32| format!("@acme/{process}-{round}-{n}");
-            (0..8).map(|n| ConnectionKey { datadog_team: "d".into(), github: github(n) }).collect()
+            (0..8).map(|n| ConnectionKey { datadog_team: "d".into(), github: github(n) }.into()).collect()
         };
         let (ours, theirs, max) = (keys("a"), keys("b"), 9 * round);
         let (a, b) = tokio::join!(
@@ -33,22 +34,22 @@ async fn two_processes_take_one_lease_and_fences_rise(opened: Opened) {
     let mut last = 0;
     for round in 1..20 {
         let now = at(round);
-        let (a, b) = tokio::join!(opened.ledger.lease(ORG, "a", now, TTL), other.lease(ORG, "b", now, TTL));
+        let (a, b) = tokio::join!(opened.ledger.lease(LANE, "a", now, TTL), other.lease(LANE, "b", now, TTL));
         let taken: Vec<i64> = [a.unwrap(), b.unwrap()].into_iter().flatten().collect();
         assert_eq!(taken.len(), 1, "one of them has it");
         assert!(taken[0] > last);
         last = taken[0];
-        other.release(ORG, last).await.unwrap();
+        other.release(LANE, last).await.unwrap();
     }
 }
 
 async fn processes_that_write_the_same_rows_at_once_all_get_through(opened: Opened) {
     let other = Ledger::open(&opened.url).await.unwrap();
-    let fence = other.lease(ORG, "b", at(1), TTL).await.unwrap().unwrap();
+    let fence = other.lease(LANE, "b", at(1), TTL).await.unwrap().unwrap();
     for round in 0..10 {
         let now = at(round);
-        let entries: Vec<Entry> = (0..40).map(|n| entry(&format!("{round}-{n}"), n)).collect();
-        let backwards: Vec<Entry> = entries.iter().rev().cloned().collect();
+        let entries: Vec<Accepting> = (0..40).map(|n| entry(&format!("{round}-{n}"), n)).collect();
+        let backwards: Vec<Accepting> = entries.iter().rev().cloned().collect();
         let teams = (0..40).rev().map(|n| settled(n, None)).collect();
         let marks = (0..40).rev().map(|n| done(n, round, Next::Nothing).marks.remove(0)).collect();
         let found = (0..40).map(TeamId).collect();
@@ -57,8 +58,8 @@ async fn processes_that_write_the_same_rows_at_once_all_get_through(opened: Open
         let (a, b, c, d) = tokio::join!(
             opened.ledger.accept(&entries, PACE, now),
             other.accept(&backwards, PACE, now),
-            other.settle(ORG, fence, &look, now),
-            opened.ledger.mark(&teams, Cause::Pass, now),
+            other.settle(LANE, fence, &look, now),
+            opened.ledger.mark(&teams, Cause::Pass, Asks::PASS, now),
         );
         assert_eq!((a.unwrap().marked, b.unwrap().marked), (40, 40));
         c.unwrap();
@@ -70,12 +71,12 @@ async fn processes_that_write_the_same_rows_at_once_all_get_through(opened: Open
 async fn a_lease_that_was_never_given_back_marks_what_was_interrupted(opened: Opened) {
     let ledger = &opened.ledger;
     let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
-    let mut fence = ledger.lease(ORG, "a", at(1), TTL).await.unwrap().unwrap();
-    ledger.intend(ORG, fence, &[(IntentKind::Create, connection, TeamId(7))], at(1)).await.unwrap();
-    ledger.release(ORG, fence).await.unwrap();
-    fence = ledger.lease(ORG, "b", at(1), Duration::ZERO).await.unwrap().unwrap();
+    let mut fence = ledger.lease(LANE, "a", at(1), TTL).await.unwrap().unwrap();
+    ledger.intend(ORG, fence, &[(IntentKind::Create, connection, Some(TeamId(7)))], at(1)).await.unwrap();
+    ledger.release(LANE, fence).await.unwrap();
+    fence = ledger.lease(LANE, "b", at(1), Duration::ZERO).await.unwrap().unwrap();
     assert_eq!(due(ledger, at(2)).await, [] as [i64; 0], "it was given back: its holder knew");
-    let takeover = ledger.lease(ORG, "c", at(1), TTL).await.unwrap().unwrap();
+    let takeover = ledger.lease(LANE, "c", at(1), TTL).await.unwrap().unwrap();
     assert!(takeover > fence);
     assert_eq!(due(ledger, at(2)).await, [7]);
 }
@@ -87,16 +88,16 @@ async fn the_clock_of_a_process_decides_nothing_where_the_database_has_one(opene
         assert!(clock.now().since(Time::from(std::time::SystemTime::now())) < TTL, "this machine's");
         return;
     }
-    assert!(ledger.lease(ORG, "a", at(0), TTL).await.unwrap().is_some());
+    assert!(ledger.lease(LANE, "a", at(0), TTL).await.unwrap().is_some());
     let far = Time(clock.now().0 * 2);
     assert_eq!(
-        ledger.lease(ORG, "b", far, TTL).await.unwrap(),
+        ledger.lease(LANE, "b", far, TTL).await.unwrap(),
         None,
         "only a clock that is wrong says it ended"
     );
     // A process whose clock is an hour slow follows the database's at the next lease.
     clock.follow(clock.now() - Duration::from_secs(3600), Duration::ZERO);
     let slow = clock.now();
-    assert_eq!(ledger.lease(ORG, "b", slow, TTL).await.unwrap(), None);
+    assert_eq!(ledger.lease(LANE, "b", slow, TTL).await.unwrap(), None);
     assert!(clock.now().since(slow) > Duration::from_secs(3000));
 }

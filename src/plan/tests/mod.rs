@@ -158,14 +158,14 @@ impl World {
                 Action::Record { key, .. } => format!("record {key}"),
                 Action::Forget { key } => format!("forget {key}"),
             };
-            writeln!(out, "{sign}{}: {step}{more}", planned.team).unwrap();
+            writeln!(out, "{sign}{}: {step}{more}", planned.team.unwrap()).unwrap();
         };
         ready.actions.iter().for_each(|planned| line("", planned, ""));
         held.iter().for_each(|(planned, why)| line("held ", planned, &format!(" ({why})")));
         for LeftAlone { team, why } in &ready.left_alone {
             let debug = format!("{why:?}");
             let name = debug.split([' ', '{']).next().unwrap();
-            writeln!(out, "left {team}: {name}").unwrap();
+            writeln!(out, "left {}: {name}", team.unwrap()).unwrap();
         }
         out
     }
@@ -179,7 +179,7 @@ impl World {
                 Action::Create { key, github } => {
                     let slug = github.parts().unwrap().1.to_owned();
                     let handle = key.datadog_team.as_str().trim_start_matches("dd-").to_owned();
-                    self.connect(team.0, &slug, &handle, "teamlink");
+                    self.connect(team.unwrap().0, &slug, &handle, "teamlink");
                 }
                 Action::Delete { key, .. } => {
                     self.connections.remove(key);
@@ -189,7 +189,8 @@ impl World {
                     self.owned.insert(key.clone(), Owned { key: key.clone(), id: id.clone(), team: *to });
                 }
                 Action::Record { key, id } => {
-                    self.owned.insert(key.clone(), Owned { key: key.clone(), id: id.clone(), team: *team });
+                    self.owned
+                        .insert(key.clone(), Owned { key: key.clone(), id: id.clone(), team: team.unwrap() });
                 }
                 Action::Forget { key } => {
                     self.owned.remove(key);

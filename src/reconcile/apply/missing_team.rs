@@ -4,7 +4,8 @@
 use super::Run;
 use crate::{
     datadog::Filter,
-    model::{Class, Connection, ConnectionId, ConnectionKey, TeamId, Trouble},
+    ledger::{AuditAction, AuditOutcome},
+    model::{Class, Connection, Subject, TeamId, Trouble},
     plan::DatadogTeams,
 };
 
@@ -15,29 +16,31 @@ impl Run<'_> {
         if self.out.stopped.is_none()
             && let Err(trouble) = self.handle_is_free(handle).await
         {
-            self.out.unfinished.insert(team, trouble);
+            self.out.unfinished.insert(Some(team), trouble);
             return;
         }
         if !self.may_write() {
-            return self.leave(team);
+            return self.leave(Some(team));
         }
-        let key = ConnectionKey { datadog_team: handle.into(), github: String::new() };
+        let (of, subject) = (Some(team), Subject::DatadogTeam(handle.to_owned()));
+        let create = AuditAction::CreateTeam;
         let result = self.hands.writer.create_team(handle, name, Some(self.hands.lease.fence())).await;
         // Made or refused: the remembered list is out of date, and the team needs another look.
         self.hands.directory.distrust().await;
         match result {
             Ok(created) => {
                 self.out.wrote = true;
-                let id = ConnectionId(created.id.0);
-                self.audit(team, "create_team", &key, Some(&id), reason, None, "done", None);
+                let id = Some(created.id.as_str());
+                self.audit(of, create, subject, id, reason, None, AuditOutcome::Done, None);
                 self.out.stored.found.push(team);
             }
             Err(trouble) => {
                 if !matches!(trouble.class, Class::Permanent) {
                     self.stop(&trouble);
                 }
-                self.audit(team, "create_team", &key, None, reason, None, "failed", Some(&trouble.message));
-                self.out.unfinished.insert(team, trouble);
+                let said = Some(trouble.message.as_str());
+                self.audit(of, create, subject, None, reason, None, AuditOutcome::Failed, said);
+                self.out.unfinished.insert(of, trouble);
             }
         }
     }
@@ -58,10 +61,9 @@ impl Run<'_> {
 
     /// Every connection has its team in the list; so has every row of ours, unless its team's id answers 404.
     async fn list_is_whole(&self, teams: &DatadogTeams) -> Result<(), Trouble> {
-        let sources = vec!["github".to_owned()];
-        let connections = self.hands.reader.connections(&Filter { sources, ..Filter::default() }).await?;
+        let connections = self.hands.reader.connections(&Filter::github()).await?;
         let connections: Vec<_> = connections.iter().filter_map(Connection::key).collect();
-        let state = self.hands.ledger.org_state(self.hands.lease.org).await;
+        let state = self.hands.ledger.org_state(self.hands.org).await;
         let state =
             state.map_err(|error| Trouble::new(Class::Transient, format!("the ledger failed: {error}")))?;
         let owned = state.map(|state| state.owned).unwrap_or_default();

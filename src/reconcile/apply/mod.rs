@@ -16,22 +16,32 @@ use std::{
 use super::{Options, directory::Directory, lease::Lease, survey::Eyes};
 use crate::{
     datadog::{self, Filter, NewConnection},
-    ledger::{IntentKind, LeasedMark, Ledger, LedgerError, Settlement},
-    model::{Class, Connection, ConnectionId, ConnectionKey, GithubHandle, Owned, TeamId, Trouble, by_key},
+    ledger::{
+        AuditAction, AuditOutcome, IntentKind, LeasedMark, Ledger, LedgerError, ParkedStep, Settlement,
+    },
+    model::{
+        Class, Connection, ConnectionId, ConnectionKey, GithubHandle, OrgId, Owned, Subject, TeamId, Trouble,
+        by_key,
+    },
     plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
     upstream::MOST_FAILURES,
 };
+
+/// The marks that a look answers, by team; none stands for the organisation as a whole.
+pub(super) type Marks<'a> = BTreeMap<Option<TeamId>, &'a LeasedMark>;
 
 /// What applying needs.
 pub(super) struct Hands<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) lease: &'a Lease,
+    /// The organisation that the lease is on.
+    pub(super) org: OrgId,
     pub(super) reader: &'a datadog::Reader,
     pub(super) writer: &'a datadog::Writer,
     pub(super) directory: &'a Directory,
     pub(super) options: &'a Options,
     /// Why each due team is looked at, and how often that failed before.
-    pub(super) marks: &'a BTreeMap<TeamId, &'a LeasedMark>,
+    pub(super) marks: &'a Marks<'a>,
 }
 
 impl<'a> Hands<'a> {
@@ -39,11 +49,11 @@ impl<'a> Hands<'a> {
         eyes: &'a Eyes,
         ledger: &'a Ledger,
         writer: &'a datadog::Writer,
-        lease: &'a Lease,
-        marks: &'a BTreeMap<TeamId, &'a LeasedMark>,
+        (lease, org): (&'a Lease, OrgId),
+        marks: &'a Marks<'a>,
     ) -> Self {
         let Eyes { datadog: reader, directory, options, .. } = eyes;
-        Self { ledger, lease, reader, writer, directory, options, marks }
+        Self { ledger, lease, org, reader, writer, directory, options, marks }
     }
 }
 
@@ -53,7 +63,7 @@ pub(super) struct Applied {
     /// What is to be stored of it.
     pub(super) stored: Settlement,
     /// Teams with steps that were not carried out, and why.
-    pub(super) unfinished: BTreeMap<TeamId, Trouble>,
+    pub(super) unfinished: BTreeMap<Option<TeamId>, Trouble>,
     /// A write was carried out, so that one that failed is no outage.
     pub(super) wrote: bool,
     /// Set once nothing more is to be sent: what remains, and why.
@@ -70,7 +80,7 @@ struct Create {
 
 #[derive(Clone)]
 struct Delete {
-    team: TeamId,
+    team: Option<TeamId>,
     key: ConnectionKey,
     id: ConnectionId,
     cause: RemovalCause,
@@ -88,27 +98,44 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
         listed: None,
     };
     let mut creates = Vec::new();
-    for Planned { team, action, reason } in plan.actions {
-        match action {
-            Action::CreateTeam { handle, name } => run.create_team(team, &handle, &name, &reason).await,
-            Action::Create { key, github } => creates.push(Create { team, key, github, reason }),
-            Action::Delete { key, id, cause } => run.deletes.push(Delete { team, key, id, cause, reason }),
-            Action::PassOn { key, id, to } => {
-                run.audit(team, "pass_on", &key, Some(&id), &reason, None, "done", None);
-                run.out.stored.owned.push(Owned { key, id, team: to });
+    for Planned { team: of, action, reason } in plan.actions {
+        match (action, of) {
+            (Action::Delete { key, id, cause }, _) => {
+                run.deletes.push(Delete { team: of, key, id, cause, reason });
             }
-            Action::Record { key, id } => {
-                run.record(team, key, id, &reason, "already");
-                // It may not be wanted any more: now that it is ours, another look can remove it.
-                run.out.stored.found.push(team);
-            }
-            Action::Forget { key } => {
-                run.audit(team, "forget", &key, None, &reason, None, "done", None);
+            (Action::Forget { key }, _) => {
+                let connection = Subject::Connection(key.clone());
+                run.audit(of, AuditAction::Forget, connection, None, &reason, None, AuditOutcome::Done, None);
                 run.out.stored.disowned.push(key.clone());
                 run.out.stored.closed_intents.push(key);
                 // With nothing of its own any more, the team may want what it could not want before.
-                run.out.stored.found.extend((team != TeamId::NONE).then_some(team));
+                run.out.stored.found.extend(of);
             }
+            (Action::CreateTeam { handle, name }, Some(team)) => {
+                run.create_team(team, &handle, &name, &reason).await;
+            }
+            (Action::Create { key, github }, Some(team)) => {
+                creates.push(Create { team, key, github, reason });
+            }
+            (Action::PassOn { key, id, to }, Some(_)) => {
+                let connection = Subject::Connection(key.clone());
+                let done = AuditOutcome::Done;
+                run.audit(of, AuditAction::PassOn, connection, Some(id.as_str()), &reason, None, done, None);
+                run.out.stored.owned.push(Owned { key, id, team: to });
+            }
+            (Action::Record { key, id }, Some(team)) => {
+                run.record(team, key, id, &reason, AuditOutcome::Already);
+                // It may not be wanted any more: now that it is ours, another look can remove it.
+                run.out.stored.found.push(team);
+            }
+            // Orphans belong to no team: they are only ever deleted or disowned.
+            (
+                Action::CreateTeam { .. }
+                | Action::Create { .. }
+                | Action::PassOn { .. }
+                | Action::Record { .. },
+                None,
+            ) => {}
         }
     }
     let batch = run.hands.options.batch.max(1);
@@ -118,8 +145,8 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
     run.read_back_creates().await;
     let deletes: Vec<Delete> = std::mem::take(&mut run.deletes);
     // A connection that was to be replaced stays until its replacement stands, also when that was given up on.
-    let parked: BTreeSet<TeamId> = run.out.stored.parked.iter().map(|action| action.team).collect();
-    let stays = |team: &TeamId| run.out.unfinished.contains_key(team) || parked.contains(team);
+    let parked: BTreeSet<Option<TeamId>> = run.out.stored.parked.iter().map(|action| action.team).collect();
+    let stays = |team: &Option<TeamId>| run.out.unfinished.contains_key(team) || parked.contains(team);
     let go: Vec<_> = deletes.into_iter().filter(|delete| !stays(&delete.team)).collect();
     for items in go.chunks(batch) {
         run.delete(items.to_vec()).await?;
@@ -152,10 +179,11 @@ impl Run<'_> {
         let mut parts = vec![items];
         while let Some(items) = parts.pop() {
             if self.out.stopped.is_none() {
-                self.intend(IntentKind::Create, items.iter().map(|item| (&item.key, item.team))).await?;
+                self.intend(IntentKind::Create, items.iter().map(|item| (&item.key, Some(item.team))))
+                    .await?;
             }
             if !self.may_write() {
-                items.iter().for_each(|item| self.leave(item.team));
+                items.iter().for_each(|item| self.leave(Some(item.team)));
                 continue;
             }
             let new: Vec<_> = items
@@ -172,27 +200,28 @@ impl Run<'_> {
                     for item in items {
                         match made.remove(&item.key) {
                             Some(connection) => self.made.push((item, connection.id)),
-                            None => {
-                                self.differs(item.team, &item.key, "Datadog's answer to its create lacks it")
-                            }
+                            None => self.differs(
+                                Some(item.team),
+                                &item.key,
+                                "Datadog's answer to its create lacks it",
+                            ),
                         }
                     }
                     continue;
                 }
                 Err(trouble) => trouble,
             };
-            let refusal = self.refused(&trouble, items.iter().map(|item| item.team));
+            let refusal = self.refused(&trouble, items.iter().map(|item| Some(item.team)));
             if let Refusal::Stop = refusal {
                 for item in items.iter().filter(|_| trouble.ambiguous) {
-                    let (why, said) = (&item.reason, Some(trouble.message.as_str()));
-                    self.audit(item.team, "create", &item.key, None, why, None, "unknown", said);
+                    self.unknown_create(item, &trouble.message);
                 }
-                self.stop_at(&trouble, items.iter().map(|item| (&item.key, item.team)));
+                self.stop_at(&trouble, items.iter().map(|item| (&item.key, Some(item.team))));
                 continue;
             }
             let teams = items.iter().map(|item| item.key.datadog_team.to_string()).collect();
             let Some(actual) = self.list(Filter { team_ids: teams, ..Filter::default() }).await else {
-                items.iter().for_each(|item| self.leave(item.team));
+                items.iter().for_each(|item| self.leave(Some(item.team)));
                 continue;
             };
             let actual = by_key(actual);
@@ -204,7 +233,7 @@ impl Run<'_> {
                 let ours = found.managed_by.as_deref() == Some(&self.hands.options.managed_by);
                 // What a clear refusal leaves was there before it: an orphan, if it has our mark.
                 if ours && trouble.ambiguous {
-                    self.record(item.team, item.key, found.id.clone(), &item.reason, "already");
+                    self.record(item.team, item.key, found.id.clone(), &item.reason, AuditOutcome::Already);
                 } else {
                     // Somebody else made it meanwhile: what we wanted exists, and is not ours.
                     self.out.stored.closed_intents.push(item.key);
@@ -230,7 +259,7 @@ impl Run<'_> {
     /// After a 409 on a single pair: a connection of ours on the same Datadog team that is to be replaced anyway.
     fn blocker(&mut self, item: &Create, trouble: &Trouble) -> Option<Delete> {
         let same = |delete: &Delete| {
-            delete.team == item.team
+            delete.team == Some(item.team)
                 && delete.key.datadog_team == item.key.datadog_team
                 && matches!(delete.cause, RemovalCause::Replaced { .. })
         };
@@ -242,12 +271,12 @@ impl Run<'_> {
     /// again and the team is looked at once more before the create is parked.
     async fn give_up_create(&mut self, item: Create, trouble: &Trouble) {
         self.out.stored.undone.push(item.key.clone());
-        let failed_before = self.hands.marks.get(&item.team).is_some_and(|mark| mark.attempts > 0);
+        let failed_before = self.hands.marks.get(&Some(item.team)).is_some_and(|mark| mark.attempts > 0);
         if failed_before {
-            self.park(item.team, "create", &item.key, None, &item.reason, trouble);
+            self.park(Some(item.team), ParkedStep::Create(item.key), None, &item.reason, trouble);
         } else {
             self.hands.directory.distrust().await;
-            self.out.unfinished.insert(item.team, trouble.clone());
+            self.out.unfinished.insert(Some(item.team), trouble.clone());
         }
     }
 
@@ -259,14 +288,16 @@ impl Run<'_> {
         let ids = made.iter().map(|(_, id)| id.to_string()).collect();
         let Some(actual) = self.list(Filter { connection_ids: ids, ..Filter::default() }).await else {
             // Made, but not seen: the open intents let the next look record them.
-            made.iter().for_each(|(item, _)| self.leave(item.team));
+            made.iter().for_each(|(item, _)| self.leave(Some(item.team)));
             return;
         };
         let actual = by_key(actual);
         for (item, id) in made {
             match actual.get(&item.key) {
-                Some(found) if found.id == id => self.record(item.team, item.key, id, &item.reason, "done"),
-                _ => self.differs(item.team, &item.key, "Datadog does not show it after its create"),
+                Some(found) if found.id == id => {
+                    self.record(item.team, item.key, id, &item.reason, AuditOutcome::Done)
+                }
+                _ => self.differs(Some(item.team), &item.key, "Datadog does not show it after its create"),
             }
         }
     }
@@ -306,14 +337,14 @@ impl Run<'_> {
             let (rest, gone): (Vec<_>, Vec<_>) =
                 items.into_iter().partition(|item| actual.contains_key(&item.key));
             let progress = !gone.is_empty();
-            gone.into_iter().for_each(|item| self.unlinked(item, "already"));
+            gone.into_iter().for_each(|item| self.unlinked(item, AuditOutcome::Already));
             match rest.as_slice() {
                 [] => {}
                 _ if progress => parts.push(rest),
                 [item] => {
                     self.out.stored.closed_intents.push(item.key.clone());
-                    let (team, key, id) = (item.team, item.key.clone(), item.id.clone());
-                    self.park(team, "delete", &key, Some(&id), &item.reason, &trouble);
+                    let step = ParkedStep::Delete(item.key.clone());
+                    self.park(item.team, step, Some(&item.id), &item.reason, &trouble);
                 }
                 _ => parts.extend(halves(rest)),
             }
@@ -338,7 +369,7 @@ impl Run<'_> {
             if actual.contains_key(&item.key) {
                 self.differs(item.team, &item.key, "Datadog still shows it after its delete");
             } else {
-                self.unlinked(item, "done");
+                self.unlinked(item, AuditOutcome::Done);
             }
         }
     }
@@ -355,14 +386,14 @@ impl Run<'_> {
     async fn intend<'k>(
         &self,
         kind: IntentKind,
-        items: impl Iterator<Item = (&'k ConnectionKey, TeamId)>,
+        items: impl Iterator<Item = (&'k ConnectionKey, Option<TeamId>)>,
     ) -> Result<(), LedgerError> {
         let intents: Vec<_> = items.map(|(key, team)| (kind, key.clone(), team)).collect();
         let now = self.hands.options.clock.now();
-        self.hands.ledger.intend(self.hands.lease.org, self.hands.lease.fence, &intents, now).await
+        self.hands.ledger.intend(self.hands.org, self.hands.lease.fence, &intents, now).await
     }
 
-    fn refused(&mut self, trouble: &Trouble, teams: impl Iterator<Item = TeamId>) -> Refusal {
+    fn refused(&mut self, trouble: &Trouble, teams: impl Iterator<Item = Option<TeamId>>) -> Refusal {
         match trouble.class {
             Class::Permanent => Refusal::Part,
             // A batch that fails with 5xx at look after look may have something in it that Datadog chokes on.
@@ -381,7 +412,11 @@ impl Run<'_> {
     }
 
     /// Nothing more is sent after this refusal. What it surely did not do needs no intent any more.
-    fn stop_at<'k>(&mut self, trouble: &Trouble, items: impl Iterator<Item = (&'k ConnectionKey, TeamId)>) {
+    fn stop_at<'k>(
+        &mut self,
+        trouble: &Trouble,
+        items: impl Iterator<Item = (&'k ConnectionKey, Option<TeamId>)>,
+    ) {
         self.stop(trouble);
         for (key, team) in items {
             if !trouble.ambiguous {
@@ -392,7 +427,7 @@ impl Run<'_> {
     }
 
     /// A team whose step is not carried out because everything stopped.
-    fn leave(&mut self, team: TeamId) {
+    fn leave(&mut self, team: Option<TeamId>) {
         let trouble = self.out.stopped.clone();
         let trouble = trouble.unwrap_or_else(|| Trouble::new(Class::Transient, "not carried out"));
         self.out.unfinished.entry(team).or_insert(trouble);

@@ -16,9 +16,10 @@ use crate::{
     datadog,
     ledger::{Held, LeasedMark, Ledger, LedgerError, OrgState},
     model::{
-        Answer, Cause, Class, GithubHandle, Integration, MirrorTeam, Mode, TeamId, TeamState, Time, Trouble,
+        Answer, Asks, Class, GithubHandle, Integration, MirrorTeam, Mode, OrgId, TeamId, TeamState, Time,
+        Trouble,
     },
-    plan::{Action, Guarded, Plan, Planned, RemovalCause, Why},
+    plan::{Action, Guarded, Plan, Planned, RemovalCause, StepKey, Why},
     telemetry,
 };
 
@@ -30,10 +31,10 @@ pub(super) async fn look(
     eyes: &Eyes,
     ledger: &Ledger,
     writer: &datadog::Writer,
-    lease: &Lease,
+    (lease, org): (&Lease, OrgId),
     state: OrgState,
     due: &[LeasedMark],
-    only: Option<&BTreeSet<String>>,
+    only: Option<&BTreeSet<StepKey>>,
 ) -> Result<(), LedgerError> {
     let clock = &eyes.options.clock;
     let started = clock.now();
@@ -47,16 +48,16 @@ pub(super) async fn look(
     // Teams with steps that were not asked for: they stay due.
     let mut left_out = Vec::new();
     if !asks.is_empty() {
-        let (held, approved) = ledger.held_and_approved(lease.org, started).await?;
+        let (held, approved) = ledger.held_and_approved(org, started).await?;
         let needs_no_slot = approved.clone();
         look.known.weigh(held, approved);
         guarded = look.plan(asks).await;
         if let Some(only) = only {
             let (carried_out, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions)
                 .into_iter()
-                .partition(|planned| only.contains(&planned.action.identity()));
+                .partition(|planned| only.contains(&planned.action.step()));
             guarded.ready.actions = carried_out;
-            left_out = rest.into_iter().map(|planned| planned.team).collect();
+            left_out = rest.into_iter().filter_map(|planned| planned.team).collect();
         }
         if mode != Mode::Observe {
             // The slots are taken before anything is deleted, over all organisations.
@@ -66,22 +67,22 @@ pub(super) async fn look(
             guarded = guarded.within(&needed, &granted);
         }
     }
-    let marks = due.iter().filter_map(|mark| Some((mark.team?, mark))).collect();
+    let marks = due.iter().map(|mark| (mark.team, mark)).collect();
     let applied = if mode == Mode::Observe {
-        telemetry::work::observed(lease.org, &guarded);
+        telemetry::work::observed(org, &guarded);
         Applied::default()
     } else {
-        apply::apply(Hands::new(eyes, ledger, writer, lease, &marks), guarded.ready.clone()).await?
+        apply::apply(Hands::new(eyes, ledger, writer, (lease, org), &marks), guarded.ready.clone()).await?
     };
     let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     settlement.found.extend(left_out);
     if !(settlement.owned.is_empty() && settlement.disowned.is_empty()) && eyes.options.lists_linked_teams() {
         settlement.documents.push(Integration::Github);
     }
-    ledger.settle(lease.org, lease.fence, &settlement, clock.now()).await?;
-    telemetry::work::settled(lease.org, due, &settlement, clock.now());
+    ledger.settle(lease.lane, lease.fence, &settlement, clock.now()).await?;
+    telemetry::work::settled(org, due, &settlement, clock.now());
     if !settlement.held.is_empty()
-        && let Some(set) = ledger.held_set(lease.org, clock.now()).await?
+        && let Some(set) = ledger.held_set(lease.lane, clock.now()).await?
     {
         telemetry::work::held_set(&set);
     }
@@ -93,8 +94,8 @@ pub(super) struct Look<'a> {
     options: &'a Options,
     pub(super) known: Known,
     state: OrgState,
-    /// Why each due team is looked at.
-    due: BTreeMap<TeamId, Cause>,
+    /// The due teams, and what was asked for.
+    due: BTreeMap<TeamId, Asks>,
     started: Time,
     /// When GitHub's answers were there.
     pub(super) answered: Time,
@@ -119,7 +120,7 @@ impl<'a> Look<'a> {
             eyes,
             options: &eyes.options,
             known: Known::new(&state, eyes.options.timeout, started),
-            due: due.iter().filter_map(|mark| Some((mark.team?, mark.cause))).collect(),
+            due: due.iter().filter_map(|mark| Some((mark.team?, mark.asks))).collect(),
             state,
             started,
             answered: started,
@@ -219,7 +220,8 @@ impl<'a> Look<'a> {
 
     /// The teams for which Datadog has to be asked.
     pub(super) fn asks(&self) -> BTreeSet<TeamId> {
-        let interrupted: BTreeSet<TeamId> = self.state.intents.iter().map(|intent| intent.team).collect();
+        let interrupted: BTreeSet<TeamId> =
+            self.state.intents.iter().filter_map(|intent| intent.team).collect();
         let owns: BTreeSet<TeamId> = self.state.owned.iter().map(|owned| owned.team).collect();
         let asks = |(id, folded): (&TeamId, &Folded)| {
             let team = folded.team.as_ref()?;
@@ -227,7 +229,7 @@ impl<'a> Look<'a> {
             let quiet = team.in_step
                 && !self.login_changed
                 && !interrupted.contains(id)
-                && self.due.get(id).is_none_or(|cause| *cause == Cause::Event);
+                && self.due.get(id).is_none_or(|asks| asks.event && !asks.datadog);
             let may_differ = match team.state {
                 TeamState::Present => !quiet,
                 TeamState::Suspected { .. } => false,
@@ -265,7 +267,8 @@ impl<'a> Look<'a> {
                     let why = "more teams than one look takes in have exchanged slugs";
                     let deletes = guarded.ready.actions.iter().filter(|planned| is_delete(planned));
                     let trouble = Trouble::new(Class::Transient, why);
-                    self.troubles.extend(deletes.map(|planned| (planned.team, trouble.clone())));
+                    self.troubles
+                        .extend(deletes.filter_map(|planned| Some((planned.team?, trouble.clone()))));
                 }
                 self.asked = asks;
                 return self.without_troubled(guarded);
@@ -280,7 +283,9 @@ impl<'a> Look<'a> {
         let login = self.known.mirror.org.login.clone();
         let mut joining = BTreeSet::new();
         for planned in &plan.actions {
-            let Action::Delete { key, cause, .. } = &planned.action else { continue };
+            let (Action::Delete { key, cause, .. }, Some(team)) = (&planned.action, planned.team) else {
+                continue;
+            };
             if *cause == RemovalCause::Rules {
                 // The team still has its slug; a person has approved that it loses the connection.
                 continue;
@@ -306,19 +311,19 @@ impl<'a> Look<'a> {
                     self.login_changed |= renamed;
                     let other = || Trouble::new(Class::Transient, format!("{login} has another login now"));
                     if let Err(trouble) = counts.and_then(|()| if renamed { Err(other()) } else { Ok(()) }) {
-                        self.troubles.insert(planned.team, trouble);
+                        self.troubles.insert(team, trouble);
                     }
                 }
-                Answer::Present(facts) if facts.id == planned.team => {
+                Answer::Present(facts) if facts.id == team => {
                     let why = format!("{} still names it by its slug, though not by its id", key.github);
-                    self.troubles.insert(planned.team, Trouble::new(Class::Transient, why));
+                    self.troubles.insert(team, Trouble::new(Class::Transient, why));
                 }
                 Answer::Present(facts) => {
                     joining.insert(facts.id);
                     self.fold(facts.id, Seen::Present(facts), true);
                 }
                 Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
-                    self.troubles.insert(planned.team, trouble);
+                    self.troubles.insert(team, trouble);
                 }
             }
         }
@@ -327,7 +332,8 @@ impl<'a> Look<'a> {
 
     /// Drops the removals of teams that proved to be in doubt while their slugs' holders were read.
     fn without_troubled(&self, mut guarded: Guarded) -> Guarded {
-        let keeps = |it: &Planned| !is_delete(it) || !self.troubles.contains_key(&it.team);
+        let keeps =
+            |it: &Planned| !is_delete(it) || it.team.is_none_or(|team| !self.troubles.contains_key(&team));
         guarded.ready.actions.retain(keeps);
         guarded
     }

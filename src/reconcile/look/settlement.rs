@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Look, held};
 use crate::{
-    ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, Settled, Settlement},
+    ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, ParkedStep, Settled, Settlement},
     model::{Class, ConnectionKey, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::Guarded,
     reconcile::{apply::Applied, fold::Folded, lease::MARGIN, pace},
@@ -19,11 +19,12 @@ impl Look<'_> {
         applied: Applied,
         observing: bool,
     ) -> Settlement {
-        self.troubles.extend(applied.unfinished);
+        let unfinished = applied.unfinished.into_iter();
+        self.troubles.extend(unfinished.filter_map(|(team, trouble)| Some((team?, trouble))));
         let mut stored = applied.stored;
-        let parked: BTreeSet<TeamId> = stored.parked.iter().map(|action| action.team).collect();
+        let parked: BTreeSet<TeamId> = stored.parked.iter().filter_map(|action| action.team).collect();
         let waiting_for_a_person: BTreeSet<TeamId> =
-            guarded.held.iter().map(|(planned, _)| planned.team).collect();
+            guarded.held.iter().filter_map(|(planned, _)| planned.team).collect();
         stored.held = held(guarded).collect();
         stored.unwanted = guarded.unwanted(&self.state.unwanted_since, self.started);
         let in_grace = guarded.ready.in_grace().map(|(team, .., until)| (team, until));
@@ -78,17 +79,20 @@ impl Look<'_> {
         let (over, open): (Vec<_>, Vec<_>) =
             self.state.intents.iter().partition(|intent| intent.at + arrives < self.started);
         // A removal that can arrive no more and was not repeated: what Datadog shows now is what became of it.
-        let seen = |team| self.asked.contains(team) && !self.troubles.contains_key(team);
-        let done = over.iter().filter(|intent| intent.kind == IntentKind::Delete && seen(&intent.team));
+        let seen = |team| self.asked.contains(&team) && !self.troubles.contains_key(&team);
+        let done =
+            over.iter().filter(|intent| intent.kind == IntentKind::Delete && intent.team.is_some_and(seen));
         stored.closed_intents.extend(done.map(|intent| intent.key.clone()));
         let settled = |key| stored.closed_intents.contains(key) || stored.undone.contains(key);
         let open = open.iter().filter(|intent| !settled(&intent.key));
-        let interrupted: BTreeSet<TeamId> =
-            open.map(|intent| intent.team).filter(|team| self.state.paused.of(*team).is_none()).collect();
+        let interrupted: BTreeSet<TeamId> = open
+            .filter_map(|intent| intent.team)
+            .filter(|team| self.state.paused.of(*team).is_none())
+            .collect();
         // What a person took over stands again. Whether its team wants it, the next look decides.
         let taken = |key: &ConnectionKey| stored.owned.iter().any(|owned| owned.key == *key);
         let adopted = self.state.intents.iter().filter(|it| it.kind == IntentKind::Adopt && taken(&it.key));
-        stored.found.extend(adopted.map(|intent| intent.team).collect::<Vec<_>>());
+        stored.found.extend(adopted.filter_map(|intent| intent.team).collect::<Vec<_>>());
         for mark in &mut stored.marks {
             // An interrupted write may still arrive: look once more when it cannot any longer.
             if mark.team.is_some_and(|team| interrupted.contains(&team)) && matches!(mark.next, Next::Nothing)
@@ -105,7 +109,7 @@ impl Look<'_> {
         self.asked.extend(self.folded.iter().filter(nowhere).map(|(id, _)| *id));
         // What is held of a paused team stays held.
         self.asked.retain(|team| self.state.paused.of(*team).is_none());
-        stored.looked_at.extend(self.asked);
+        stored.looked_at.extend(self.asked.into_iter().map(Some));
         stored
     }
 
@@ -127,21 +131,18 @@ impl Look<'_> {
                 clock.jitter(),
                 clock.now(),
             );
-            if retry.burns && mark.attempts + 1 >= self.options.max_attempts {
-                let subject = format!("look at team {team}");
-                let attempts = mark.attempts + 1;
-                parked.push(ParkedAction { team, subject, error: trouble.clone(), attempts });
+            let attempts = mark.attempts + 1;
+            if matches!(retry, Next::Retry { burns: true, .. }) && attempts >= self.options.max_attempts {
+                let (step, error) = (ParkedStep::Look(team), trouble.clone());
+                parked.push(ParkedAction { team: Some(team), step, error, attempts });
                 return Next::Nothing;
             }
-            let pace::Retry { at, floor, burns } = retry;
-            return Next::Retry { at, floor, error: trouble.clone(), burns };
+            return retry;
         }
         if self.conflicts.contains(&team) {
             let trouble = Trouble::new(Class::Transient, "another team reads back with the same slug");
             let (backoff, jitter) = (self.options.backoff, clock.jitter());
-            let pace::Retry { at, floor, burns } =
-                pace::retry(&trouble, mark.failures, false, backoff, jitter, clock.now());
-            return Next::Retry { at, floor, error: trouble, burns };
+            return pace::retry(&trouble, mark.failures, false, backoff, jitter, clock.now());
         }
         let folded = self.folded.get(&team);
         let gone = folded

@@ -11,7 +11,7 @@ use teamlink::{
     datadog::{self, Filter, NewConnection},
     github,
     model::{
-        Answer, Class, Connection, ConnectionId, DatadogTeamId, Fence, GithubHandle, OrgId, Target, TeamId,
+        Answer, Class, Connection, ConnectionId, DatadogTeamId, Fence, GithubHandle, Lane, OrgId, TeamId,
         Trouble,
     },
     operate::check::{self, Verdict},
@@ -311,7 +311,7 @@ async fn a_connection_is_made_found_refused_twice_and_deleted() {
     assert_eq!(made.managed_by.as_deref(), Some("teamlink"));
     assert_eq!((made.datadog_team.as_ref(), made.github.as_deref()), (Some(&team), Some("@acme/team-0")));
 
-    let fence = Fence { target: Target::Org(OrgId(1)), count: 7 };
+    let fence = Fence { lane: Lane::Org(OrgId(1)), count: 7 };
     let again = writer.create(&[new_connection(&team, "team-0")], Some(fence)).await.unwrap_err();
     assert_eq!((again.class, again.status, again.ambiguous), (Class::Permanent, Some(409), false), "{again}");
     assert!(again.message.contains("already exist"), "{again}");
