@@ -20,6 +20,8 @@ mod github_app;
 mod guard;
 mod held;
 mod integrations;
+mod ledgers;
+mod migrations;
 mod operate;
 mod outage;
 mod ownership;

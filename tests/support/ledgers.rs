@@ -1,10 +1,4 @@
 //! The old ledgers of `tests/ledgers`, whatever the database: what 0.1.0 left in them, and what this version must find.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses a part; a panic is how a test fails"
-)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,7 @@
 //! What the test binaries share: a world to play on, documents within it, and waiting.
 
 pub mod documents;
+pub mod ledgers;
 pub mod world;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! Several workers on one PostgreSQL.
 
 mod chaos;
+mod ledgers;
 mod processes;
 mod workers;

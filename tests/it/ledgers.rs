@@ -1,13 +1,10 @@
 //! The old SQLite ledger, copied into a folder of its own.
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-#[path = "support/ledgers.rs"]
-mod ledgers;
 
 use std::fs;
 
-use ledgers::{Old, Row, Tables};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row as _, SqliteConnection};
+
+use crate::support::ledgers::{self, Old, Row, Tables};
 
 /// A copy of the file in a folder of its own.
 struct Sqlite(tempfile::TempDir);

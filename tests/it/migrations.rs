@@ -1,6 +1,5 @@
 //! The rule that keeps old ledgers readable: migration 0001 is frozen, and later ones only add, so that the version before
 //! each of them can still run on the schema.
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::{
     collections::BTreeSet,

@@ -1,16 +1,13 @@
 //! The old PostgreSQL ledger, loaded into a schema of its own.
-#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-#[path = "support/ledgers.rs"]
-mod ledgers;
-#[path = "support/postgres.rs"]
-mod postgres;
 
 use std::fs;
 
-use ledgers::{Old, Row, Tables};
-use postgres::Schema;
-use sqlx::{AssertSqlSafe, Connection, Executor, Row as _, postgres::PgRow};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _, postgres::PgRow};
+
+use crate::{
+    schema::Schema,
+    support::ledgers::{self, Old, Row, Tables},
+};
 
 /// The dump in a schema.
 struct Postgres(Schema);
@@ -21,7 +18,7 @@ impl Old for Postgres {
     async fn copy() -> Self {
         let schema = Schema::create().await;
         let dump = fs::read_to_string(ledgers::file("0.1.0.postgres.sql")).unwrap();
-        let mut db = schema.connect().await;
+        let mut db = PgConnection::connect(&schema.url).await.unwrap();
         db.execute(sqlx::raw_sql(AssertSqlSafe(dump))).await.unwrap();
         db.close().await.unwrap();
         Self(schema)
@@ -32,7 +29,7 @@ impl Old for Postgres {
     }
 
     async fn tables(&self) -> Tables {
-        let mut db = self.0.connect().await;
+        let mut db = PgConnection::connect(&self.0.url).await.unwrap();
         let columns: Vec<(String, String)> = sqlx::query_as(
             "SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT) FROM information_schema.columns
              WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position",
@@ -57,7 +54,7 @@ impl Old for Postgres {
     }
 
     async fn execute(&self, sql: &'static str) {
-        let mut db = self.0.connect().await;
+        let mut db = PgConnection::connect(&self.0.url).await.unwrap();
         db.execute(sql).await.unwrap();
         db.close().await.unwrap();
     }
