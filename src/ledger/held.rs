@@ -93,46 +93,15 @@ impl Ledger {
             for row in &rows {
                 let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
                 let key = held_key(row)?;
-                let (datadog, github) = key.subject.names();
-                sqlx::query(
-                    "INSERT INTO approvals
-                         (org_id, kind, datadog_team_id, github, hash, reason, approved_at, expires_at)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                     ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET
-                         hash = excluded.hash, reason = excluded.reason,
-                         approved_at = excluded.approved_at, expires_at = excluded.expires_at",
-                )
-                .bind(org)
-                .bind(key.kind.as_str())
-                .bind(&datadog)
-                .bind(&github)
-                .bind(hash)
-                .bind(rows::clean(reason))
-                .bind(now.0)
-                .bind((now + expires).0)
-                .execute(&mut *transaction)
-                .await?;
-                sqlx::query(
-                    "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, cause, reason, outcome,
-                         detail, fence)
-                     VALUES ($1, $2, $3, $8, $4, $5, 'person', $6, $9, $7, 0)",
-                )
-                .bind(now.0)
-                .bind(org)
-                .bind(team)
-                .bind(&datadog)
-                .bind(&github)
-                .bind(rows::clean(reason))
-                .bind(format!("{} approved as part of {hash}", key.kind.as_str()))
-                .bind(AuditAction::Approve.as_str())
-                .bind(AuditOutcome::Done.as_str())
-                .execute(&mut *transaction)
-                .await?;
+                store_approval(&mut transaction, (org, team), &key, hash, reason, now + expires, now).await?;
                 targets.extend(rows::target(org, team));
                 approved.push(key);
             }
             // An approval is for once: the set cannot be approved again, unless it is shown again.
-            sqlx::query("DELETE FROM held_sets WHERE hash = $1").bind(hash).execute(&mut *transaction).await?;
+            sqlx::query("DELETE FROM held_sets WHERE hash = $1")
+                .bind(hash)
+                .execute(&mut *transaction)
+                .await?;
             // An organisation is looked at as a pass does: its creates are approved one by one.
             let (orgs, teams): (Vec<_>, Vec<_>) =
                 targets.into_iter().partition(|target| matches!(target, Target::Org(_)));
@@ -238,6 +207,53 @@ impl Ledger {
             .await?;
         Ok(usize::try_from(taken).unwrap_or(0))
     }
+}
+
+/// Stores the approval of one held action, and its line in the audit trail.
+async fn store_approval(
+    db: &mut AnyConnection,
+    (org, team): (i64, i64),
+    key: &HeldKey,
+    hash: &str,
+    reason: &str,
+    expires_at: Time,
+    now: Time,
+) -> sqlx::Result<()> {
+    let (datadog, github) = key.subject.names();
+    sqlx::query(
+        "INSERT INTO approvals (org_id, kind, datadog_team_id, github, hash, reason, approved_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET
+             hash = excluded.hash, reason = excluded.reason,
+             approved_at = excluded.approved_at, expires_at = excluded.expires_at",
+    )
+    .bind(org)
+    .bind(key.kind.as_str())
+    .bind(&datadog)
+    .bind(&github)
+    .bind(hash)
+    .bind(rows::clean(reason))
+    .bind(now.0)
+    .bind(expires_at.0)
+    .execute(&mut *db)
+    .await?;
+    sqlx::query(
+        "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, cause, reason, outcome, detail,
+             fence)
+         VALUES ($1, $2, $3, $8, $4, $5, 'person', $6, $9, $7, 0)",
+    )
+    .bind(now.0)
+    .bind(org)
+    .bind(team)
+    .bind(&datadog)
+    .bind(&github)
+    .bind(rows::clean(reason))
+    .bind(format!("{} approved as part of {hash}", key.kind.as_str()))
+    .bind(AuditAction::Approve.as_str())
+    .bind(AuditOutcome::Done.as_str())
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Replaces what is held of the teams that were looked at.

@@ -22,6 +22,7 @@ mod orphans;
 mod planner;
 mod removal;
 mod repositories;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -31,9 +32,10 @@ pub use guard::{Guarded, Limits, Population, guard};
 pub use interrupted::Interrupted;
 pub use merge::{Merged, merge};
 pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
-pub use planner::{Action, Actual, LeftAlone, Plan, Planned, Policy, StepKey, Why, plan};
+pub use planner::{Actual, Policy, plan};
 pub use removal::RemovalCause;
 pub use repositories::{RepositoryFilter, hostname};
+pub use steps::{Action, LeftAlone, Plan, Planned, StepKey, Why};
 
 use std::collections::BTreeMap;
 

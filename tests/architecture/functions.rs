@@ -9,7 +9,6 @@ const MOST: usize = 70;
 const LONG: &[(&str, &str)] = &[
     ("app/daemon.rs", "start"),
     ("ledger/settle.rs", "settle"),
-    ("ledger/state.rs", "org_state"),
     ("operate/blocks.rs", "of"),
     ("plan/merge/mod.rs", "merge"),
     ("reconcile/adopt.rs", "begin"),
