@@ -2,8 +2,9 @@
 //! should not be. The real worker, ledger and clients run against the sandbox in one thread, without sockets, on
 //! a simulated clock.
 //!
-//! `TEAMLINK_SEEDS` says how many worlds are tried, `TEAMLINK_SEED` tries a single one. `TEAMLINK_STORIES` names a
-//! folder: each world writes its requests into a file there, so that the worlds of two commits can be compared.
+//! `TEAMLINK_SEEDS` sets how many worlds are tried, `TEAMLINK_FIRST_SEED` with which seed they begin, and
+//! `TEAMLINK_SEED` tries a single one. `TEAMLINK_STORIES` names a folder: each world writes its requests into a file
+//! there, so that the worlds of two commits can be compared.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -45,7 +46,8 @@ use teamlink::{
 };
 use world::{OURS, Setup, THEIRS, World, rustls};
 
-/// Worlds that are tried: few by an unoptimised build, all of them with `cargo test --profile simulation`.
+/// Worlds that are tried: as many as catch every mutant, from seed 0 on, or many by an optimised build
+/// (`--profile simulation`). `tests/run` tries more of them, and others every day.
 const WORLDS: u64 = if cfg!(debug_assertions) { 300 } else { 10_000 };
 
 /// Worlds with more than one worker that are tried.
@@ -53,6 +55,16 @@ const SHARED_WORLDS: u64 = if cfg!(debug_assertions) { 100 } else { 2_000 };
 
 /// Worlds that are lived twice.
 const RELIVED: u64 = if cfg!(debug_assertions) { 10 } else { 100 };
+
+/// The number in this variable, if it is set.
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// The seed of the first world.
+fn first_seed() -> u64 {
+    number("TEAMLINK_FIRST_SEED").unwrap_or(0)
+}
 
 #[test]
 fn nothing_is_removed_that_should_not_be() {
@@ -68,7 +80,7 @@ fn whoever_lost_a_lease_sends_and_stores_nothing() {
 fn a_world_can_be_lived_again() {
     rustls();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for seed in 0..RELIVED {
+    for seed in first_seed()..first_seed() + RELIVED {
         let [first, second] = [(), ()].map(|()| runtime.block_on(live(seed, false)).2);
         let parts = first.iter().zip(&second).position(|(one, other)| one != other);
         let (one, other) = parts.map_or((None, None), |at| (first.get(at), second.get(at)));
@@ -79,10 +91,9 @@ fn a_world_can_be_lived_again() {
 /// Lives the lives of so many worlds; in those that are `shared`, more than one worker is at work.
 fn try_worlds(worlds: u64, shared: bool) {
     rustls();
-    let number = |name: &str| env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let (first, count) = match number("TEAMLINK_SEED") {
         Some(seed) => (seed, 1),
-        None => (0, number("TEAMLINK_SEEDS").unwrap_or(worlds)),
+        None => (first_seed(), number("TEAMLINK_SEEDS").unwrap_or(worlds)),
     };
     let started = Instant::now();
     let next = AtomicU64::new(first);
@@ -113,7 +124,8 @@ fn try_worlds(worlds: u64, shared: bool) {
     let wrong = wrong.into_inner().unwrap();
     let tried = next.into_inner().min(first + count) - first;
     let (tally, coverage) = total.into_inner().unwrap();
-    println!("{tried} worlds in {:.1} s: {tally:?}\n{coverage}", started.elapsed().as_secs_f32());
+    let took = started.elapsed().as_secs_f32();
+    println!("{tried} worlds in {took:.1} s, from seed {first} on: {tally:?}\n{coverage}");
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     for (seed, why) in &wrong {
         println!(
