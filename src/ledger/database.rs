@@ -5,29 +5,13 @@ use std::{str::FromStr, time::Duration};
 use anyhow::Context as _;
 use backon::{ExponentialBuilder, Retryable};
 use sqlx::{
-    Any, AnyConnection, AssertSqlSafe, Connection as _, Executor as _, SqlSafeStr, Transaction,
+    Any, AnyConnection, Connection as _, Executor as _, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
-    migrate::{Migration, MigrationType, Migrator},
     sqlite::SqliteConnectOptions,
 };
 
-use super::{Ledger, LedgerError, Turnstile};
+use super::{Ledger, LedgerError, Turnstile, schema};
 use crate::{clock::Clock, model::Time};
-
-/// The schema, one file a version.
-const SCHEMA: [(i64, &str, &str); 2] = [
-    (1, "first", include_str!("migrations/0001_first.sql")),
-    (2, "flags of marks", include_str!("migrations/0002_flags_of_marks.sql")),
-];
-
-/// What the schema calls a type, and what SQLite and PostgreSQL call it. Texts are compared byte by byte in both,
-/// whatever language a PostgreSQL database is made for.
-const TYPES: [(&str, &str, &str); 4] = [
-    ("SERIAL KEY", "INTEGER PRIMARY KEY", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
-    (" TEXT", " TEXT", " TEXT COLLATE \"C\""),
-    (" BOOLEAN", " INTEGER", " BOOLEAN"),
-    (" BYTES", " BLOB", " BYTEA"),
-];
 
 /// SQLite: what is committed survives a power cut; a writer waits this many milliseconds for another process.
 const SQLITE_WRITER: &str =
@@ -60,21 +44,6 @@ impl Engine {
     /// The engine that a URL names.
     pub(super) fn of(url: &str) -> Self {
         if url.starts_with("postgres") { Self::Postgres } else { Self::Sqlite }
-    }
-
-    fn migrator(self) -> Migrator {
-        Migrator::with_migrations(
-            SCHEMA
-                .iter()
-                .map(|&(version, name, sql)| {
-                    let sql = TYPES.iter().fold(sql.to_owned(), |sql, (ours, sqlite, postgres)| {
-                        sql.replace(ours, if self == Self::Sqlite { sqlite } else { postgres })
-                    });
-                    let sql = AssertSqlSafe(sql).into_sql_str();
-                    Migration::new(version, name.into(), MigrationType::Simple, sql, false)
-                })
-                .collect(),
-        )
     }
 }
 
@@ -109,11 +78,9 @@ async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<
     // Not by the pool, which tries for half a minute what cannot be mended by trying.
     let mut migrating = AnyConnection::connect_with(&options("rwc")?).await.with_context(opening)?;
     migrating.execute(SQLITE_WRITER).await.with_context(opening)?;
-    Engine::Sqlite
-        .migrator()
-        .run(&mut migrating)
+    schema::migrate(&mut migrating, Engine::Sqlite)
         .await
-        .with_context(|| format!("failed to bring the ledger {file} up to date"))?;
+        .with_context(|| format!("failed to open the ledger {file}"))?;
     migrating.close().await.with_context(opening)?;
     let write = pool(1, SQLITE_WRITER).connect_with(options("rwc")?).await.with_context(opening)?;
     let read = pool(2, SQLITE_READER).connect_lazy_with(options("ro")?);
@@ -134,11 +101,9 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
     };
     // A migration may take longer than any query later.
     let mut migrating = AnyConnection::connect_with(&options).await.map_err(told).with_context(connecting)?;
-    Engine::Postgres
-        .migrator()
-        .run(&mut migrating)
+    schema::migrate(&mut migrating, Engine::Postgres)
         .await
-        .with_context(|| format!("failed to bring the ledger at {place} up to date"))?;
+        .with_context(|| format!("failed to open the ledger at {place}"))?;
     migrating.close().await.map_err(told).with_context(connecting)?;
     let pool = pool(POSTGRES, turnstile)
         .max_connections(CONNECTIONS)

@@ -27,6 +27,7 @@ mod lock;
 mod parked;
 mod paused;
 mod rows;
+mod schema;
 mod settle;
 mod settlement;
 mod state;

@@ -149,6 +149,38 @@ pub async fn opening_loses_nothing<L: Old>() {
     old.remove().await;
 }
 
+/// A worker of 0.1.0 can't run on the new schema: while it holds a lease, nothing is migrated.
+pub async fn an_old_worker_is_not_left_behind<L: Old>() {
+    let old = L::copy().await;
+    let before = old.tables().await;
+    old.execute("UPDATE leases SET expires_at = 253402300799000000 WHERE holder LIKE 'daemon:%'").await;
+    let leased = old.tables().await;
+    let refusal = format!("{:#}", Ledger::open(&old.url()).await.unwrap_err());
+    assert!(refusal.contains("teamlink 0.1.0 is at work on it (`daemon:"), "{refusal}");
+    assert!(refusal.contains("stop it, wait until its lease has ended"), "{refusal}");
+    assert_eq!(old.tables().await, leased, "the refused ledger changed");
+    old.execute("UPDATE leases SET expires_at = 0 WHERE holder LIKE 'daemon:%'").await;
+    migrate(&old.url()).await;
+    assert_eq!(old.tables().await["connections"], before["connections"]);
+    old.remove().await;
+}
+
+/// A schema that a later version made is opened: that version only added to it.
+pub async fn a_later_schema_is_opened<L: Old>() {
+    let old = L::copy().await;
+    migrate(&old.url()).await;
+    old.execute("ALTER TABLE marks ADD COLUMN later BIGINT").await;
+    old.execute(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
+    )
+    .await;
+    let later = old.tables().await;
+    migrate(&old.url()).await;
+    assert_eq!(old.tables().await, later);
+    old.remove().await;
+}
+
 /// The comparison notices a lost row, a changed value and a lost table.
 pub async fn a_loss_is_noticed<L: Old>() {
     let old = L::copy().await;

@@ -86,6 +86,7 @@ macro_rules! on_both {
 }
 
 mod answers;
+mod flags;
 mod together;
 
 on_both! {

@@ -93,3 +93,13 @@ async fn old_pauses_are_found_and_end() {
 async fn a_pass_on_an_old_ledger_converges_and_deletes_nothing_foreign() {
     ledgers::a_pass_converges_and_deletes_nothing_foreign::<Postgres>().await;
 }
+
+#[tokio::test]
+async fn a_ledger_on_which_an_old_worker_is_at_work_is_left_alone() {
+    ledgers::an_old_worker_is_not_left_behind::<Postgres>().await;
+}
+
+#[tokio::test]
+async fn the_schema_of_a_later_version_is_opened() {
+    ledgers::a_later_schema_is_opened::<Postgres>().await;
+}

@@ -1,0 +1,87 @@
+//! The schema of the ledger: its migrations, and when they may run.
+//!
+//! Migration 0001 is frozen, and each later one only adds tables and columns, so that the version before can run on the
+//! schema of this one. Version 0.1.0 is the exception: it was never published, and refuses a schema that it does not
+//! know.
+
+use std::time::SystemTime;
+
+use anyhow::{Context as _, bail};
+use sqlx::{
+    AnyConnection, AssertSqlSafe, SqlSafeStr,
+    migrate::{Migrate as _, Migration, MigrationType, Migrator},
+};
+
+use super::{database::Engine, rows};
+use crate::model::Time;
+
+/// The schema, one file a version.
+const SCHEMA: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("migrations/0001_first.sql")),
+    (2, "flags of marks", include_str!("migrations/0002_flags_of_marks.sql")),
+];
+
+/// The version of the schema that teamlink 0.1.0 made.
+const OF_0_1_0: i64 = 1;
+
+/// What the schema calls a type, and what SQLite and PostgreSQL call it. Texts are compared byte by byte in both,
+/// whatever language a PostgreSQL database is made for.
+const TYPES: [(&str, &str, &str); 4] = [
+    ("SERIAL KEY", "INTEGER PRIMARY KEY", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
+    (" TEXT", " TEXT", " TEXT COLLATE \"C\""),
+    (" BOOLEAN", " INTEGER", " BOOLEAN"),
+    (" BYTES", " BLOB", " BYTEA"),
+];
+
+/// Brings the schema up to date. Migrations of a later version stay.
+///
+/// # Errors
+/// When a worker of version 0.1.0 holds a lease, or a migration fails.
+pub(super) async fn migrate(db: &mut AnyConnection, engine: Engine) -> anyhow::Result<()> {
+    let mut migrator = Migrator::with_migrations(
+        SCHEMA
+            .iter()
+            .map(|&(version, name, sql)| {
+                let sql = TYPES.iter().fold(sql.to_owned(), |sql, (ours, sqlite, postgres)| {
+                    sql.replace(ours, if engine == Engine::Sqlite { sqlite } else { postgres })
+                });
+                let sql = AssertSqlSafe(sql).into_sql_str();
+                Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+            })
+            .collect(),
+    );
+    migrator.set_ignore_missing(true);
+    let table = migrator.table_name.clone();
+    db.ensure_migrations_table(&table).await?;
+    let applied = db.list_applied_migrations(&table).await?;
+    if applied.iter().map(|migration| migration.version).max() == Some(OF_0_1_0) {
+        no_worker_of_0_1_0(db, engine).await?;
+    }
+    migrator.run(db).await.context("failed to bring its schema up to date")
+}
+
+/// Makes sure that no worker of version 0.1.0 is at work, which would not know the new schema.
+async fn no_worker_of_0_1_0(db: &mut AnyConnection, engine: Engine) -> anyhow::Result<()> {
+    let now = match engine {
+        Engine::Sqlite => Time::from(SystemTime::now()).0,
+        Engine::Postgres => {
+            sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)")
+                .fetch_one(&mut *db)
+                .await?
+        }
+    };
+    let live: Option<(String, i64, i64)> = sqlx::query_as(
+        "SELECT holder, org_id, expires_at FROM leases WHERE expires_at > $1 ORDER BY expires_at DESC LIMIT 1",
+    )
+    .bind(now)
+    .fetch_optional(db)
+    .await?;
+    if let Some((holder, org_id, expires_at)) = live {
+        let (lane, seconds) = (rows::lane(org_id), Time(expires_at).since(Time(now)).as_secs() + 1);
+        bail!(
+            "teamlink 0.1.0 is at work on it (`{holder}` holds the lease on {lane} for another {seconds} s), and can't \
+             run on the schema of this version; stop it, wait until its lease has ended, and try again"
+        );
+    }
+    Ok(())
+}
