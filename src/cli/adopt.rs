@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     app,
-    operate::adopt::{self, Line},
+    operate::adopt::{self, Ended, Line, Step},
     reconcile::Asked,
     settings::Loaded,
 };
@@ -85,7 +85,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     if text {
         show(&lines);
     }
-    let to_do = lines.iter().filter(|line| line.step != "leave").count();
+    let to_do = lines.iter().filter(|line| line.step != Step::Leave).count();
     if args.yes && to_do > 0 {
         let worker = app::worker(&settings, ledger, "command", Arc::new(Notify::new()))?;
         lines = adopt::adopt(&worker, &candidates, |line| {
@@ -96,7 +96,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         .await?;
     }
     let ended = |how| lines.iter().filter(|line| line.outcome == Some(how)).count();
-    let (done, left, failed) = (ended("done"), ended("left"), ended("failed"));
+    let (done, left, failed) = (ended(Ended::Done), ended(Ended::Left), ended(Ended::Failed));
     if !text {
         output::print_json(&lines)?;
     } else if args.yes && to_do > 0 {
@@ -123,9 +123,9 @@ fn tell(line: &Line) {
     let Line { key, because, outcome, .. } = line;
     let because = because.as_ref().map_or_else(String::new, |because| format!(": {because}"));
     let word = match *outcome {
-        Some("done") => "taken over",
-        Some("left") => "left alone",
-        _ => "failed",
+        Some(Ended::Done) => "taken over",
+        Some(Ended::Left) => "left alone",
+        Some(Ended::Failed) | None => "failed",
     };
     anstream::println!("{word}: {} = {}{because}", key.github, datadog_team(line));
 }
@@ -143,10 +143,10 @@ fn show(lines: &[Line]) {
     let rows = lines.iter().map(|line| {
         let Line { id: _, key, handle: _, managed_by, step, because, wanted, outcome: _ } = line;
         let (sign, what) = match (*step, because) {
-            ("record", _) => ("=", "a row in the ledger; nothing is written to Datadog"),
-            ("recreate", _) => ("~", "deleted and made again"),
-            ("finish", _) => ("+", "deleted already, by an adoption that was interrupted; made again"),
-            (_, because) => ("·", because.as_deref().unwrap_or_default()),
+            (Step::Record, _) => ("=", "a row in the ledger; nothing is written to Datadog"),
+            (Step::Recreate, _) => ("~", "deleted and made again"),
+            (Step::Finish, _) => ("+", "deleted already, by an adoption that was interrupted; made again"),
+            (Step::Leave, because) => ("·", because.as_deref().unwrap_or_default()),
         };
         let hint =
             if sign == "·" || *wanted { "" } else { "; no rule wants it: the next pass holds its removal" };
@@ -160,11 +160,11 @@ fn show(lines: &[Line]) {
     });
     let header = ["", "GITHUB TEAM", "DATADOG TEAM", "MANAGED BY", "WHAT HAPPENS"];
     anstream::println!("{}", output::table(&header, rows));
-    let count = |steps: &[&str]| lines.iter().filter(|line| steps.contains(&line.step)).count();
+    let count = |steps: &[Step]| lines.iter().filter(|line| steps.contains(&line.step)).count();
     anstream::println!(
         "\nadopt: {} to delete and make again, {} for the ledger alone, {} left alone",
-        count(&["recreate", "finish"]),
-        count(&["record"]),
-        count(&["leave"]),
+        count(&[Step::Recreate, Step::Finish]),
+        count(&[Step::Record]),
+        count(&[Step::Leave]),
     );
 }

@@ -11,6 +11,32 @@ use crate::{
     reconcile::{Asked, Candidate, Outcome, Survey, Worker},
 };
 
+/// How one connection would be taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// It is deleted and created again.
+    Recreate,
+    /// A row in the ledger is enough.
+    Record,
+    /// An interrupted adoption deleted it: it is created again.
+    Finish,
+    /// It is left alone.
+    Leave,
+}
+
+/// How taking it over ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// It is ours.
+    Done,
+    /// Nothing was done, because it changed after it was shown.
+    Left,
+    /// It failed.
+    Failed,
+}
+
 /// What would be done about one connection, or was.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
@@ -24,16 +50,16 @@ pub struct Line {
     pub handle: Option<String>,
     /// Whose mark it has.
     pub managed_by: Option<String>,
-    /// `recreate`, `record`, `finish` (an interrupted one), `leave`.
-    pub step: &'static str,
+    /// How it would be taken over.
+    pub step: Step,
     /// Why it is left alone, or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
     /// Whether its GitHub team wants it by the mapping rules; if not, the next pass holds its removal.
     pub wanted: bool,
-    /// How it ended: `done`, `left`, `failed`; none where nothing was begun.
+    /// How it ended; none where nothing was begun.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub outcome: Option<&'static str>,
+    pub outcome: Option<Ended>,
 }
 
 impl From<&Candidate> for Line {
@@ -45,10 +71,10 @@ impl From<&Candidate> for Line {
             handle: handle.clone(),
             managed_by: managed_by.clone(),
             step: match step.as_ref().map(|adoption| adoption.how) {
-                Ok(TakeOver::Recreate) if id.is_none() => "finish",
-                Ok(TakeOver::Recreate) => "recreate",
-                Ok(TakeOver::Record) => "record",
-                Err(_) => "leave",
+                Ok(TakeOver::Recreate) if id.is_none() => Step::Finish,
+                Ok(TakeOver::Recreate) => Step::Recreate,
+                Ok(TakeOver::Record) => Step::Record,
+                Err(_) => Step::Leave,
             },
             because: step.as_ref().err().cloned(),
             wanted: *wanted,
@@ -60,12 +86,12 @@ impl From<&Candidate> for Line {
 impl Line {
     /// Notes how it ended.
     fn ended(&mut self, outcome: &Outcome) {
-        let (word, because) = match outcome {
-            Outcome::Done => ("done", None),
-            Outcome::Left(why) => ("left", Some(why.clone())),
-            Outcome::Failed(trouble) => ("failed", Some(trouble.message.clone())),
+        let (ended, because) = match outcome {
+            Outcome::Done => (Ended::Done, None),
+            Outcome::Left(why) => (Ended::Left, Some(why.clone())),
+            Outcome::Failed(trouble) => (Ended::Failed, Some(trouble.message.clone())),
         };
-        (self.outcome, self.because) = (Some(word), because);
+        (self.outcome, self.because) = (Some(ended), because);
     }
 }
 

@@ -145,7 +145,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
     for (mark, result) in due.iter().zip(&settlement.marks) {
         match &result.next {
             Next::Retry { error, .. } => {
-                look("team", "failed");
+                look("team", Looked::Failed);
                 info!(
                     org.id = org.0,
                     team.id = result.team.map(|team| team.0),
@@ -154,7 +154,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
                 );
             }
             Next::Nothing | Next::At(_) => {
-                look("team", "answered");
+                look("team", Looked::Answered);
                 if let Some(received) = mark.received_at {
                     histogram!("teamlink_convergence_seconds").record(now.since(received));
                 }
@@ -175,10 +175,10 @@ pub fn document_settled(integration: Integration, mark: &LeasedMark, settlement:
     }
     for result in &settlement.marks {
         if let Next::Retry { error, .. } = &result.next {
-            look("document", "failed");
+            look("document", Looked::Failed);
             warn!(document, %error, class = error.class.as_str(), "look failed; it will be repeated");
         } else {
-            look("document", "answered");
+            look("document", Looked::Answered);
             if let Some(received) = mark.received_at {
                 histogram!("teamlink_convergence_seconds").record(now.since(received));
             }
@@ -198,8 +198,19 @@ pub fn document_differs(integration: Integration) {
     warn!(document = integration.as_str(), "the document reads back otherwise than it was written");
 }
 
-/// Any number of events may be answered by one look.
-fn look(kind: &'static str, outcome: &'static str) {
+/// Whether a look answered what it was asked.
+#[derive(Clone, Copy)]
+enum Looked {
+    Answered,
+    Failed,
+}
+
+/// Counts a look. One look may answer any number of events.
+fn look(kind: &'static str, looked: Looked) {
+    let outcome = match looked {
+        Looked::Answered => "answered",
+        Looked::Failed => "failed",
+    };
     counter!("teamlink_looks_total", "kind" => kind, "outcome" => outcome).increment(1);
 }
 
@@ -236,7 +247,7 @@ pub fn datadog_sync(continuous: bool) {
 
 /// An organisation was looked at as a whole.
 pub fn surveyed(org: &OrgFacts, teams: usize, found: usize) {
-    look("org", "answered");
+    look("org", Looked::Answered);
     target_time("teamlink_last_attempt_timestamp_seconds", org.id);
     target_time("teamlink_last_success_timestamp_seconds", org.id);
     info!(org.id = org.id.0, org.login = org.login, teams, found, "full pass: teams to look at");
@@ -244,7 +255,7 @@ pub fn surveyed(org: &OrgFacts, teams: usize, found: usize) {
 
 /// An organisation could not be looked at as a whole.
 pub fn not_surveyed(org: OrgId, trouble: &Trouble) {
-    look("org", "failed");
+    look("org", Looked::Failed);
     target_time("teamlink_last_attempt_timestamp_seconds", org);
     warn!(org.id = org.0, error = %trouble, class = trouble.class.as_str(), "full pass not possible now");
 }
