@@ -246,6 +246,9 @@ pub(super) const ASKS: [(&str, &str); 5] = [
     ("answers_event", "marks.cause = 1"),
 ];
 
+/// Whether a mark answers an event, as SQL.
+pub(super) const ANSWERS_EVENT: &str = "COALESCE(answers_event, marks.cause = 1)";
+
 /// Returns what a row of `marks` asks for. A row that version 0.1.0 wrote has no flags: it asks for what its cause
 /// decided there.
 pub(super) fn asks(row: &AnyRow) -> sqlx::Result<Asks> {

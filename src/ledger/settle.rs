@@ -1,7 +1,7 @@
 //! What a look stores: intents before its writes, and everything else in one transaction at its end. Both carry
 //! the fence of the lease and store nothing when another holder has the lease by then.
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::{
     AuditEntry, IntentKind, Ledger, LedgerError, MarkResult, Next, ParkedAction, Settled, Settlement, accept,
@@ -352,14 +352,14 @@ pub(super) async fn store_audit(
     if !audit.is_empty() {
         // The marks are not cleared yet: they still say since when events have waited for this look. A second
         // look, for a proof, goes back to the last one.
-        sqlx::query(
+        let of_event = rows::ANSWERS_EVENT;
+        sqlx::query(AssertSqlSafe(format!(
             "UPDATE audit SET events_since =
-                 (SELECT CASE WHEN COALESCE(answers_event, marks.cause = 1)
-                              THEN COALESCE(received_at, event_at) ELSE received_at END
+                 (SELECT CASE WHEN {of_event} THEN COALESCE(received_at, event_at) ELSE received_at END
                   FROM marks
                   WHERE kind = 'team' AND marks.org_id = audit.org_id AND marks.team_id = audit.team_id)
              WHERE at = $1 AND org_id = $2 AND fence = $3",
-        )
+        )))
         .bind(now.0)
         .bind(rows::lane_number(lane))
         .bind(fence)
