@@ -71,7 +71,7 @@ async fn health_follows_the_loops_readiness_the_doors_and_metrics_the_facts() {
     let (status, text) = get(&router, "/metrics").await;
     assert_eq!(status, 200);
     for line in [
-        "teamlink_build_info{version=\"0.1.0\"} 1",
+        concat!("teamlink_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         "teamlink_deliveries_total{event=\"team\",outcome=\"stored\"} 1",
         "teamlink_deliveries_total{event=\"other\",outcome=\"ignored\"} 3",
         "# HELP teamlink_deliveries_total webhook deliveries by event and outcome",
