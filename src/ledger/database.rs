@@ -10,7 +10,10 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-use super::{Ledger, LedgerError, Turnstile, schema};
+use super::{
+    Ledger, LedgerError, Turnstile,
+    schema::{self, Engine},
+};
 use crate::{clock::Clock, model::Time};
 
 /// SQLite: what is committed survives a power cut; a writer waits this many milliseconds for another process.
@@ -32,20 +35,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// PostgreSQL: transactions that the database gave up in favour of others (serialization failure, deadlock) are tried
 /// again this often.
 const RETRIES: usize = 5;
-
-/// Which database it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Engine {
-    Sqlite,
-    Postgres,
-}
-
-impl Engine {
-    /// The engine that a URL names.
-    pub(super) fn of(url: &str) -> Self {
-        if url.starts_with("postgres") { Self::Postgres } else { Self::Sqlite }
-    }
-}
 
 /// Opens the ledger's database, creates an SQLite file when it is not there, and brings the schema up to date.
 pub(super) async fn open(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<Ledger> {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::database::{self, Engine};
+use super::{database, schema::Engine};
 
 /// Held as long as the daemon lives; the OS lets go of it when the process ends, however it ends.
 #[derive(Debug)]

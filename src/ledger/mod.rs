@@ -43,7 +43,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use sqlx::AnyPool;
 
-use self::database::Engine;
+use self::schema::Engine;
 use crate::clock::Clock;
 
 pub use accept::{Accepted, Accepting, Outcome, Pace};

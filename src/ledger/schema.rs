@@ -1,4 +1,4 @@
-//! The schema of the ledger: its migrations, and when they may run.
+//! The two databases and their schema: its migrations, and when they may run.
 //!
 //! Migration 0001 is frozen, and each later one only adds tables and columns, so that the version before can run on the
 //! schema of this one. Version 0.1.0 is the exception: it was never published, and refuses a schema that it does not
@@ -12,8 +12,22 @@ use sqlx::{
     migrate::{Migrate as _, Migration, MigrationType, Migrator},
 };
 
-use super::{database::Engine, rows};
+use super::rows;
 use crate::model::Time;
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    /// The engine that a URL names.
+    pub(super) fn of(url: &str) -> Self {
+        if url.starts_with("postgres") { Self::Postgres } else { Self::Sqlite }
+    }
+}
 
 /// The schema, one file a version.
 const SCHEMA: [(i64, &str, &str); 2] = [
