@@ -110,34 +110,29 @@ pub(super) fn flag(row: &AnyRow, column: &str) -> sqlx::Result<bool> {
 /// `org_id` of a pause of everything, and of an audit line about everything.
 pub(super) const EVERYTHING: i64 = 0;
 
-/// `org_id` of the documents: GitHub gives organisations positive ids.
-const DOCUMENTS: [(i64, Integration); 3] =
-    [(-1, Integration::Github), (-2, Integration::Jira), (-3, Integration::Pagerduty)];
-
-/// `org_id` of recovery.
-const RECOVERY: i64 = -4;
-
 /// `team_id` where no team is meant.
 const NO_TEAM: i64 = 0;
 
-/// Returns the `org_id` of a lane. JSON shows it where an organisation's id stands: scripts read it.
+/// Returns the `org_id` of a lane. GitHub gives organisations positive ids. JSON shows the number where an
+/// organisation's id is expected: scripts read it.
 pub fn lane_number(lane: Lane) -> i64 {
     match lane {
         Lane::Org(org) => org.0,
-        Lane::Document(of) => {
-            DOCUMENTS.iter().find(|(_, integration)| *integration == of).map_or(EVERYTHING, |(id, _)| *id)
-        }
-        Lane::Recovery => RECOVERY,
+        Lane::Document(Integration::Github) => -1,
+        Lane::Document(Integration::Jira) => -2,
+        Lane::Document(Integration::Pagerduty) => -3,
+        Lane::Recovery => -4,
     }
 }
 
 /// Returns the lane that an `org_id` names.
 pub(super) fn lane(org_id: i64) -> Lane {
-    let document = DOCUMENTS.iter().find(|(id, _)| *id == org_id);
-    match document {
-        Some((_, integration)) => Lane::Document(*integration),
-        None if org_id == RECOVERY => Lane::Recovery,
-        None => Lane::Org(OrgId(org_id)),
+    match org_id {
+        -1 => Lane::Document(Integration::Github),
+        -2 => Lane::Document(Integration::Jira),
+        -3 => Lane::Document(Integration::Pagerduty),
+        -4 => Lane::Recovery,
+        org => Lane::Org(OrgId(org)),
     }
 }
 
