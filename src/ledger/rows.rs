@@ -177,13 +177,12 @@ pub(super) fn target_columns(target: Target) -> (&'static str, i64, i64) {
     }
 }
 
-/// Returns the target of these columns. What belongs to no team is looked at with its whole lane. Recovery has no
-/// target.
+/// Returns the target of these columns.
 pub(super) fn target(org_id: i64, team_id: i64) -> Option<Target> {
     target_in(lane(org_id), team(team_id))
 }
 
-/// Returns the target that a team, or no team, is within a lane.
+/// Returns the team as a target, or the whole lane if there is no team. Recovery has no target.
 pub(super) fn target_in(lane: Lane, team: Option<TeamId>) -> Option<Target> {
     match (lane, team) {
         (Lane::Org(org), Some(team)) => Some(Target::Team(TeamKey { org, team })),
@@ -232,7 +231,7 @@ pub(super) fn cause(row: &AnyRow) -> sqlx::Result<Cause> {
     })
 }
 
-/// The flags of a mark, each with what a row of version 0.1.0 has in its place: it has only a cause.
+/// The flags of a mark. Each has the SQL that derives it from the cause, for rows of version 0.1.0.
 pub(super) const ASKS: [(&str, &str); 5] = [
     ("asks_datadog", "marks.cause = 0"),
     ("asks_reserve", "marks.cause <> 2"),
@@ -240,9 +239,6 @@ pub(super) const ASKS: [(&str, &str); 5] = [
     ("lifts_creates", "marks.cause = 0"),
     ("answers_event", "marks.cause = 1"),
 ];
-
-/// Whether a mark answers an event, as SQL.
-pub(super) const ANSWERS_EVENT: &str = "COALESCE(answers_event, marks.cause = 1)";
 
 /// Returns what a row of `marks` asks for. A row that version 0.1.0 wrote has no flags: it asks for what its cause
 /// decided there.

@@ -1,7 +1,7 @@
 //! What a look stores: intents before its writes, and everything else in one transaction at its end. Both carry
 //! the fence of the lease and store nothing when another holder has the lease by then.
 
-use sqlx::{AnyConnection, AssertSqlSafe};
+use sqlx::AnyConnection;
 
 use super::{
     AuditEntry, IntentKind, Ledger, LedgerError, MarkResult, Next, ParkedAction, Settled, Settlement, accept,
@@ -322,11 +322,11 @@ pub(super) async fn store_audit(
     rows::insert(
         &mut *db,
         "INSERT INTO audit (at, org_id, team_id, action, datadog_team_id, github, connection_id, cause, reason,
-             proof, outcome, detail, fence) ",
+             proof, outcome, detail, fence, events_since) ",
         "",
         audit,
         |row, entry: &AuditEntry| {
-            let AuditEntry { team, action, subject, connection, cause, reason, proof, outcome, detail } = entry;
+            let AuditEntry { team, action, subject, connection, cause, of_event, reason, proof, outcome, detail } = entry;
             let (datadog, github) = subject.names();
             let cause = match cause {
                 Cause::Event => "event",
@@ -345,21 +345,23 @@ pub(super) async fn store_audit(
                 .bind(proof.as_deref().map(rows::clean))
                 .bind(outcome.as_str())
                 .bind(detail.as_deref().map(rows::clean))
-                .bind(fence);
+                .bind(fence)
+                // Only until the update below: it takes the time of the event from the mark.
+                .bind(of_event.then_some(now.0));
         },
     )
     .await?;
     if !audit.is_empty() {
         // The marks are not cleared yet: they still say since when events have waited for this look. A second
         // look, for a proof, goes back to the last one.
-        let of_event = rows::ANSWERS_EVENT;
-        sqlx::query(AssertSqlSafe(format!(
+        sqlx::query(
             "UPDATE audit SET events_since =
-                 (SELECT CASE WHEN {of_event} THEN COALESCE(received_at, event_at) ELSE received_at END
+                 (SELECT CASE WHEN audit.events_since IS NULL THEN received_at
+                              ELSE COALESCE(received_at, event_at) END
                   FROM marks
                   WHERE kind = 'team' AND marks.org_id = audit.org_id AND marks.team_id = audit.team_id)
              WHERE at = $1 AND org_id = $2 AND fence = $3",
-        )))
+        )
         .bind(now.0)
         .bind(rows::lane_number(lane))
         .bind(fence)

@@ -224,6 +224,8 @@ pub struct AuditEntry {
     pub connection: Option<String>,
     /// What led to it.
     pub cause: Cause,
+    /// Whether the look answered an event.
+    pub of_event: bool,
     /// Why.
     pub reason: String,
     /// What proves that it may be done.

@@ -306,6 +306,7 @@ impl Worker {
                 subject,
                 connection: Some(id.to_string()),
                 cause: Cause::Person,
+                of_event: false,
                 reason: format!("taken over from {mark}"),
                 proof: None,
                 outcome,

@@ -433,6 +433,7 @@ impl Look<'_> {
             subject: self.subject(key),
             connection: None,
             cause: mark.cause,
+            of_event: mark.asks.event,
             reason,
             proof: None,
             outcome,

@@ -18,6 +18,7 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         subject: connection.clone().into(),
         connection: None,
         cause: Cause::Event,
+        of_event: true,
         reason: "why".into(),
         proof: None,
         outcome: AuditOutcome::Done,

@@ -7,6 +7,7 @@ on_both! {
     a_mark_asks_for_what_any_of_its_requests_asked_for_until_a_look_answers_it,
     a_mark_of_version_0_1_0_asks_for_what_its_cause_decided,
     what_asks_for_it_does_not_wait_until_its_lane_has_rested,
+    the_audit_of_a_person_names_no_event_that_was_answered_before,
 }
 
 /// What the mark of team 7 asks for.
@@ -68,4 +69,31 @@ async fn what_asks_for_it_does_not_wait_until_its_lane_has_rested(opened: Opened
     let due = ledger.due_lanes(at(1)).await.unwrap();
     let lanes: Vec<_> = due.iter().map(|due| (due.lane, due.at_once)).collect();
     assert_eq!(lanes, [(LANE, true), (jira.lane(), false)], "a person comes first");
+}
+
+async fn the_audit_of_a_person_names_no_event_that_was_answered_before(opened: Opened) {
+    let ledger = &opened.ledger;
+    ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
+    let key = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
+    let line = |cause, of_event| AuditEntry {
+        team: Some(TeamId(7)),
+        action: AuditAction::Adopt,
+        subject: key.clone().into(),
+        connection: None,
+        cause,
+        of_event,
+        reason: "why".into(),
+        proof: None,
+        outcome: AuditOutcome::Done,
+        detail: None,
+    };
+    let look = Settlement { audit: vec![line(Cause::Event, true)], ..done(7, 1, Next::At(at(6))) };
+    ledger.settle(LANE, fence, &look, at(2)).await.unwrap();
+    // The look that repeats it answers the event as well.
+    ledger.settle(LANE, fence, &look, at(6)).await.unwrap();
+    ledger.begin_adoption(ORG, fence, (&key, TeamId(7)), line(Cause::Person, false), at(8)).await.unwrap();
+    let audit = ledger.audit(None, at(0)).await.unwrap();
+    let deliveries: Vec<_> = audit.iter().map(|line| line.deliveries.len()).collect();
+    assert_eq!(deliveries, [1, 1, 0]);
 }

@@ -86,13 +86,15 @@ impl Run<'_> {
         outcome: AuditOutcome,
         detail: Option<&str>,
     ) {
+        let mark = self.hands.marks.get(&team);
         telemetry::work::action(self.hands.lease.lane, team, &subject, action, outcome, reason);
         self.out.stored.audit.push(AuditEntry {
             team,
             action,
             subject,
             connection: id.map(str::to_owned),
-            cause: self.hands.marks.get(&team).map_or(Cause::Pass, |mark| mark.cause),
+            cause: mark.map_or(Cause::Pass, |mark| mark.cause),
+            of_event: mark.is_some_and(|mark| mark.asks.event),
             reason: reason.to_owned(),
             proof,
             outcome,
