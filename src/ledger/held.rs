@@ -40,7 +40,7 @@ pub struct HeldSet {
 }
 
 impl Ledger {
-    /// What is held in a lane and not approved, if anything is; remembered under its hash.
+    /// Returns the held actions of a lane that are not approved, if there are any, and stores the set under its hash.
     pub async fn held_set(&self, lane: Lane, now: Time) -> sqlx::Result<Option<HeldSet>> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
@@ -92,7 +92,7 @@ impl Ledger {
             let (mut approved, mut targets) = (Vec::new(), Vec::new());
             for row in &rows {
                 let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
-                let key = held_key(row)?;
+                let Some(key) = held_key(row)? else { continue };
                 store_approval(&mut transaction, (org, team), &key, hash, reason, now + expires, now).await?;
                 targets.extend(rows::target(org, team));
                 approved.push(key);
@@ -342,12 +342,10 @@ pub(super) async fn held_of(db: &mut AnyConnection, lane: Lane) -> sqlx::Result<
     .fetch_all(db)
     .await?;
     rows.iter()
-        .map(|row| {
-            Ok(Held {
-                key: held_key(row)?,
-                team: rows::team(row.try_get("team_id")?),
-                reason: row.try_get("reason")?,
-            })
+        .filter_map(|row| held_key(row).transpose().map(|key| (row, key)))
+        .map(|(row, key)| {
+            let (team, reason) = (rows::team(row.try_get("team_id")?), row.try_get("reason")?);
+            Ok(Held { key: key?, team, reason })
         })
         .collect()
 }
@@ -364,7 +362,7 @@ pub(super) async fn approved_of(
     .bind(now.0)
     .fetch_all(db)
     .await?;
-    rows.iter().map(held_key).collect()
+    rows.iter().filter_map(|row| held_key(row).transpose()).collect()
 }
 
 async fn remember_set(db: &mut AnyConnection, lane: Lane, items: &[Held], now: Time) -> sqlx::Result<String> {
@@ -384,8 +382,8 @@ async fn remember_set(db: &mut AnyConnection, lane: Lane, items: &[Held], now: T
     Ok(hash)
 }
 
-fn held_key(row: &AnyRow) -> sqlx::Result<HeldKey> {
-    let word: &str = row.try_get("kind")?;
-    let unknown = || sqlx::Error::Decode(format!("`{word}` is not a kind of held action").into());
-    Ok(HeldKey { kind: HeldKind::named(word).ok_or_else(unknown)?, subject: rows::subject(row)? })
+/// Returns the held action of a row. One of a kind that only a later version knows is that version's: none.
+fn held_key(row: &AnyRow) -> sqlx::Result<Option<HeldKey>> {
+    let Some(kind) = HeldKind::named(row.try_get("kind")?) else { return Ok(None) };
+    Ok(Some(HeldKey { kind, subject: rows::subject(row)? }))
 }
