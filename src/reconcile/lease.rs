@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::{
     clock::Clock,
-    ledger::{Ledger, LedgerError},
+    ledger::{Ledger, LedgerError, lane_number},
     model::{Fence, Lane},
 };
 
@@ -89,7 +89,9 @@ async fn renew(ledger: Ledger, lane: Lane, fence: i64, clock: Clock, ends: Arc<A
             // Lost for good: whatever is settled later is refused by its fence.
             Err(LedgerError::LeaseLost(_)) => return ends.store(0, Ordering::Relaxed),
             // The ledger may be back at the next tick; until then the lease only grows shorter.
-            Err(LedgerError::Store(error)) => tracing::warn!(%lane, %error, "lease not renewed"),
+            Err(LedgerError::Store(error)) => {
+                tracing::warn!(org.id = lane_number(lane), %lane, %error, "lease not renewed")
+            }
         }
     }
 }

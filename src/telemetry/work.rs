@@ -9,7 +9,7 @@ use super::doors::{self, Outcome};
 use crate::{
     ledger::{
         Accepted, Accepting, AuditAction, AuditOutcome, Counts, HeldSet, LeasedMark, LedgerError, Next,
-        Outcome as Stored, Settlement,
+        Outcome as Stored, Settlement, lane_number,
     },
     model::{ConnectionKey, Integration, Lane, OrgFacts, OrgId, Subject, TeamId, Time, Trouble},
     plan::Guarded,
@@ -66,7 +66,7 @@ pub fn turn(lane: Lane, fence: i64) -> Span {
 
 /// A turn ended in an error; its marks stay due.
 pub fn turn_failed(lane: Lane, error: &LedgerError) {
-    error!(%lane, %error, "look not settled; it will be repeated");
+    error!(org.id = lane_number(lane), %lane, %error, "look not settled; it will be repeated");
 }
 
 /// A turn panicked, which is a mistake of ours.
@@ -217,6 +217,7 @@ fn look(kind: &'static str, looked: Looked) {
 /// Something waits for a person; here is what to type.
 pub fn held_set(set: &HeldSet) {
     warn!(
+        org.id = lane_number(set.lane),
         lane = %set.lane,
         actions = set.items.len(),
         hash = set.hash,
