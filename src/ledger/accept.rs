@@ -205,8 +205,7 @@ impl Ledger {
 }
 
 /// Marks targets as due at once, inside a transaction. Passes and people mark teams that may be out of step although
-/// GitHub sent nothing. `in_step` is cleared as well as the mark written, because a look that such a team only joins
-/// does not read its mark.
+/// GitHub sent nothing. Clears `in_step` too: a look at another team may include this one without reading its mark.
 pub(super) async fn mark_in(
     connection: &mut AnyConnection,
     targets: &[Target],

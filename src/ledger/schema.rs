@@ -93,8 +93,8 @@ async fn no_worker_of_0_1_0(db: &mut AnyConnection, engine: Engine) -> anyhow::R
     if let Some((holder, org_id, expires_at)) = live {
         let (lane, seconds) = (rows::lane(org_id), Time(expires_at).since(Time(now)).as_secs() + 1);
         bail!(
-            "teamlink 0.1.0 is at work on it (`{holder}` holds the lease on {lane} for another {seconds} s), and can't \
-             run on the schema of this version; stop it, wait until its lease has ended, and try again"
+            "teamlink 0.1.0 is still at work on it (`{holder}` holds the lease on {lane} for {seconds} s), and can't use \
+             the schema of this version; stop it, wait {seconds} s, and run this again"
         );
     }
     Ok(())

@@ -19,7 +19,7 @@ pub struct DueLane {
     pub teams: i64,
     /// Whether the organisation is due as a whole.
     pub whole: bool,
-    /// Whether any of it does not wait until the lane has rested.
+    /// Whether any of its marks skips the lane's rest.
     pub at_once: bool,
     /// Since when the longest waiting mark has been due.
     pub since: Time,
@@ -93,8 +93,8 @@ impl Ledger {
         Ok(at.map(Time))
     }
 
-    /// Takes the lease on a lane. Returns its fence, or `None` while another holds it. Where the last holder never gave
-    /// it back, the teams of its interrupted writes are marked: nobody else may know of them.
+    /// Takes the lease on a lane. Returns its fence, or `None` while another holds it. If the last holder crashed,
+    /// this also marks the teams whose writes it left open: no other mark may exist for them.
     pub async fn lease(
         &self,
         lane: Lane,

@@ -1,4 +1,4 @@
-//! What one worker has to itself at a time, and the mark that its writes carry.
+//! The unit of work that one worker leases, and the fence that its writes carry.
 //!
 //! A lane is a type and never a number: how the ledger stores one is known to the ledger alone.
 

@@ -72,8 +72,7 @@ pub enum Cause {
     Person,
 }
 
-/// What a mark asks for besides the look. A mark that several requests raised asks for what any of them asked for. A
-/// pass asks for none of these.
+/// What a mark asks for besides the look. Merged requests combine their flags with OR. A pass sets none of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asks {
     /// An event is among the requests: the look answers the target's last event. If GitHub shows nothing that the mirror

@@ -21,8 +21,8 @@ pub(super) fn lag_look(event_at: Option<Time>, looked_at: Time) -> Option<Time> 
     LAG.iter().map(|&distance| event_at + distance).find(|&at| at > looked_at)
 }
 
-/// How to go on after a trouble: always [`Next::Retry`]. `failures` looks in a row have failed before this one; `others_work` says that the same
-/// operation succeeded for another target, so that the trouble is this target's own and no outage.
+/// Returns when to retry after a trouble: always [`Next::Retry`]. `failures` counts the failed looks before this one.
+/// `others_work` is true if the same operation succeeded for another target, so that this is not an outage.
 pub(super) fn retry(
     trouble: &Trouble,
     failures: u32,
