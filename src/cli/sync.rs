@@ -58,11 +58,13 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         if let Some(error) = &progress.unread
             && args.format == Format::Text
         {
-            anstream::println!("\n{}: nothing was removed, because {error}", name);
+            anstream::println!("\n{name}: nothing was removed, because {error}");
         }
-        if progress.suspected > 0 && args.format == Format::Text {
-            let org = lane.org();
-            for (slug, why) in if let Some(org) = org { worker.stuck(org).await? } else { Vec::new() } {
+        if let Some(org) = lane.org()
+            && progress.suspected > 0
+            && args.format == Format::Text
+        {
+            for (slug, why) in worker.stuck(org).await? {
                 anstream::println!("held: {name}/{slug}: {why}");
             }
         }

@@ -93,6 +93,8 @@ impl Ledger {
         .await?;
         rows.into_iter()
             .map(|row| {
+                let (org, team): (Option<i64>, Option<i64>) =
+                    (row.try_get("org_id")?, row.try_get("team_id")?);
                 Ok(Parked {
                     id: row.try_get("id")?,
                     kind: match row.try_get::<&str, _>("kind")? {
@@ -107,10 +109,7 @@ impl Ledger {
                     first_at: Time(row.try_get("first_at")?),
                     error: row.try_get("error")?,
                     parked_at: Time(row.try_get("parked_at")?),
-                    owner: match (row.try_get("org_id")?, row.try_get::<Option<i64>, _>("team_id")?) {
-                        (Some(org), team) => Some((rows::lane(org), team.and_then(rows::team))),
-                        (None, _) => None,
-                    },
+                    owner: org.map(|org| (rows::lane(org), team.and_then(rows::team))),
                     event: row.try_get("event")?,
                     body_bytes: row.try_get("body_bytes")?,
                 })
@@ -190,8 +189,8 @@ impl Ledger {
                     .await?;
             let Some((org, team)) = of else { return Ok(false) };
             note(&mut transaction, id, AuditAction::Replay, reason, None, now).await?;
-            let targets: Vec<_> = rows::target(org, team).into_iter().collect();
-            accept::mark_in(&mut transaction, &targets, Cause::Person, Asks::PERSON, now).await?;
+            let target = rows::target(org, team);
+            accept::mark_in(&mut transaction, target.as_slice(), Cause::Person, Asks::PERSON, now).await?;
             transaction.commit().await?;
             Ok(true)
         })
