@@ -174,7 +174,7 @@ impl Ledger {
         .await
     }
 
-    /// Makes every team due that has an interrupted write, of one lane or of all, whoever left it.
+    /// Marks every team that has an interrupted write as due, in one lane or in all of them.
     pub async fn mark_interrupted(&self, lane: Option<Lane>, now: Time) -> sqlx::Result<()> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;

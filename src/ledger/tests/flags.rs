@@ -28,7 +28,7 @@ async fn a_mark_asks_for_what_any_of_its_requests_asked_for_until_a_look_answers
     ledger.mark(&team, Cause::Pass, Asks::PASS, at(3)).await.unwrap();
     assert_eq!(asks(ledger).await, (Cause::Person, all));
 
-    // The look that repeats an answered one asks for the same; whoever asks next begins anew.
+    // A look that repeats an answered one asks for the same. The next request replaces the flags.
     let fence = ledger.lease(LANE, "t", at(4), TTL).await.unwrap().unwrap();
     ledger.settle(LANE, fence, &done(7, 4, Next::At(at(50))), at(4)).await.unwrap();
     assert_eq!(asks(ledger).await, (Cause::Person, all));
