@@ -19,7 +19,7 @@ use crate::model::Time;
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     simulated: Option<Arc<Simulated>>,
-    /// By how many microseconds the clock that this one follows is ahead of this machine's.
+    /// By how many microseconds the wall clock that this one shows is ahead of this machine's, or of the simulation.
     ahead: Arc<AtomicI64>,
 }
 
@@ -47,6 +47,19 @@ impl Clock {
         }
     }
 
+    /// Returns another clock of the same simulation: time passes for both, and each has a wall clock of its own, as two
+    /// machines have. It shows the simulation's time until it is stepped.
+    pub fn of_another_machine(&self) -> Self {
+        Self { simulated: self.simulated.clone(), ahead: Arc::default() }
+    }
+
+    /// Sets a simulated wall clock forward by so many microseconds, or back by a negative number. No time passes.
+    pub fn step(&self, by: i64) {
+        if self.simulated.is_some() {
+            self.ahead.fetch_add(by, Ordering::SeqCst);
+        }
+    }
+
     /// Moves a simulated clock; this machine's goes by itself.
     pub fn advance(&self, by: Duration) {
         if let Some(simulated) = &self.simulated {
@@ -57,10 +70,11 @@ impl Clock {
 
     /// The wall clock's time.
     pub fn now(&self) -> Time {
-        match &self.simulated {
-            None => Time(Time::from(SystemTime::now()).0 + self.ahead.load(Ordering::Relaxed)),
-            Some(simulated) => Time(simulated.micros.load(Ordering::SeqCst)),
-        }
+        let machine = match &self.simulated {
+            None => Time::from(SystemTime::now()).0,
+            Some(simulated) => simulated.micros.load(Ordering::SeqCst),
+        };
+        Time(machine + self.ahead.load(Ordering::Relaxed))
     }
 
     /// How long it is since some moment of this process: never goes back, whatever becomes of the wall clock.
@@ -68,7 +82,9 @@ impl Clock {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match &self.simulated {
             None => START.elapsed(),
-            Some(_) => Duration::from_micros(u64::try_from(self.now().0).unwrap_or(0)),
+            Some(simulated) => {
+                Duration::from_micros(u64::try_from(simulated.micros.load(Ordering::SeqCst)).unwrap_or(0))
+            }
         }
     }
 
@@ -78,5 +94,22 @@ impl Clock {
             None => rand::random(),
             Some(simulated) => simulated.dice.lock().unwrap_or_else(PoisonError::into_inner).random::<f64>(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stepped_wall_clock_leaves_the_monotonic_one_and_other_machines_alone() {
+        let here = Clock::simulated(Time(10_000_000), 1);
+        let there = here.of_another_machine();
+        let began = here.monotonic();
+        here.step(-3_000_000);
+        assert_eq!((here.now(), there.now()), (Time(7_000_000), Time(10_000_000)));
+        there.advance(Duration::from_secs(1));
+        assert_eq!((here.now(), there.now()), (Time(8_000_000), Time(11_000_000)));
+        assert_eq!(here.monotonic() - began, Duration::from_secs(1));
     }
 }
