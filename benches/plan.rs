@@ -68,7 +68,7 @@ fn bench(criterion: &mut Criterion) {
         bencher.iter(|| {
             let desired = desire(black_box(&mirror), &rules, &directory, actual.owned.values());
             let plan = plan(&mirror, &scope, &desired, &actual, &BTreeMap::new(), &policy);
-            let guarded = guard(plan, &population, &limits, |_| false);
+            let guarded = guard(plan, &population, &limits, |_, _| false);
             assert!(guarded.ready.actions.is_empty());
             guarded
         });

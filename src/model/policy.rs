@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How far an organisation's plan may go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// How far an organisation's plan may go; the stricter mode is the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Plan and report; write nothing.
@@ -14,8 +14,8 @@ pub enum Mode {
     Sync,
 }
 
-/// What to do about a handle that no Datadog team has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What to do about a handle that no Datadog team has; the stricter answer is the lesser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingTeam {
     /// Report it.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::{Actual, Mirror, Policy};
-use crate::model::{Connection, ConnectionKey, GithubHandle, Mode, TeamFacts, TeamState};
+use crate::model::{Connection, ConnectionKey, GithubHandle, Mode, TeamFacts, TeamId, TeamState};
 
 /// How a connection becomes ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -17,7 +17,7 @@ pub enum TakeOver {
 }
 
 /// How this connection may be taken over, and for which team; or why it is left alone. `mirror` holds what GitHub
-/// shows now, `protected` says which `org/slug` must never be unlinked.
+/// shows now, `protected` returns whether this connection of this team must never be deleted.
 ///
 /// # Errors
 /// Why it is left alone.
@@ -27,7 +27,7 @@ pub fn take_over(
     mirror: &Mirror,
     actual: &Actual,
     policy: &Policy<'_>,
-    protected: impl Fn(&str) -> bool,
+    protected: impl Fn(Option<TeamId>, &ConnectionKey) -> bool,
 ) -> Result<(TakeOver, TeamFacts), String> {
     match actual.owned.get(key) {
         Some(owned) if owned.id == connection.id => return Err("it is ours already".to_owned()),
@@ -60,7 +60,7 @@ pub fn take_over(
         let mode = if policy.mode == Mode::Observe { "observe" } else { "upsert" };
         return Err(format!("policy.mode is {mode}, and it would have to be deleted and made again"));
     }
-    if protected(key.github.trim_start_matches('@')) {
+    if protected(Some(team.id), key) {
         return Err("protected by `policy.protected`: not unlinked even for a moment".to_owned());
     }
     Ok((TakeOver::Recreate, team))
@@ -71,9 +71,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::{
-        MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, TeamId, Time,
-    };
+    use crate::model::{MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, Time};
 
     struct World {
         mirror: Mirror,
@@ -118,7 +116,7 @@ mod tests {
                 grace: std::time::Duration::ZERO,
                 now: Time(0),
             };
-            let protected = |name: &str| name == "acme/protected";
+            let protected = |_, key: &ConnectionKey| key.github == "@acme/protected";
             take_over(&connection, &key, &self.mirror, &self.actual, &policy, protected).map(|(how, _)| how)
         }
     }

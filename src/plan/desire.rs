@@ -87,11 +87,7 @@ pub fn desire<'a>(
     for row in owned {
         owned_by.entry(row.team).or_default().push(&row.key.datadog_team);
     }
-    let logins: &[&str] = if mirror.org.login.eq_ignore_ascii_case(&mirror.bound_login) {
-        &[&mirror.org.login]
-    } else {
-        &[&mirror.org.login, &mirror.bound_login]
-    };
+    let logins = mirror.logins();
     let mut desired =
         Desired { wanted_keys: HashMap::with_capacity(mirror.teams.len()), ..Desired::default() };
     let mut holders: HashMap<&str, TeamId> = HashMap::new();
@@ -100,7 +96,7 @@ pub fn desire<'a>(
             continue;
         }
         let kept = owned_by.get(&id).map_or(&[] as &[_], Vec::as_slice);
-        let wanted = wants(mirror, team, rules, logins, directory, kept);
+        let wanted = wants(mirror, team, rules, &logins, directory, kept);
         for datadog_team in &wanted.datadog {
             let key = ConnectionKey { datadog_team: datadog_team.clone(), github: wanted.github_key.clone() };
             // While a team is only suspected gone, whoever is present with its slug is the heir.

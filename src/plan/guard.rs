@@ -138,12 +138,12 @@ impl Guarded {
     }
 }
 
-/// Parts a plan. `protected` says which `org/slug` must never be unlinked.
+/// Parts a plan. `protected` returns whether this connection of this team must never be deleted.
 pub fn guard(
     plan: Plan,
     population: &Population,
     limits: &Limits,
-    protected: impl Fn(&str) -> bool,
+    protected: impl Fn(Option<TeamId>, &ConnectionKey) -> bool,
 ) -> Guarded {
     let mut guarded =
         Guarded { ready: Plan { left_alone: plan.left_alone, ..Plan::default() }, held: Vec::new() };
@@ -211,7 +211,11 @@ enum Verdict {
     Counted,
 }
 
-fn verdict(planned: &Planned, population: &Population, protected: impl Fn(&str) -> bool) -> Verdict {
+fn verdict(
+    planned: &Planned,
+    population: &Population,
+    protected: impl Fn(Option<TeamId>, &ConnectionKey) -> bool,
+) -> Verdict {
     let Some(held) = planned.action.held_key() else { return Verdict::Ready };
     let known = population.held.get(&held).cloned();
     if !is_removal(planned) {
@@ -221,7 +225,7 @@ fn verdict(planned: &Planned, population: &Population, protected: impl Fn(&str) 
         };
     }
     if let Some(key) = held.subject.connection()
-        && protected(key.github.trim_start_matches('@'))
+        && protected(planned.team, key)
     {
         return Verdict::Held(format!("{} is protected by `policy.protected`", key.github));
     }

@@ -18,6 +18,7 @@ mod desire;
 mod guard;
 mod interrupted;
 mod merge;
+mod names;
 mod orphans;
 mod planner;
 mod removal;

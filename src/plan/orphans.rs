@@ -157,7 +157,7 @@ mod tests {
             approved.iter().map(|slug| HeldKey::new(HeldKind::Delete, key(slug))).collect();
         let population = Population { approved, ..Population::default() };
         let limits = Limits { max_share: 0.0, above: 0, max_removals: 0 };
-        guard(plan_orphans(found, &policy), &population, &limits, |_| protected)
+        guard(plan_orphans(found, &policy), &population, &limits, |_, _| protected)
     }
 
     #[test]

@@ -186,8 +186,9 @@ impl super::survey::Eyes {
         actual: &plan::Actual,
     ) -> Result<(TakeOver, TeamFacts), String> {
         let mirror = &known.mirror;
-        let protected = &self.options.policy(&mirror.org.login, &mirror.bound_login).protected;
-        plan::take_over(connection, key, mirror, actual, &self.policy(known), |team| protected.is_match(team))
+        let policy = self.options.policy(&mirror.org.login, &mirror.bound_login);
+        let protected = |team, key: &ConnectionKey| policy.protects(&mirror.names(team, key));
+        plan::take_over(connection, key, mirror, actual, &self.policy(known), protected)
     }
 }
 

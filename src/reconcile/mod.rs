@@ -42,7 +42,11 @@ mod upstreams;
 mod whole;
 mod worker;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use adopt::{Adoption, Asked, Candidate, Outcome};
 pub use document::DocumentPlan;
@@ -105,12 +109,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// The policy for an organisation, by its login now or the one it was bound to.
-    fn policy(&self, login: &str, bound_login: &str) -> &OrgPolicy {
-        [bound_login, login]
-            .iter()
-            .find_map(|login| self.policies.get(&login.to_lowercase()))
-            .unwrap_or(&self.policy)
+    /// Returns the policy for an organisation, by today's login and the login that it is bound to. Where both have a
+    /// section, the stricter answers and the protected globs of both apply.
+    fn policy(&self, login: &str, bound_login: &str) -> Governing<'_> {
+        Governing::of(&self.policy, &self.policies, [login, bound_login])
     }
 
     /// Whether GitHub's document depends on which teams are connected.
@@ -169,3 +171,33 @@ pub struct OrgPolicy {
     /// Matches `org/slug` of teams that are never unlinked, lower-cased.
     pub protected: globset::GlobSet,
 }
+
+/// The policy that governs one organisation.
+struct Governing<'a> {
+    mode: Mode,
+    missing_team: MissingTeam,
+    protected: Vec<&'a globset::GlobSet>,
+}
+
+impl<'a> Governing<'a> {
+    fn of(default: &'a OrgPolicy, sections: &'a BTreeMap<String, OrgPolicy>, logins: [&str; 2]) -> Self {
+        let logins = BTreeSet::from(logins.map(str::to_lowercase));
+        let matching = || logins.iter().filter_map(|login| sections.get(login));
+        let first = matching().next().unwrap_or(default);
+        Self {
+            mode: matching().map(|section| section.mode).fold(first.mode, Mode::min),
+            missing_team: matching()
+                .map(|section| section.missing_team)
+                .fold(first.missing_team, MissingTeam::min),
+            protected: matching().chain([first]).map(|section| &section.protected).collect(),
+        }
+    }
+
+    /// Whether a team with these names must never lose its connection.
+    fn protects(&self, names: &BTreeSet<String>) -> bool {
+        names.iter().any(|name| self.protected.iter().any(|globs| globs.is_match(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

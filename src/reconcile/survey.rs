@@ -171,7 +171,7 @@ impl Eyes {
 
     /// The handles that the rules give these teams.
     fn handles(&self, mirror: &Mirror, teams: &BTreeSet<TeamId>) -> BTreeSet<String> {
-        let logins = [mirror.org.login.as_str(), mirror.bound_login.as_str()];
+        let logins = mirror.logins();
         teams
             .iter()
             .filter_map(|team| mirror.teams.get(team))
@@ -228,7 +228,9 @@ impl Eyes {
     pub(super) fn guard(&self, known: &Known, plan: plan::Plan, waiting: usize) -> Guarded {
         let policy = self.options.policy(&known.mirror.org.login, &known.mirror.bound_login);
         let population = Population { waiting, ..known.population.clone() };
-        guard(plan, &population, &self.options.limits, |team| policy.protected.is_match(team))
+        guard(plan, &population, &self.options.limits, |team, key| {
+            policy.protects(&known.mirror.names(team, key))
+        })
     }
 
     /// Reads an organisation as a whole and plans all of it. Writes nothing, stores nothing.

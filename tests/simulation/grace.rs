@@ -10,7 +10,7 @@ use teamlink::{
 
 use super::{
     Setup, scratch,
-    world::{World, rustls},
+    world::{OURS, World, rustls},
 };
 
 pub(super) fn setup() -> Setup {
@@ -24,6 +24,8 @@ pub(super) fn setup() -> Setup {
         grace: Duration::from_secs(60),
         protected: Vec::new(),
         first_creates: 250,
+        orgs: Vec::new(),
+        managed_by: OURS,
     }
 }
 

@@ -16,6 +16,7 @@ mod coverage;
 mod gate;
 mod grace;
 mod judge;
+mod removals;
 mod script;
 mod sequences;
 mod takeover;

@@ -14,7 +14,7 @@ use teamlink::{
     plan::Limits,
 };
 
-use super::world::Setup;
+use super::world::{OURS, Setup};
 
 /// Names that teams are given; few, so that slugs are taken over and exchanged.
 pub const NAMES: [&str; 10] =
@@ -49,6 +49,8 @@ pub fn setup(dice: &mut StdRng, stale: bool) -> Setup {
         },
         protected: if dice.random_bool(0.3) { vec!["acme/s*".to_owned()] } else { Vec::new() },
         first_creates: one_of(dice, &[0, 3, 250, 250, 250]),
+        orgs: Vec::new(),
+        managed_by: OURS,
     }
 }
 

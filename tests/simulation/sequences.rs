@@ -17,13 +17,13 @@ use super::{
     world::{OURS, THEIRS, World, rustls},
 };
 
-fn run<F: Future<Output = ()>>(life: impl FnOnce(tempfile::TempDir) -> F) {
+pub(super) fn run<F: Future<Output = ()>>(life: impl FnOnce(tempfile::TempDir) -> F) {
     rustls();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(life(scratch()));
 }
 
 /// The slugs that are connected.
-async fn linked(world: &World) -> Vec<String> {
+pub(super) async fn linked(world: &World) -> Vec<String> {
     let mut slugs: Vec<String> = world.connections().await.into_values().map(|it| it.github).collect();
     slugs.sort_unstable();
     slugs

@@ -46,6 +46,10 @@ pub struct Setup {
     pub grace: Duration,
     pub protected: Vec<String>,
     pub first_creates: usize,
+    /// `github.orgs`; none = all that are known.
+    pub orgs: Vec<String>,
+    /// `datadog.managed_by`.
+    pub managed_by: &'static str,
 }
 
 /// A connection as Datadog holds it.
@@ -379,7 +383,7 @@ fn clients(
     let datadog = datadog::Options {
         base_url,
         auth: datadog::Auth::Keys { api: "k".into(), app: "a".into() },
-        managed_by: OURS.into(),
+        managed_by: setup.managed_by.into(),
         timeout,
         concurrency: 4,
         http: http.clone(),
@@ -396,7 +400,7 @@ fn clients(
             protected: protected.build().unwrap(),
         },
         policies: BTreeMap::new(),
-        managed_by: OURS.into(),
+        managed_by: setup.managed_by.into(),
         batch: 50,
         timeout,
         teams_ttl: Duration::from_secs(300),
@@ -409,7 +413,7 @@ fn clients(
         backoff: Backoff { min: Duration::from_secs(2), max: Duration::from_secs(600) },
         max_attempts: 12,
         max_wait: Duration::from_secs(5),
-        orgs: Vec::new(),
+        orgs: setup.orgs.clone(),
         documents: BTreeMap::new(),
         clock: clock.clone(),
     };

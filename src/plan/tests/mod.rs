@@ -142,7 +142,7 @@ impl World {
         let plan = plan(&mirror, &scope, &desired, &actual, &self.troubled, &policy);
         let population = Population { owned: self.owned.len(), ..Population::default() };
         let limits = Limits { max_share: 1.0, above: 0, max_removals: usize::MAX };
-        guard(plan, &population, &limits, |team| team == "acme/protected")
+        guard(plan, &population, &limits, |team, key| mirror.names(team, key).contains("acme/protected"))
     }
 
     /// The plan, a line a step.
