@@ -11,8 +11,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use teamlink::{
     mapping::Rules,
     model::{
-        Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MirrorTeam,
-        MissingTeam, Mode, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time,
+        Connection, ConnectionId, ConnectionKey, Connections, DatadogTeam, DatadogTeamId, GithubHandle,
+        MirrorTeam, MissingTeam, Mode, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time,
     },
     plan::{Actual, DatadogTeams, Limits, Mirror, Policy, Population, desire, guard, plan},
 };
@@ -22,7 +22,7 @@ const TEAMS: i64 = 10_000;
 fn bench(criterion: &mut Criterion) {
     let org = OrgFacts { id: OrgId(1), login: "Acme".into() };
     let (mut teams, mut datadog) = (BTreeMap::new(), Vec::new());
-    let (mut connections, mut owned) = (HashMap::new(), HashMap::new());
+    let (mut connections, mut owned) = (Connections::default(), HashMap::new());
     for number in 0..TEAMS {
         let (team, slug) = (TeamId(number), format!("team-{number:05}"));
         let facts = TeamFacts { id: team, slug: slug.clone(), name: slug.clone(), parent: None };
@@ -45,7 +45,7 @@ fn bench(criterion: &mut Criterion) {
             managed_by: Some("teamlink".into()),
             source: Some("github".into()),
         };
-        connections.insert(key.clone(), connection);
+        connections.extend([connection]);
         owned.insert(key.clone(), Owned { key, id, team });
         datadog.push(DatadogTeam { id: datadog_team, handle: slug.clone(), name: slug });
     }

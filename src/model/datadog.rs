@@ -110,9 +110,51 @@ impl Connection {
     }
 }
 
-/// Returns connections by their keys. One that lacks an end has no key and is left out.
-pub fn by_key(connections: Vec<Connection>) -> HashMap<ConnectionKey, Connection> {
-    connections.into_iter().filter_map(|connection| Some((connection.key()?, connection))).collect()
+/// Connections by their keys. Those whose GitHub teams Datadog writes in different case share a key, because teamlink
+/// compares names without case. A connection that lacks an end has no key and is left out.
+#[derive(Clone, Debug, Default)]
+pub struct Connections(HashMap<ConnectionKey, Vec<Connection>>);
+
+impl Connections {
+    /// Returns every connection with this key.
+    pub fn at(&self, key: &ConnectionKey) -> &[Connection] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the connection with this key and this id.
+    pub fn with_id(&self, key: &ConnectionKey, id: &ConnectionId) -> Option<&Connection> {
+        self.at(key).iter().find(|connection| connection.id == *id)
+    }
+
+    /// Whether any connection has this key.
+    pub fn has(&self, key: &ConnectionKey) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Returns all of them with their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&ConnectionKey, &Connection)> {
+        self.0.iter().flat_map(|(key, all)| all.iter().map(move |connection| (key, connection)))
+    }
+}
+
+impl FromIterator<Connection> for Connections {
+    fn from_iter<I: IntoIterator<Item = Connection>>(connections: I) -> Self {
+        let mut all = Self::default();
+        all.extend(connections);
+        all
+    }
+}
+
+impl Extend<Connection> for Connections {
+    fn extend<I: IntoIterator<Item = Connection>>(&mut self, connections: I) {
+        for connection in connections {
+            let Some(key) = connection.key() else { continue };
+            let at = self.0.entry(key).or_default();
+            if at.iter().all(|known| known.id != connection.id) {
+                at.push(connection);
+            }
+        }
+    }
 }
 
 /// A connection that this ledger knows it made (or adopted).

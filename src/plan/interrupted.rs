@@ -41,7 +41,7 @@ impl Planner<'_> {
     /// An interrupted create of a pair that nobody wants by now. If it was carried out, it becomes ours on paper,
     /// and the next plan removes it like any other; if it can arrive no more, the intent is forgotten.
     fn unwanted_create(&mut self, team: TeamId, key: &ConnectionKey, create: &Interrupted) {
-        match self.actual.connections.get(key) {
+        match self.actual.connections.at(key).first() {
             Some(existing) if existing.managed_by.as_deref() == Some(self.policy.managed_by) => {
                 let action = Action::Record { key: key.clone(), id: existing.id.clone() };
                 self.act(team, action, "an interrupted create of ours had been carried out");
@@ -64,7 +64,7 @@ impl Planner<'_> {
         login: &str,
     ) {
         let id = team.facts.id;
-        match self.actual.connections.get(key) {
+        match self.actual.connections.at(key).first() {
             Some(existing) if existing.managed_by.as_deref() == Some(self.policy.managed_by) => {
                 let action = Action::Record { key: key.clone(), id: existing.id.clone() };
                 self.act(id, action, "an interrupted adoption had been carried out");

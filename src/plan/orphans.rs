@@ -117,12 +117,11 @@ mod tests {
     fn an_orphan_has_our_mark_no_row_no_intent_no_team_that_wants_it_and_the_organisations_login() {
         let mut actual = Actual::default();
         for slug in ["owned", "intended", "wanted", "living", "lost"] {
-            actual.connections.extend([connection(slug, "teamlink")]);
+            actual.connections.extend([connection(slug, "teamlink").1]);
         }
-        actual.connections.extend([connection("foreign", "terraform")]);
-        let (mut elsewhere, connection) = connection("elsewhere", "teamlink");
-        elsewhere.github = "@other/elsewhere".into();
-        actual.connections.insert(elsewhere, connection);
+        actual.connections.extend([connection("foreign", "terraform").1]);
+        let (_, elsewhere) = connection("elsewhere", "teamlink");
+        actual.connections.extend([Connection { github: Some("@other/elsewhere".into()), ..elsewhere }]);
         let owned = Owned { key: key("owned"), id: "c-owned".into(), team: TeamId(1) };
         actual.owned.insert(key("owned"), owned);
         actual

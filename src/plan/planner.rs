@@ -11,7 +11,7 @@ use super::{
     interrupted::NOT_ADOPTED,
 };
 use crate::model::{
-    Connection, ConnectionKey, DatadogTeamId, MissingTeam, Mode, Owned, OwnedBy, Paused, TeamId, TeamState,
+    ConnectionKey, Connections, DatadogTeamId, MissingTeam, Mode, Owned, OwnedBy, Paused, TeamId, TeamState,
     Time,
 };
 
@@ -19,7 +19,7 @@ use crate::model::{
 #[derive(Clone, Debug, Default)]
 pub struct Actual {
     /// The connections that Datadog shows: at least those of every wanted pair and of every owned row in scope.
-    pub connections: HashMap<ConnectionKey, Connection>,
+    pub connections: Connections,
     /// Our rows, of the whole organisation.
     pub owned: HashMap<ConnectionKey, Owned>,
     /// Those of them whose grace has begun, and when.
@@ -200,8 +200,10 @@ impl Planner<'_> {
     fn want(&mut self, team: TeamId, datadog_team: &DatadogTeamId, wanted: &Wanted) {
         let github = &wanted.github;
         let key = ConnectionKey { datadog_team: datadog_team.clone(), github: wanted.github_key.clone() };
-        let (existing, row) = (self.actual.connections.get(&key), self.actual.owned.get(&key));
-        match (existing, row) {
+        let row = self.actual.owned.get(&key);
+        // Another connection may share the key: ours is the one with the row's id.
+        let ours = row.and_then(|row| self.actual.connections.with_id(&key, &row.id));
+        match (ours.or(self.actual.connections.at(&key).first()), row) {
             (Some(existing), Some(row)) if existing.id == row.id => {
                 if row.team != team && self.passed.insert(key.clone()) {
                     let action = Action::PassOn { key, id: row.id.clone(), to: team };
@@ -242,8 +244,7 @@ impl Planner<'_> {
 
     /// One owned row that its team does not want any more.
     fn remove(&mut self, row: &Owned, cause: RemovalCause) {
-        let existing = self.actual.connections.get(&row.key);
-        let Some(existing) = existing.filter(|existing| existing.id == row.id) else {
+        let Some(existing) = self.actual.connections.with_id(&row.key, &row.id) else {
             let action = Action::Forget { key: row.key.clone() };
             self.act(row.team, action, "the connection is no longer in Datadog");
             return;

@@ -136,7 +136,7 @@ impl Survey {
             step,
         };
         let mut candidates = Vec::new();
-        for (key, connection) in &surveyed.actual.connections {
+        for (key, connection) in surveyed.actual.connections.iter() {
             let managed_by = connection.managed_by.as_deref();
             if key.github.starts_with(&of_login) && asked.picks(key, managed_by) {
                 let step = self.eyes.take_over(&known, key, connection, &surveyed.actual);
@@ -147,7 +147,7 @@ impl Survey {
         }
         for intent in state.intents.iter().filter(|intent| intent.kind == IntentKind::Adopt) {
             let key = &intent.key;
-            let deleted = !surveyed.actual.connections.contains_key(key);
+            let deleted = !surveyed.actual.connections.has(key);
             if deleted && key.github.starts_with(&of_login) && asked.picks_place(key) {
                 let team =
                     intent.team.and_then(|team| known.mirror.teams.get(&team)).map(|team| team.facts.clone());

@@ -35,7 +35,7 @@ impl Eyes {
     ) -> Result<Guarded, Trouble> {
         let interrupted = state.intents.iter().filter(|intent| intent.team.is_none());
         let mut done: Vec<ConnectionKey> = interrupted.map(|intent| intent.key.clone()).collect();
-        done.retain(|key| !actual.connections.contains_key(key));
+        done.retain(|key| !actual.connections.has(key));
         let orphans = plan::unwanted_orphans(&known.mirror, desired, actual, &self.options.managed_by);
         let proven = self.prove(&known.mirror.org.login, orphans).await?;
         let mut plan = plan::plan_orphans(proven, &self.policy(known));

@@ -1,7 +1,7 @@
 //! Reading and planning without a hand that could write: what a look, a full pass and `teamlink plan` share.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -13,8 +13,8 @@ use crate::{
     ledger::{IntentKind, Ledger, OrgState},
     mapping::Outcome,
     model::{
-        Answer, Class, Connection, ConnectionKey, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, MissingTeam,
-        OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble, by_key,
+        Answer, Class, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, MissingTeam,
+        OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Actual, DatadogTeams, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
@@ -62,7 +62,7 @@ impl Known {
             now,
             actual: Actual {
                 unwanted_since: state.unwanted_since.clone(),
-                connections: HashMap::new(),
+                connections: Connections::default(),
                 owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
                 create_intents: creates.collect(),
                 gone: BTreeSet::new(),
@@ -79,7 +79,7 @@ impl Known {
     }
 
     /// What is, once Datadog has shown these connections.
-    pub(super) fn showing(&self, connections: HashMap<ConnectionKey, Connection>) -> Actual {
+    pub(super) fn showing(&self, connections: Connections) -> Actual {
         Actual { connections, ..self.actual.clone() }
     }
 }
@@ -123,10 +123,11 @@ impl Eyes {
             .chain(owned.map(|owned| &owned.key.datadog_team))
             .chain(creates.map(|(key, _)| &key.datadog_team))
             .collect();
-        let mut connections = HashMap::new();
+        let mut connections = Connections::default();
         if !ids.is_empty() {
             let team_ids = ids.into_iter().map(ToString::to_string).collect();
-            connections = by_key(self.datadog.connections(&Filter { team_ids, ..Filter::default() }).await?);
+            let filter = Filter { team_ids, ..Filter::default() };
+            connections.extend(self.datadog.connections(&filter).await?);
         }
         let mut actual = known.showing(connections);
         actual.gone = self.gone(&directory, &actual, |owned| teams.contains(&owned.team)).await?;
@@ -144,7 +145,7 @@ impl Eyes {
         actual: &Actual,
         concerns: impl Fn(&Owned) -> bool,
     ) -> Result<BTreeSet<DatadogTeamId>, Trouble> {
-        let living = actual.owned.keys().filter(|key| actual.connections.contains_key(*key));
+        let living = actual.owned.keys().filter(|key| actual.connections.has(key));
         let rows = actual.owned.values().filter(|owned| concerns(owned)).map(|owned| &owned.key);
         let (living, rows): (Vec<_>, Vec<_>) = (living.collect(), rows.collect());
         self.directory.gone(listed, &living, &rows).await
@@ -259,7 +260,8 @@ impl Eyes {
         self.check_list(state, &missing).await?;
         let troubled = self.why_missing(&known.mirror, &missing).await?;
         let directory = self.directory.whole(false).await?;
-        let connections = by_key(self.datadog.connections(&Filter::github()).await?);
+        let connections: Connections =
+            self.datadog.connections(&Filter::github()).await?.into_iter().collect();
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
@@ -312,7 +314,7 @@ impl Eyes {
     }
 
     /// How many connections of this organisation are orphans of ours, and how many are others'.
-    fn others(&self, known: &Known, connections: &HashMap<ConnectionKey, Connection>) -> (usize, usize) {
+    fn others(&self, known: &Known, connections: &Connections) -> (usize, usize) {
         let login = format!("@{}/", known.mirror.org.login.to_lowercase());
         let not_owned = connections
             .iter()

@@ -6,7 +6,7 @@ use super::{
     Setup,
     grace::{pass, setup},
     sequences::{linked, run},
-    world::World,
+    world::{THEIRS, World},
 };
 
 /// Hears what GitHub sent since the last time.
@@ -29,5 +29,26 @@ fn a_protected_team_keeps_its_connection_after_its_organisation_was_renamed() {
         world.work(Duration::from_secs(600)).await;
         let all = ["@acme2/team-1", "@acme2/team-2", "@acme2/team-3", "@acme2/team-4"];
         assert_eq!(linked(&world).await, all);
+    });
+}
+
+#[test]
+fn a_foreign_connection_whose_key_differs_in_case_only_does_not_hide_ours() {
+    run(async |dir| {
+        let world = World::new(1, 2, setup(), dir.path()).await;
+        pass(&world, 1).await;
+        let owned = world.owned().await;
+        let handles = world.datadog_teams().await;
+        for slug in ["Team-1", "TEAM-1", "tEAM-1"] {
+            world.connect(&handles["team-1"], slug, THEIRS).await.unwrap();
+        }
+        assert_eq!(world.connections().await.len(), 5);
+        pass(&world, 100).await;
+        assert_eq!(world.owned().await, owned);
+        world.delete("team-1").await;
+        pass(&world, 100).await;
+        let left = world.connections().await;
+        assert_eq!(left.values().filter(|it| it.managed_by == THEIRS).count(), 3, "others' stay");
+        assert_eq!(left.len(), 4, "ours went");
     });
 }

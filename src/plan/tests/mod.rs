@@ -124,7 +124,7 @@ impl World {
         let directory = DatadogTeams::new(self.datadog.clone(), self.complete);
         let desired = desire(&mirror, &rules, &directory, self.owned.values());
         let actual = Actual {
-            connections: self.connections.clone(),
+            connections: self.connections.values().cloned().collect(),
             owned: self.owned.clone(),
             unwanted_since: self.unwanted_since.clone(),
             create_intents: self.create_intents.clone(),

@@ -9,7 +9,7 @@ mod missing_team;
 mod record;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -20,8 +20,8 @@ use crate::{
         AuditAction, AuditOutcome, IntentKind, LeasedMark, Ledger, LedgerError, ParkedStep, Settlement,
     },
     model::{
-        Class, Connection, ConnectionId, ConnectionKey, GithubHandle, OrgId, Owned, Subject, TeamId, Trouble,
-        by_key,
+        Class, Connection, ConnectionId, ConnectionKey, Connections, GithubHandle, OrgId, Owned, Subject,
+        TeamId, Trouble,
     },
     plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
     upstream::MOST_FAILURES,
@@ -196,10 +196,10 @@ impl Run<'_> {
             let trouble = match self.hands.writer.create(&new, Some(self.hands.lease.fence())).await {
                 Ok(made) => {
                     (self.failures, self.out.wrote) = (0, true);
-                    let mut made = by_key(made);
+                    let made: Connections = made.into_iter().collect();
                     for item in items {
-                        match made.remove(&item.key) {
-                            Some(connection) => self.made.push((item, connection.id)),
+                        match made.at(&item.key).first() {
+                            Some(connection) => self.made.push((item, connection.id.clone())),
                             None => self.differs(
                                 Some(item.team),
                                 &item.key,
@@ -224,19 +224,20 @@ impl Run<'_> {
                 items.iter().for_each(|item| self.leave(Some(item.team)));
                 continue;
             };
-            let actual = by_key(actual);
-            let (there, rest): (Vec<_>, Vec<_>) =
-                items.into_iter().partition(|item| actual.contains_key(&item.key));
+            let actual: Connections = actual.into_iter().collect();
+            let (there, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| actual.has(&item.key));
             let progress = !there.is_empty();
             for item in there {
-                let found = &actual[&item.key];
-                let ours = found.managed_by.as_deref() == Some(&self.hands.options.managed_by);
+                let mark = Some(self.hands.options.managed_by.as_str());
+                let ours = actual.at(&item.key).iter().find(|found| found.managed_by.as_deref() == mark);
                 // What a clear refusal leaves was there before it: an orphan, if it has our mark.
-                if ours && trouble.ambiguous {
-                    self.record(item.team, item.key, found.id.clone(), &item.reason, AuditOutcome::Already);
-                } else {
+                match ours.filter(|_| trouble.ambiguous) {
+                    Some(found) => {
+                        let id = found.id.clone();
+                        self.record(item.team, item.key, id, &item.reason, AuditOutcome::Already);
+                    }
                     // Somebody else made it meanwhile: what we wanted exists, and is not ours.
-                    self.out.stored.closed_intents.push(item.key);
+                    None => self.out.stored.closed_intents.push(item.key),
                 }
             }
             match rest.as_slice() {
@@ -291,13 +292,11 @@ impl Run<'_> {
             made.iter().for_each(|(item, _)| self.leave(Some(item.team)));
             return;
         };
-        let actual = by_key(actual);
+        let actual: Connections = actual.into_iter().collect();
         for (item, id) in made {
-            match actual.get(&item.key) {
-                Some(found) if found.id == id => {
-                    self.record(item.team, item.key, id, &item.reason, AuditOutcome::Done)
-                }
-                _ => self.differs(Some(item.team), &item.key, "Datadog does not show it after its create"),
+            match actual.with_id(&item.key, &id) {
+                Some(_) => self.record(item.team, item.key, id, &item.reason, AuditOutcome::Done),
+                None => self.differs(Some(item.team), &item.key, "Datadog does not show it after its create"),
             }
         }
     }
@@ -335,7 +334,7 @@ impl Run<'_> {
                 continue;
             };
             let (rest, gone): (Vec<_>, Vec<_>) =
-                items.into_iter().partition(|item| actual.contains_key(&item.key));
+                items.into_iter().partition(|item| actual.contains(&item.id));
             let progress = !gone.is_empty();
             gone.into_iter().for_each(|item| self.unlinked(item, AuditOutcome::Already));
             match rest.as_slice() {
@@ -366,7 +365,7 @@ impl Run<'_> {
             return;
         };
         for item in sent {
-            if actual.contains_key(&item.key) {
+            if actual.contains(&item.id) {
                 self.differs(item.team, &item.key, "Datadog still shows it after its delete");
             } else {
                 self.unlinked(item, AuditOutcome::Done);
@@ -443,9 +442,11 @@ impl Run<'_> {
         }
     }
 
-    async fn list_ids(&mut self, items: &[Delete]) -> Option<HashMap<ConnectionKey, Connection>> {
+    /// Which of these connections Datadog shows.
+    async fn list_ids(&mut self, items: &[Delete]) -> Option<HashSet<ConnectionId>> {
         let connection_ids = items.iter().map(|item| item.id.to_string()).collect();
-        self.list(Filter { connection_ids, ..Filter::default() }).await.map(by_key)
+        let listed = self.list(Filter { connection_ids, ..Filter::default() }).await?;
+        Some(listed.into_iter().map(|connection| connection.id).collect())
     }
 }
 
