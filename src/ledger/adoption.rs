@@ -1,6 +1,6 @@
 //! Taking a connection over: the journal of what is about to be deleted in order to be made again.
 
-use super::{AuditEntry, IntentKind, Ledger, LedgerError, accept, settle};
+use super::{AuditEntry, IntentKind, Ledger, LedgerError, accept, intents, settle};
 use crate::model::{Asks, Cause, ConnectionKey, Lane, OrgId, Target, TeamId, TeamKey, Time};
 
 impl Ledger {
@@ -19,7 +19,7 @@ impl Ledger {
             let mut transaction = self.begin().await?;
             let db = &mut *transaction;
             settle::check_fence(db, Lane::Org(org), fence).await?;
-            settle::store_intents(db, org, fence, &[(IntentKind::Adopt, key.clone(), Some(team))], now)
+            intents::store_intents(db, org, fence, &[(IntentKind::Adopt, key.clone(), Some(team))], now)
                 .await?;
             settle::store_audit(db, Lane::Org(org), fence, std::slice::from_ref(audit), now).await?;
             accept::mark_in(db, &[Target::Team(TeamKey { org, team })], Cause::Person, Asks::PERSON, now)

@@ -23,6 +23,7 @@ mod database;
 mod documents;
 mod find;
 mod held;
+mod intents;
 mod lock;
 mod parked;
 mod paused;
