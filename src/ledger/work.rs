@@ -81,15 +81,17 @@ impl Ledger {
             .collect()
     }
 
-    /// When the next mark falls due, if any is waiting.
-    pub async fn next_due(&self) -> sqlx::Result<Option<Time>> {
-        let at: Option<i64> = sqlx::query_scalar(
+    /// When the next mark falls due, if any is waiting outside of these lanes.
+    pub async fn next_due(&self, without: &BTreeSet<Lane>) -> sqlx::Result<Option<Time>> {
+        let without: Vec<String> = without.iter().map(|lane| rows::lane_number(*lane).to_string()).collect();
+        let next = format!(
             "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
              FROM marks
-             WHERE due_at IS NOT NULL AND (kind = 'document' OR org_id IN (SELECT org_id FROM orgs))",
-        )
-        .fetch_one(&self.read)
-        .await?;
+             WHERE due_at IS NOT NULL AND (kind = 'document' OR org_id IN (SELECT org_id FROM orgs))
+                 AND org_id NOT IN ({})",
+            if without.is_empty() { "0".to_owned() } else { without.join(", ") }
+        );
+        let at: Option<i64> = sqlx::query_scalar(AssertSqlSafe(next)).fetch_one(&self.read).await?;
         Ok(at.map(Time))
     }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Options, document, lease::Lease, look, orphans, survey::Eyes, whole};
 use crate::{
     datadog, github,
-    ledger::{DueLane, Ledger, LedgerError, OrgState, Progress},
+    ledger::{DueLane, Ledger, LedgerError, OrgRow, OrgState, Progress},
     model::{Lane, OrgFacts, TeamId, Time},
     plan::StepKey,
     telemetry,
@@ -124,12 +124,15 @@ impl Worker {
         loop {
             self.lift_healed().await?;
             let now = self.now();
-            let due = self.ledger.due_lanes(now).await?;
+            let unserved = self.unserved().await?;
+            let mut due = self.ledger.due_lanes(now).await?;
+            due.retain(|due| !unserved.contains(&due.lane));
             let (able, resting): (Vec<_>, Vec<_>) =
                 due.into_iter().partition(|due| self.upstreams_rest(due.lane).is_zero());
             if able.is_empty() {
                 let rests = resting.iter().map(|due| now + self.upstreams_rest(due.lane)).min();
-                let later = self.ledger.next_due().await?.filter(|next| rests.is_none() || *next > now);
+                let later =
+                    self.ledger.next_due(&unserved).await?.filter(|next| rests.is_none() || *next > now);
                 return Ok(later.into_iter().chain(rests).min());
             }
             for due in able {
@@ -183,7 +186,23 @@ impl Worker {
             tokio::time::sleep(LEASE_POLL).await;
         };
         let state = self.ledger.org_state(org.id).await?.context("the organisation left the ledger")?;
+        if !self.may_write_to(&state.org) {
+            lease.release().await?;
+            bail!("{} is not served: github.orgs does not list it; add it there", state.org.facts.login);
+        }
         Ok((lease, state))
+    }
+
+    /// Whether anything may be written for an organisation. What asked for a look may be older than today's settings, so
+    /// that this is checked under the lease.
+    fn may_write_to(&self, org: &OrgRow) -> bool {
+        self.eyes.options.serves(org)
+    }
+
+    /// The organisations for which nothing may be written. Their marks wait until they are served again.
+    async fn unserved(&self) -> sqlx::Result<BTreeSet<Lane>> {
+        let orgs = self.ledger.orgs().await?;
+        Ok(orgs.iter().filter(|org| !self.may_write_to(org)).map(|org| Lane::Org(org.facts.id)).collect())
     }
 
     /// Reads Datadog's teams again when the list has grown old and some team waits for a handle; when handles
@@ -212,15 +231,16 @@ impl Worker {
     /// Starts what may be started, and says how long to sleep otherwise. `patient`: what needs an upstream that fails
     /// waits for it; whoever is not looks all the same, to be able to say what is wrong.
     async fn start_due(&self, crew: &mut Crew, ours: impl Fn(Lane) -> bool, patient: bool) -> Duration {
-        let due = match self.lift_healed().await.and(self.ledger.due_lanes(self.now()).await) {
-            Ok(due) => due,
-            Err(error) => {
+        let due = self.lift_healed().await.and(self.ledger.due_lanes(self.now()).await);
+        let (due, unserved) = match (due, self.unserved().await) {
+            (Ok(due), Ok(unserved)) => (due, unserved),
+            (Err(error), _) | (_, Err(error)) => {
                 telemetry::work::ledger_failed("read what is due", &error);
                 return POLL;
             }
         };
         let mut wait = POLL;
-        for due in due.into_iter().filter(|due| ours(due.lane)) {
+        for due in due.into_iter().filter(|due| ours(due.lane) && !unserved.contains(&due.lane)) {
             if crew.tasks.len() >= ORGS {
                 break;
             }
@@ -243,7 +263,7 @@ impl Worker {
             let worker = self.clone();
             crew.tasks.spawn(async move { (due.lane, worker.turn(due, patient).await) });
         }
-        if let Ok(Some(next)) = self.ledger.next_due().await {
+        if let Ok(Some(next)) = self.ledger.next_due(&unserved).await {
             let until = next.since(self.now());
             if !until.is_zero() {
                 wait = wait.min(until);
@@ -280,7 +300,10 @@ impl Worker {
             // Nothing marks recovery: it has a schedule of its own.
             Lane::Recovery => return Ok(()),
         };
-        let Some(state) = self.ledger.org_state(org).await? else { return Ok(()) };
+        let Some(state) = self.ledger.org_state(org).await?.filter(|state| self.may_write_to(&state.org))
+        else {
+            return Ok(());
+        };
         self.eyes.github.knows(&state.org.facts);
         let teams = self.ledger.due_teams(org, self.now(), CHUNK).await?;
         let whole = self.ledger.due_whole(lease.lane, self.now()).await?;
