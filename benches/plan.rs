@@ -46,7 +46,7 @@ fn bench(criterion: &mut Criterion) {
             source: Some("github".into()),
         };
         connections.extend([connection]);
-        owned.insert(key.clone(), Owned { key, id, team });
+        owned.insert(key.clone(), Owned { key, id, team, managed_by: None });
         datadog.push(DatadogTeam { id: datadog_team, handle: slug.clone(), name: slug });
     }
     let mirror = Mirror { bound_login: org.login.clone(), org, teams };

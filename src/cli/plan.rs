@@ -281,6 +281,13 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                 Why::Grace { key, until, .. } => {
                     (handle(plan, key), format!("goes at {until}, if a second look agrees"))
                 }
+                Why::NotVisible { key, since } => {
+                    (handle(plan, key), format!("written at {since}; Datadog's lists do not show it yet"))
+                }
+                Why::OfAnother { key, login } => (
+                    handle(plan, key),
+                    format!("stays: the handle of a team of {login}, which is not served"),
+                ),
                 Why::Policy { key } => (handle(plan, key), "policy.mode is upsert: never deletes".to_owned()),
                 Why::Orphan { key, because } => (handle(plan, key), format!("an orphan; {because}")),
             };

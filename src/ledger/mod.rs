@@ -51,12 +51,13 @@ pub use accept::{Accepted, Accepting, Outcome, Pace};
 pub use audit::AuditLine;
 pub use documents::{DocumentState, EntryRow, SettledDocument};
 pub use held::{Held, HeldSet};
+pub use intents::Intended;
 pub use lock::DaemonLock;
 pub use parked::{Parked, ParkedKind, ParkedPlace};
 pub use rows::lane_number;
 pub use settlement::{
-    AuditAction, AuditEntry, AuditOutcome, IntentKind, MarkResult, Next, ParkedAction, ParkedStep, Settled,
-    Settlement,
+    AuditAction, AuditEntry, AuditOutcome, IntentKind, MarkResult, Next, ParkedAction, ParkedStep, PassedOn,
+    Settled, Settlement,
 };
 pub use state::{Intent, OrgRow, OrgState, Progress};
 pub use story::{EventLine, Looks, TeamStory};

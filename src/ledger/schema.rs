@@ -30,9 +30,10 @@ impl Engine {
 }
 
 /// The schema, one file a version.
-const SCHEMA: [(i64, &str, &str); 2] = [
+const SCHEMA: [(i64, &str, &str); 3] = [
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "flags of marks", include_str!("migrations/0002_flags_of_marks.sql")),
+    (4, "evidence of connections", include_str!("migrations/0004_evidence_of_connections.sql")),
 ];
 
 /// The version of the schema that teamlink 0.1.0 made.

@@ -4,11 +4,12 @@
 use sqlx::AnyConnection;
 
 use super::{
-    AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, Settled, Settlement, accept, documents,
-    held, rows,
+    AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, PassedOn, Settled, Settlement, accept,
+    documents, held, intents, rows,
 };
 use crate::model::{
-    Asks, Cause, ConnectionKey, HeldKey, HeldKind, Lane, MirrorTeam, Owned, Target, TeamId, TeamState, Time,
+    Asks, Cause, ConnectionKey, HeldKey, HeldKind, Lane, MirrorTeam, Owned, Target, TeamId, TeamKey,
+    TeamState, Time,
 };
 
 impl Ledger {
@@ -41,6 +42,9 @@ impl Ledger {
                 found,
                 document,
                 documents: dependent,
+                passed_on,
+                found_elsewhere,
+                missed,
             } = settlement;
             let mut transaction = self.begin().await?;
             let (db, org_id) = (&mut *transaction, rows::lane_number(lane));
@@ -55,33 +59,24 @@ impl Ledger {
             }
             store_teams(db, lane, teams).await?;
             for key in disowned {
-                delete_by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2", key)
+                by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3", lane, key)
                     .await?;
             }
-            rows::insert(
-                db,
-                "INSERT INTO connections (datadog_team_id, github, connection_id, org_id, team_id, created_at) ",
-                " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
-                     connection_id = excluded.connection_id, org_id = excluded.org_id, team_id = excluded.team_id,
-                     unwanted_since = NULL",
-                &rows::sorted(owned, |connection| &connection.key),
-                |row, connection: &&Owned| {
-                    row.bind(connection.key.datadog_team.as_str())
-                        .bind(connection.key.github.as_str())
-                        .bind(connection.id.as_str())
-                        .bind(org_id)
-                        .bind(connection.team.0)
-                        .bind(now.0);
-                },
-            )
-            .await?;
+            store_owned(db, lane, owned, now).await?;
             note_unwanted(db, lane, looked_at, unwanted).await?;
             for key in closed_intents {
-                delete_by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2", key).await?;
+                by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3", lane, key)
+                    .await?;
             }
             for key in undone {
-                let sql = "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND kind <> 'adopt'";
-                delete_by_key(db, sql, key).await?;
+                let sql = "DELETE FROM intents
+                     WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3 AND kind <> 'adopt'";
+                by_key(db, sql, lane, key).await?;
+            }
+            intents::note_missed(db, lane, missed, now).await?;
+            let mut elsewhere = found_elsewhere.clone();
+            for passed in passed_on {
+                elsewhere.extend(pass_on(db, passed).await?.into_iter().map(Target::Team));
             }
             if let Some((orphans, foreigners)) = passed {
                 sqlx::query(
@@ -112,7 +107,10 @@ impl Ledger {
                 documents::store(db, document, now).await?;
             }
             let teams = found.iter().filter_map(|team| rows::target_in(lane, Some(*team)));
-            let targets: Vec<Target> = teams.chain(dependent.iter().copied().map(Target::Document)).collect();
+            let targets: Vec<Target> = teams
+                .chain(dependent.iter().copied().map(Target::Document))
+                .chain(elsewhere)
+                .collect();
             accept::mark_in(db, &targets, Cause::Pass, Asks::PASS, now).await?;
             transaction.commit().await?;
             Ok(())
@@ -132,9 +130,74 @@ pub(super) async fn check_fence(db: &mut AnyConnection, lane: Lane, fence: i64) 
     if ours.rows_affected() == 0 { Err(LedgerError::LeaseLost(lane)) } else { Ok(()) }
 }
 
-async fn delete_by_key(db: &mut AnyConnection, sql: &'static str, key: &ConnectionKey) -> sqlx::Result<()> {
-    sqlx::query(sql).bind(key.datadog_team.as_str()).bind(key.github.as_str()).execute(db).await?;
+/// Carries out a statement about a key of this lane. What another organisation has of the key stays.
+async fn by_key(
+    db: &mut AnyConnection,
+    sql: &'static str,
+    lane: Lane,
+    key: &ConnectionKey,
+) -> sqlx::Result<()> {
+    sqlx::query(sql)
+        .bind(key.datadog_team.as_str())
+        .bind(key.github.as_str())
+        .bind(rows::lane_number(lane))
+        .execute(db)
+        .await?;
     Ok(())
+}
+
+/// Stores connections that are ours. A row that passed to another organisation meanwhile stays there.
+async fn store_owned(db: &mut AnyConnection, lane: Lane, owned: &[Owned], now: Time) -> sqlx::Result<()> {
+    rows::insert(
+        db,
+        "INSERT INTO connections (datadog_team_id, github, connection_id, org_id, team_id, created_at, managed_by) ",
+        " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
+             connection_id = excluded.connection_id, org_id = excluded.org_id, team_id = excluded.team_id,
+             managed_by = COALESCE(excluded.managed_by, connections.managed_by), unwanted_since = NULL
+         WHERE connections.org_id = excluded.org_id OR connections.connection_id <> excluded.connection_id",
+        &rows::sorted(owned, |connection| &connection.key),
+        |row, connection: &&Owned| {
+            row.bind(connection.key.datadog_team.as_str())
+                .bind(connection.key.github.as_str())
+                .bind(connection.id.as_str())
+                .bind(rows::lane_number(lane))
+                .bind(connection.team.0)
+                .bind(now.0)
+                .bind(connection.managed_by.as_deref());
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Passes a row to a team of another organisation, unless a write of its connection is under way. Both teams need a look
+/// after that; returns them.
+async fn pass_on(db: &mut AnyConnection, passed: &PassedOn) -> sqlx::Result<Vec<TeamKey>> {
+    let PassedOn { key, id, from, to } = passed;
+    // The row is locked first: whoever is about to delete its connection holds that lock until its intent is stored.
+    let team: Option<i64> = sqlx::query_scalar(
+        "UPDATE connections SET org_id = org_id
+         WHERE datadog_team_id = $1 AND github = $2 AND connection_id = $3 AND org_id = $4 RETURNING team_id",
+    )
+    .bind(key.datadog_team.as_str())
+    .bind(&key.github)
+    .bind(id.as_str())
+    .bind(from.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(team) = team else { return Ok(Vec::new()) };
+    sqlx::query(
+        "UPDATE connections SET org_id = $3, team_id = $4, unwanted_since = NULL
+         WHERE datadog_team_id = $1 AND github = $2
+             AND NOT EXISTS (SELECT 1 FROM intents WHERE datadog_team_id = $1 AND github = $2)",
+    )
+    .bind(key.datadog_team.as_str())
+    .bind(&key.github)
+    .bind(to.org.0)
+    .bind(to.team.0)
+    .execute(&mut *db)
+    .await?;
+    Ok(vec![*to, TeamKey { org: *from, team: TeamId(team) }])
 }
 
 /// Replaces what is known of the grace of these teams' connections.

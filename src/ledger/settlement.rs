@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Held, SettledDocument};
 use crate::model::{
-    Cause, ConnectionKey, HeldKey, Integration, MirrorTeam, OrgFacts, Owned, Subject, TeamId, Time, Trouble,
+    Cause, ConnectionId, ConnectionKey, HeldKey, Integration, MirrorTeam, OrgFacts, OrgId, Owned, Subject,
+    Target, TeamId, TeamKey, Time, Trouble,
 };
 
 /// What a write does.
@@ -276,4 +277,24 @@ pub struct Settlement {
     pub document: Option<SettledDocument>,
     /// Documents that depend on what this look did: marked as due now.
     pub documents: Vec<Integration>,
+    /// Rows that pass between organisations.
+    pub passed_on: Vec<PassedOn>,
+    /// Targets of other organisations that this look found to be out of step: marked as due now.
+    pub found_elsewhere: Vec<Target>,
+    /// Answered creates that this look read by their ids and did not find.
+    pub missed: Vec<ConnectionKey>,
+}
+
+/// A row that passes to a team of another organisation, because that team has the name in its key today. Nothing is
+/// written to Datadog.
+#[derive(Clone, Debug)]
+pub struct PassedOn {
+    /// The connection.
+    pub key: ConnectionKey,
+    /// Its id.
+    pub id: ConnectionId,
+    /// The organisation that has the row.
+    pub from: OrgId,
+    /// The team that gets it.
+    pub to: TeamKey,
 }

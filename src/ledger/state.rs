@@ -6,8 +6,8 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{IntentKind, Ledger, rows};
 use crate::model::{
-    ConnectionId, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts,
-    TeamId, TeamState, Time,
+    Answered, ConnectionId, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, OrgFacts, OrgId, Owned, Paused,
+    TeamFacts, TeamId, TeamState, Time,
 };
 
 /// An organisation in the mirror.
@@ -39,6 +39,10 @@ pub struct Intent {
     pub team: Option<TeamId>,
     /// When it was stored, just before it was sent.
     pub at: Time,
+    /// The mark that a create carries; `None` for a delete, and for an intent of version 0.1.0.
+    pub managed_by: Option<String>,
+    /// What Datadog answered, where it answered with success.
+    pub answered: Option<Answered>,
 }
 
 /// Everything that planning an organisation needs from the ledger.
@@ -56,6 +60,8 @@ pub struct OrgState {
     pub unwanted_since: BTreeMap<ConnectionKey, Time>,
     /// Interrupted writes.
     pub intents: Vec<Intent>,
+    /// Every mark that this ledger has written under.
+    pub own_marks: BTreeSet<String>,
     /// What a person has paused of it.
     pub paused: Paused,
 }
@@ -140,6 +146,31 @@ impl Ledger {
         })
     }
 
+    /// Returns the rows of other organisations whose keys name teams under this login, by key.
+    pub async fn rows_elsewhere(
+        &self,
+        org: OrgId,
+        login: &str,
+    ) -> sqlx::Result<BTreeMap<ConnectionKey, (OrgId, Owned)>> {
+        let login = login.to_lowercase();
+        let rows = sqlx::query(
+            "SELECT org_id, datadog_team_id, github, connection_id, team_id, managed_by FROM connections
+             WHERE github >= $2 AND github < $3 AND org_id <> $1",
+        )
+        .bind(org.0)
+        // The names under a login lie between `@login/` and `@login0`, the next text of that length.
+        .bind(format!("@{login}/"))
+        .bind(format!("@{login}0"))
+        .fetch_all(&self.read)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let owned = owned_row(row)?;
+                Ok((owned.key.clone(), (OrgId(row.try_get("org_id")?), owned)))
+            })
+            .collect()
+    }
+
     /// Every organisation that was ever bound.
     pub async fn orgs(&self) -> sqlx::Result<Vec<OrgRow>> {
         let rows = sqlx::query("SELECT org_id, login, bound_login, first_pass_at IS NOT NULL AS passed FROM orgs ORDER BY org_id")
@@ -173,17 +204,21 @@ impl Ledger {
             }
         }
         let owned = sqlx::query(
-            "SELECT datadog_team_id, github, connection_id, team_id, unwanted_since FROM connections WHERE org_id = $1
-             ORDER BY github, datadog_team_id",
+            "SELECT datadog_team_id, github, connection_id, team_id, managed_by, unwanted_since FROM connections
+             WHERE org_id = $1 ORDER BY github, datadog_team_id",
         )
         .bind(org.0)
         .fetch_all(&self.read)
         .await?;
-        let intents =
-            sqlx::query("SELECT datadog_team_id, github, kind, team_id, at FROM intents WHERE org_id = $1")
-                .bind(org.0)
-                .fetch_all(&self.read)
-                .await?;
+        let intents = sqlx::query(
+            "SELECT datadog_team_id, github, kind, team_id, at, managed_by, connection_id, answered_at, missed_at
+             FROM intents WHERE org_id = $1",
+        )
+        .bind(org.0)
+        .fetch_all(&self.read)
+        .await?;
+        let own_marks: Vec<String> =
+            sqlx::query_scalar("SELECT managed_by FROM own_marks").fetch_all(&self.read).await?;
         let mut unwanted_since = BTreeMap::new();
         for row in &owned {
             if let Some(since) = row.try_get::<Option<i64>, _>("unwanted_since")? {
@@ -196,29 +231,35 @@ impl Ledger {
             org: org_row(&row)?,
             teams: teams.iter().map(team).collect::<sqlx::Result<_>>()?,
             waiting,
-            owned: owned
-                .iter()
-                .map(|row| {
-                    Ok(Owned {
-                        key: key(row)?,
-                        id: ConnectionId(row.try_get("connection_id")?),
-                        team: TeamId(row.try_get("team_id")?),
-                    })
-                })
-                .collect::<sqlx::Result<_>>()?,
-            intents: intents
-                .iter()
-                .map(|row| {
-                    Ok(Intent {
-                        key: key(row)?,
-                        kind: IntentKind::named(row.try_get("kind")?),
-                        team: rows::team(row.try_get("team_id")?),
-                        at: Time(row.try_get("at")?),
-                    })
-                })
-                .collect::<sqlx::Result<_>>()?,
+            owned: owned.iter().map(owned_row).collect::<sqlx::Result<_>>()?,
+            intents: intents.iter().map(intent).collect::<sqlx::Result<_>>()?,
+            own_marks: own_marks.into_iter().collect(),
         }))
     }
+}
+
+/// Returns the row of a connection of ours.
+pub(super) fn owned_row(row: &AnyRow) -> sqlx::Result<Owned> {
+    Ok(Owned {
+        key: key(row)?,
+        id: ConnectionId(row.try_get("connection_id")?),
+        team: TeamId(row.try_get("team_id")?),
+        managed_by: row.try_get("managed_by")?,
+    })
+}
+
+fn intent(row: &AnyRow) -> sqlx::Result<Intent> {
+    let time = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Time));
+    let id: Option<String> = row.try_get("connection_id")?;
+    let (answered_at, missed_at) = (time("answered_at")?, time("missed_at")?);
+    Ok(Intent {
+        key: key(row)?,
+        kind: IntentKind::named(row.try_get("kind")?),
+        team: rows::team(row.try_get("team_id")?),
+        at: Time(row.try_get("at")?),
+        managed_by: row.try_get("managed_by")?,
+        answered: id.zip(answered_at).map(|(id, at)| Answered { id: ConnectionId(id), at, missed_at }),
+    })
 }
 
 fn org_row(row: &AnyRow) -> sqlx::Result<OrgRow> {

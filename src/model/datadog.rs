@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionId, DatadogTeamId, TeamId};
+use super::{ConnectionId, DatadogTeamId, TeamId, Time};
 
 /// A Datadog team, as far as mapping needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +166,21 @@ pub struct Owned {
     pub id: ConnectionId,
     /// The GitHub team it is for. The slug in the key may have moved on to another team since.
     pub team: TeamId,
+    /// The mark that it was made under; `None` for a row of version 0.1.0. It stays ours whatever mark the settings
+    /// name today.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_by: Option<String>,
+}
+
+/// Datadog answered a write with success. Its lists may lag behind that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The connection that was created or deleted.
+    pub id: ConnectionId,
+    /// When.
+    pub at: Time,
+    /// The first look that read a created connection by its id and did not find it.
+    pub missed_at: Option<Time>,
 }
 
 /// Whose a connection is.

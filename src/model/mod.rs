@@ -17,7 +17,9 @@ mod target;
 mod time;
 
 pub use answer::{Answer, Class, Trouble};
-pub use datadog::{Connection, ConnectionKey, Connections, DatadogTeam, GithubHandle, Owned, OwnedBy};
+pub use datadog::{
+    Answered, Connection, ConnectionKey, Connections, DatadogTeam, GithubHandle, Owned, OwnedBy,
+};
 pub use delivery::Delivery;
 pub use document::{Document, DocumentMode, Entry, EntryKey, Misshapen};
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState};

@@ -118,6 +118,16 @@ pub(super) fn of(
                     format!("{key} is not needed since {since}; it goes at {until}, if a second look agrees");
                 block("grace", what, None);
             }
+            Why::NotVisible { key, since } => {
+                let what =
+                    format!("Datadog answered a write of {key} at {since}, and its lists do not show it yet");
+                block("not_visible", what, None);
+            }
+            Why::OfAnother { key, login } => block(
+                "of_another_organisation",
+                format!("{key} stays: it is the handle of a team of {login} now, which is not served"),
+                Some(format!("add {login} to github.orgs, or `teamlink connections delete` it")),
+            ),
             Why::Policy { key } => block(
                 "policy",
                 format!("{key} would go, but policy.mode is upsert: nothing is deleted"),

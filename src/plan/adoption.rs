@@ -30,7 +30,13 @@ pub fn take_over(
     protected: impl Fn(Option<TeamId>, &ConnectionKey) -> bool,
 ) -> Result<(TakeOver, TeamFacts), String> {
     match actual.owned.get(key) {
-        Some(owned) if owned.id == connection.id => return Err("it is ours already".to_owned()),
+        // One of ours under a former mark is made again under today's.
+        Some(owned)
+            if owned.id == connection.id && connection.managed_by.as_deref() == Some(policy.managed_by) =>
+        {
+            return Err("it is ours already".to_owned());
+        }
+        Some(owned) if owned.id == connection.id => {}
         Some(_) => {
             return Err("the ledger has an older connection of this pair; `teamlink sync` first".to_owned());
         }
@@ -132,7 +138,7 @@ mod tests {
     fn what_is_ours_already_and_what_names_no_single_team_is_left_alone() {
         let mut world = World::new();
         let key = ConnectionKey { datadog_team: "dd".into(), github: "@acme/a".into() };
-        let owned = |id: &str| Owned { key: key.clone(), id: id.into(), team: TeamId(1) };
+        let owned = |id: &str| Owned { key: key.clone(), id: id.into(), team: TeamId(1), managed_by: None };
         world.actual.owned.insert(key.clone(), owned("c"));
         assert_eq!(world.of("a", "teamlink"), Err("it is ours already".to_owned()));
         world.actual.owned.insert(key.clone(), owned("former"));

@@ -1,11 +1,11 @@
 //! Writes of ours whose end is unknown, of pairs that no team wants by now. What is wanted, the planner settles with
 //! the wish itself.
 
-use super::{Action, planner::Planner};
-use crate::model::{ConnectionKey, GithubHandle, MirrorTeam, TeamId, TeamState};
+use super::{Action, Why, planner::Planner};
+use crate::model::{Answered, ConnectionKey, GithubHandle, MirrorTeam, Owned, TeamId, TeamState};
 
 /// A create or an adoption whose end is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interrupted {
     /// The team it was for.
     pub team: TeamId,
@@ -13,6 +13,10 @@ pub struct Interrupted {
     pub adopts: bool,
     /// So long ago that it cannot arrive any more: what is not there now was never made.
     pub over: bool,
+    /// The mark that it carries; `None` for an intent of version 0.1.0.
+    pub managed_by: Option<String>,
+    /// What Datadog answered, where it answered with success.
+    pub answered: Option<Answered>,
 }
 
 /// Why an adoption is forgotten whose delete never arrived.
@@ -28,7 +32,9 @@ impl Planner<'_> {
         intent: &Interrupted,
         login: &str,
     ) {
-        if self.desired.wanted_keys.contains_key(key) || self.actual.owned.contains_key(key) {
+        // A row whose connection is no longer there is older than this write.
+        let stands = |row: &Owned| self.actual.connections.with_id(key, &row.id).is_some();
+        if self.desired.wanted_keys.contains_key(key) || self.actual.owned.get(key).is_some_and(stands) {
             return;
         }
         if intent.adopts {
@@ -41,11 +47,16 @@ impl Planner<'_> {
     /// An interrupted create of a pair that nobody wants by now. If it was carried out, it becomes ours on paper,
     /// and the next plan removes it like any other; if it can arrive no more, the intent is forgotten.
     fn unwanted_create(&mut self, team: TeamId, key: &ConnectionKey, create: &Interrupted) {
+        if let Some(made) = self.made(key, create) {
+            let action = Action::Record { key: key.clone(), id: made.id.clone() };
+            self.act(team, action, "an interrupted create of ours had been carried out");
+            return;
+        }
+        if let Some(since) = self.create_not_visible(create) {
+            self.leave(team, Why::NotVisible { key: key.clone(), since });
+            return;
+        }
         match self.actual.connections.at(key).first() {
-            Some(existing) if existing.managed_by.as_deref() == Some(self.policy.managed_by) => {
-                let action = Action::Record { key: key.clone(), id: existing.id.clone() };
-                self.act(team, action, "an interrupted create of ours had been carried out");
-            }
             None if !create.over => {}
             Some(_) | None => {
                 let action = Action::Forget { key: key.clone() };
@@ -64,11 +75,16 @@ impl Planner<'_> {
         login: &str,
     ) {
         let id = team.facts.id;
+        if let Some(made) = self.made(key, adoption) {
+            let action = Action::Record { key: key.clone(), id: made.id.clone() };
+            self.act(id, action, "an interrupted adoption had been carried out");
+            return;
+        }
+        if let Some(since) = self.create_not_visible(adoption) {
+            self.leave(id, Why::NotVisible { key: key.clone(), since });
+            return;
+        }
         match self.actual.connections.at(key).first() {
-            Some(existing) if existing.managed_by.as_deref() == Some(self.policy.managed_by) => {
-                let action = Action::Record { key: key.clone(), id: existing.id.clone() };
-                self.act(id, action, "an interrupted adoption had been carried out");
-            }
             Some(_) if adoption.over => self.act(id, Action::Forget { key: key.clone() }, NOT_ADOPTED),
             None if team.state == TeamState::Present && !self.desired.conflicts.contains(&id) => {
                 let handle = GithubHandle::from_datadog(key.github.clone());

@@ -1,4 +1,4 @@
-//! Orphans: connections that carry our mark and that this ledger does not know (it was lost, or another deployment
+//! Orphans: connections that carry a mark of ours and that this ledger does not know (it was lost, or another deployment
 //! has the same mark). They belong to no team. One that a team wants satisfies it like anybody's; one whose GitHub
 //! team is proven gone may go, but only when a person approves it.
 
@@ -19,18 +19,13 @@ pub struct Orphan {
 }
 
 /// The orphans of this organisation that no team wants, by key.
-pub fn unwanted_orphans(
-    mirror: &Mirror,
-    desired: &Desired,
-    actual: &Actual,
-    managed_by: &str,
-) -> Vec<Orphan> {
+pub fn unwanted_orphans(mirror: &Mirror, desired: &Desired, actual: &Actual) -> Vec<Orphan> {
     let alive = mirror.teams.values().filter(|team| !matches!(team.state, TeamState::Gone { .. }));
     let taken: HashSet<String> = alive.map(|team| team.facts.slug.to_lowercase()).collect();
     let orphan = |key: &ConnectionKey, connection: &Connection| {
         let handle = GithubHandle::from_datadog(key.github.clone());
         let (login, slug) = handle.parts()?;
-        let ours = connection.managed_by.as_deref() == Some(managed_by)
+        let ours = actual.has_own_mark(connection)
             && !actual.owned.contains_key(key)
             && !actual.create_intents.contains_key(key);
         let unwanted =
@@ -109,24 +104,24 @@ mod tests {
     }
 
     fn slugs(mirror: &Mirror, desired: &Desired, actual: &Actual) -> Vec<(String, bool)> {
-        let orphans = unwanted_orphans(mirror, desired, actual, "teamlink");
+        let orphans = unwanted_orphans(mirror, desired, actual);
         orphans.into_iter().map(|orphan| (orphan.key.github, orphan.slug.is_some())).collect()
     }
 
     #[test]
     fn an_orphan_has_our_mark_no_row_no_intent_no_team_that_wants_it_and_the_organisations_login() {
-        let mut actual = Actual::default();
+        let mut actual = Actual { own_marks: ["teamlink".to_owned()].into(), ..Actual::default() };
         for slug in ["owned", "intended", "wanted", "living", "lost"] {
             actual.connections.extend([connection(slug, "teamlink").1]);
         }
         actual.connections.extend([connection("foreign", "terraform").1]);
         let (_, elsewhere) = connection("elsewhere", "teamlink");
         actual.connections.extend([Connection { github: Some("@other/elsewhere".into()), ..elsewhere }]);
-        let owned = Owned { key: key("owned"), id: "c-owned".into(), team: TeamId(1) };
+        let owned = Owned { key: key("owned"), id: "c-owned".into(), team: TeamId(1), managed_by: None };
         actual.owned.insert(key("owned"), owned);
-        actual
-            .create_intents
-            .insert(key("intended"), Interrupted { team: TeamId(1), adopts: false, over: true });
+        let (managed_by, answered) = (None, None);
+        let intended = Interrupted { team: TeamId(1), adopts: false, over: true, managed_by, answered };
+        actual.create_intents.insert(key("intended"), intended);
         let desired = Desired { wanted_keys: [(key("wanted"), TeamId(1))].into(), ..Desired::default() };
         let present = mirror("Living", TeamState::Present);
         let expected = [("@acme/living".to_owned(), false), ("@acme/lost".to_owned(), true)];

@@ -11,8 +11,8 @@ use super::{
     interrupted::NOT_ADOPTED,
 };
 use crate::model::{
-    ConnectionKey, Connections, DatadogTeamId, MissingTeam, Mode, Owned, OwnedBy, Paused, TeamId, TeamState,
-    Time,
+    Answered, Connection, ConnectionId, ConnectionKey, Connections, DatadogTeamId, MissingTeam, Mode, OrgId,
+    Owned, OwnedBy, Paused, TeamId, TeamKey, TeamState, Time,
 };
 
 /// What exists in Datadog, and what the ledger says of it.
@@ -28,6 +28,23 @@ pub struct Actual {
     pub create_intents: BTreeMap<ConnectionKey, Interrupted>,
     /// Datadog teams of our rows that are gone: their ids answer 404, and the complete list lacks them.
     pub gone: BTreeSet<DatadogTeamId>,
+    /// Deletes of ours that Datadog answered with success: its lists may still show the connections.
+    pub deleted: BTreeMap<ConnectionKey, Answered>,
+    /// Answered creates that this look read by their ids and did not find.
+    pub missing: BTreeSet<ConnectionId>,
+    /// Rows of other organisations whose keys name teams under today's login.
+    pub elsewhere: BTreeMap<ConnectionKey, (OrgId, Owned)>,
+    /// Teams of other organisations that have the names in keys of our rows today.
+    pub claims: BTreeMap<ConnectionKey, TeamKey>,
+    /// Every mark that this ledger writes or has written under.
+    pub own_marks: BTreeSet<String>,
+}
+
+impl Actual {
+    /// Whether a connection carries a mark of this ledger, today's or a former one.
+    pub(super) fn has_own_mark(&self, connection: &Connection) -> bool {
+        connection.managed_by.as_ref().is_some_and(|mark| self.own_marks.contains(mark))
+    }
 }
 
 /// Plans for the teams in `scope`; the rest of the organisation only protects what it wants. `troubled` are the
@@ -130,7 +147,7 @@ pub(super) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn leave(&mut self, team: TeamId, why: Why) {
+    pub(super) fn leave(&mut self, team: TeamId, why: Why) {
         self.plan.left_alone.push(LeftAlone { team: Some(team), why });
     }
 
@@ -150,6 +167,10 @@ impl Planner<'_> {
                 }
                 Action::Record { .. } | Action::Forget { .. } => return true,
             };
+            if planned.action.passes_between_organisations() {
+                // A key whose login has moved must not be deleted for the team that had it: no pause waits for that.
+                return true;
+            }
             let holder = key.and_then(|key| self.actual.owned.get(key)).map(|row| row.team);
             let paused = self.policy.paused;
             let Some(team) = planned.team else { return true };
@@ -200,24 +221,40 @@ impl Planner<'_> {
     fn want(&mut self, team: TeamId, datadog_team: &DatadogTeamId, wanted: &Wanted) {
         let github = &wanted.github;
         let key = ConnectionKey { datadog_team: datadog_team.clone(), github: wanted.github_key.clone() };
-        let row = self.actual.owned.get(&key);
+        let (at, row) = (self.actual.connections.at(&key), self.actual.owned.get(&key));
         // Another connection may share the key: ours is the one with the row's id.
-        let ours = row.and_then(|row| self.actual.connections.with_id(&key, &row.id));
-        match (ours.or(self.actual.connections.at(&key).first()), row) {
-            (Some(existing), Some(row)) if existing.id == row.id => {
-                if row.team != team && self.passed.insert(key.clone()) {
-                    let action = Action::PassOn { key, id: row.id.clone(), to: team };
-                    self.act(team, action, format!("{github} is its handle now"));
-                }
+        if let Some(row) = row.filter(|row| self.actual.connections.with_id(&key, &row.id).is_some()) {
+            if let Some(since) = self.delete_not_visible(row) {
+                self.leave(team, Why::NotVisible { key, since });
+            } else if row.team != team && self.passed.insert(key.clone()) {
+                let action = Action::pass_on(key, row.id.clone(), team);
+                self.act(team, action, format!("{github} is its handle now"));
             }
-            (Some(existing), row) => {
-                let ours = existing.managed_by.as_deref() == Some(self.policy.managed_by);
-                if ours && self.actual.create_intents.contains_key(&key) {
-                    let action = Action::Record { key, id: existing.id.clone() };
-                    self.act(team, action, "an interrupted create of ours had been carried out");
-                    return;
-                }
-                let over = self.actual.create_intents.get(&key).filter(|create| create.over);
+            return;
+        }
+        if let Some((from, row)) = self.actual.elsewhere.get(&key)
+            && self.actual.connections.with_id(&key, &row.id).is_some()
+        {
+            let (id, from_org) = (row.id.clone(), Some(*from));
+            let action = Action::PassOn { key, id, to: team, from_org, to_org: None };
+            self.act(team, action, format!("{github} is its handle now; org {from} had this login before"));
+            return;
+        }
+        let intent = self.actual.create_intents.get(&key);
+        if let Some(intent) = intent {
+            if let Some(made) = self.made(&key, intent) {
+                let action = Action::Record { key, id: made.id.clone() };
+                self.act(team, action, "an interrupted create of ours had been carried out");
+                return;
+            }
+            if let Some(since) = self.create_not_visible(intent) {
+                self.leave(team, Why::NotVisible { key, since });
+                return;
+            }
+        }
+        match at.first() {
+            Some(existing) => {
+                let over = intent.filter(|create| create.over);
                 if row.is_some() || over.is_some() {
                     let reason = if over.is_some_and(|create| create.adopts) {
                         NOT_ADOPTED
@@ -226,16 +263,17 @@ impl Planner<'_> {
                     };
                     self.act(team, Action::Forget { key: key.clone() }, reason);
                 }
+                let ours = self.actual.has_own_mark(existing);
                 let owner = if ours { OwnedBy::Orphan } else { OwnedBy::Foreign };
                 self.leave(team, Why::Satisfied { key, owner });
             }
             // It was only kept, because its handle resolves to nothing: it went with its Datadog team.
-            (None, row) if !wanted.unresolved.is_empty() && self.actual.gone.contains(datadog_team) => {
+            None if !wanted.unresolved.is_empty() && self.actual.gone.contains(datadog_team) => {
                 if row.is_some() {
                     self.act(team, Action::Forget { key }, "its Datadog team is gone");
                 }
             }
-            (None, _) => {
+            None => {
                 let reason = format!("{github} has no connection with this Datadog team");
                 self.act(team, Action::Create { key, github: github.clone() }, reason);
             }
@@ -244,21 +282,29 @@ impl Planner<'_> {
 
     /// One owned row that its team does not want any more.
     fn remove(&mut self, row: &Owned, cause: RemovalCause) {
-        let Some(existing) = self.actual.connections.with_id(&row.key, &row.id) else {
-            let action = Action::Forget { key: row.key.clone() };
-            self.act(row.team, action, "the connection is no longer in Datadog");
+        if self.actual.connections.with_id(&row.key, &row.id).is_none() {
+            // A later create of the pair may have been carried out: what becomes of its intent decides about the row.
+            if !self.actual.create_intents.contains_key(&row.key) {
+                let action = Action::Forget { key: row.key.clone() };
+                self.act(row.team, action, "the connection is no longer in Datadog");
+            }
             return;
-        };
+        }
+        if let Some(since) = self.delete_not_visible(row) {
+            self.leave(row.team, Why::NotVisible { key: row.key.clone(), since });
+            return;
+        }
         if let Some(&heir) = self.desired.wanted_keys.get(&row.key).filter(|&&heir| heir != row.team) {
             if self.passed.insert(row.key.clone()) {
-                let action = Action::PassOn { key: row.key.clone(), id: row.id.clone(), to: heir };
+                let action = Action::pass_on(row.key.clone(), row.id.clone(), heir);
                 self.act(heir, action, format!("{} is its handle now", row.key.github));
             }
             return;
         }
-        if existing.managed_by.as_deref() != Some(self.policy.managed_by) {
-            let action = Action::Forget { key: row.key.clone() };
-            self.act(row.team, action, "it no longer carries our mark");
+        if let Some(TeamKey { org, team }) = self.actual.claims.get(&row.key) {
+            let (key, id, to_org) = (row.key.clone(), row.id.clone(), Some(*org));
+            let reason = format!("{} is the handle of a team of org {org} now", key.github);
+            self.act(row.team, Action::PassOn { key, id, to: *team, from_org: None, to_org }, reason);
             return;
         }
         if self.policy.mode == Mode::Upsert {
@@ -276,6 +322,46 @@ impl Planner<'_> {
         }
         let reason = cause.reason();
         self.act(row.team, Action::Delete { key: row.key.clone(), id: row.id.clone(), cause }, reason);
+    }
+}
+
+/// How long Datadog's lists may lag behind a write that was answered with success.
+const VISIBLE_WITHIN: Duration = Duration::from_secs(600);
+
+/// Two reads by its id that prove an answered create removed by somebody else are at least this far apart, however short
+/// `guard.grace` is: lists were seen to lag for seconds.
+const LAG: Duration = Duration::from_secs(12);
+
+impl Planner<'_> {
+    /// Returns the connection that an interrupted create of ours made: the one with the id in Datadog's answer, or,
+    /// where the answer was lost, one with the mark of the create.
+    pub(super) fn made(&self, key: &ConnectionKey, intent: &Interrupted) -> Option<&Connection> {
+        let mark = intent.managed_by.as_deref().unwrap_or(self.policy.managed_by);
+        self.actual.connections.at(key).iter().find(|connection| match &intent.answered {
+            Some(answered) => answered.id == connection.id,
+            None => connection.managed_by.as_deref() == Some(mark),
+        })
+    }
+
+    /// Returns when Datadog answered a create of ours with 201, while its lists may lag behind that. The create is not
+    /// sent again until then.
+    pub(super) fn create_not_visible(&self, intent: &Interrupted) -> Option<Time> {
+        let answered = intent.answered.as_ref()?;
+        let missed_twice = self.actual.missing.contains(&answered.id)
+            && answered.missed_at.is_some_and(|at| at + self.policy.grace.max(LAG) <= self.policy.now);
+        (self.may_lag(answered.at) && !missed_twice).then_some(answered.at)
+    }
+
+    /// Returns when Datadog answered the delete of this row's connection with success, while its lists may still show
+    /// the connection. The delete is not sent again until then.
+    fn delete_not_visible(&self, row: &Owned) -> Option<Time> {
+        let answered = self.actual.deleted.get(&row.key).filter(|answered| answered.id == row.id)?;
+        self.may_lag(answered.at).then_some(answered.at)
+    }
+
+    fn may_lag(&self, answered_at: Time) -> bool {
+        // An answer from the future was stored before the clock was set back.
+        (answered_at..answered_at + VISIBLE_WITHIN).contains(&self.policy.now)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RemovalCause;
 use crate::model::{
-    ConnectionId, ConnectionKey, GithubHandle, HeldKey, HeldKind, OwnedBy, TeamId, Time, team_or_zero,
+    ConnectionId, ConnectionKey, GithubHandle, HeldKey, HeldKind, OrgId, OwnedBy, TeamId, Time, team_or_zero,
 };
 
 /// One step.
@@ -44,6 +44,12 @@ pub enum Action {
         id: ConnectionId,
         /// The team that has it from now on.
         to: TeamId,
+        /// The organisation that had it, where its login moved to this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from_org: Option<OrgId>,
+        /// The organisation of the team that gets it, where the login moved from this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to_org: Option<OrgId>,
     },
     /// An interrupted create of ours turns out to have been done. Nothing is written to Datadog.
     Record {
@@ -60,6 +66,16 @@ pub enum Action {
 }
 
 impl Action {
+    /// Passes a row on within the organisation.
+    pub(super) fn pass_on(key: ConnectionKey, id: ConnectionId, to: TeamId) -> Self {
+        Self::PassOn { key, id, to, from_org: None, to_org: None }
+    }
+
+    /// Whether it moves a row to or from another organisation.
+    pub fn passes_between_organisations(&self) -> bool {
+        matches!(self, Self::PassOn { from_org: Some(_), .. } | Self::PassOn { to_org: Some(_), .. })
+    }
+
     /// The connection; `None` for a Datadog team.
     pub fn key(&self) -> Option<&ConnectionKey> {
         match self {
@@ -188,6 +204,20 @@ pub enum Why {
         /// When it may go.
         until: Time,
     },
+    /// Datadog answered a write with success, and its lists do not show that yet.
+    NotVisible {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// When it answered.
+        since: Time,
+    },
+    /// The connection would go, but its handle names a team of an organisation that is not served.
+    OfAnother {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// The login of that organisation.
+        login: String,
+    },
     /// The policy does not allow removals.
     Policy {
         /// The connection that would go.
@@ -227,6 +257,14 @@ impl Plan {
     pub fn in_grace(&self) -> impl Iterator<Item = (TeamId, &ConnectionKey, Time, Time)> {
         self.left_alone.iter().filter_map(|left| match &left.why {
             Why::Grace { key, since, until } => Some((left.team?, key, *since, *until)),
+            _ => None,
+        })
+    }
+
+    /// The connections whose writes Datadog's lists do not show yet: for which team, and since when.
+    pub fn not_visible(&self) -> impl Iterator<Item = (TeamId, Time)> {
+        self.left_alone.iter().filter_map(|left| match &left.why {
+            Why::NotVisible { since, .. } => Some((left.team?, *since)),
             _ => None,
         })
     }

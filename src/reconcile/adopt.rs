@@ -120,7 +120,7 @@ impl Survey {
     pub async fn adoptable(&self, login: &str, asked: &Asked) -> anyhow::Result<Vec<Candidate>> {
         let state = self.state(login).await?;
         let standing = Standing::read(&self.ledger, state.org.facts.id, &self.eyes.options, false).await?;
-        let mut surveyed = self.eyes.survey(&state, standing).await?;
+        let mut surveyed = self.eyes.survey(&self.ledger, &state, standing).await?;
         // The mirror remembers teams that GitHub's list lacks: nothing is written for those.
         surveyed.missing.iter().for_each(|team| drop(surveyed.mirror.teams.remove(team)));
         let mut known = self.eyes.known(&state);
@@ -160,7 +160,8 @@ impl Survey {
         let ours = |candidate: &Candidate| {
             let (id, adoption) = (candidate.id.clone(), candidate.step.as_ref().ok()?);
             let id = id.unwrap_or_else(|| "deleted".into());
-            Some(Owned { key: candidate.key.clone(), id, team: adoption.team.id })
+            let key = candidate.key.clone();
+            Some(Owned { key, id, team: adoption.team.id, managed_by: None })
         };
         let adopted: Vec<Owned> = candidates.iter().filter_map(ours).collect();
         let directory = self.eyes.directory.whole(false).await?;
@@ -175,7 +176,7 @@ impl Survey {
 
 impl super::survey::Eyes {
     fn known(&self, state: &OrgState) -> Known {
-        Known::new(state, self.options.timeout, self.options.clock.now())
+        Known::new(state, &self.options, self.options.clock.now())
     }
 
     fn take_over(
@@ -229,7 +230,10 @@ impl Worker {
         let (key, team) = (&candidate.key, adoption.team.id);
         let begun =
             |state: &OrgState| state.intents.iter().any(|it| it.key == *key && it.kind == IntentKind::Adopt);
-        let owned = |state: &OrgState| state.owned.iter().any(|owned| owned.key == *key);
+        // One of ours that is made again, under today's mark, is not done before it has another id.
+        let again = candidate.id.as_ref().filter(|_| adoption.how == TakeOver::Recreate);
+        let owned =
+            |state: &OrgState| state.owned.iter().any(|owned| owned.key == *key && Some(&owned.id) != again);
         if owned(&state) {
             return Ok(Outcome::Done);
         }
@@ -318,7 +322,12 @@ impl Worker {
             TakeOver::Record => {
                 let settlement = Settlement {
                     teams: vec![Settled { team: seen, waiting: state.waiting.contains(&team) }],
-                    owned: vec![Owned { key: key.clone(), id: id.clone(), team }],
+                    owned: vec![Owned {
+                        key: key.clone(),
+                        id: id.clone(),
+                        team,
+                        managed_by: connection.managed_by.clone(),
+                    }],
                     audit: vec![audit(AuditOutcome::Done, "it has our mark: a row was enough".to_owned())],
                     found: vec![team],
                     ..Settlement::default()
@@ -335,7 +344,12 @@ impl Worker {
                 }
                 let begun =
                     audit(AuditOutcome::Begun, format!("deleted to be made again: {id}, managed by {mark}"));
-                self.ledger.begin_adoption(org, lease.fence, (key, team), begun, self.now()).await?;
+                let mark = &self.eyes.options.managed_by;
+                if !self.ledger.begin_adoption(org, lease.fence, (key, team), begun, mark, self.now()).await?
+                {
+                    let why = "another organisation is writing this connection";
+                    return failed(Trouble::new(Class::Transient, why));
+                }
                 let deleted = self.writer.delete(std::slice::from_ref(id), Some(lease.fence())).await;
                 // Whatever the answer was: once it is gone, it has to be made again.
                 let (Err(trouble), Ok(Some(_)) | Err(_)) = (deleted, self.by_id(id).await) else {

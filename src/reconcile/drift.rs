@@ -64,6 +64,7 @@ mod tests {
             unwanted_since: BTreeMap::new(),
             owned: Vec::new(),
             intents: Vec::new(),
+            own_marks: BTreeSet::new(),
             paused: Default::default(),
         };
         let teams = [team(1, "a"), team(2, "renamed"), team(3, "c"), team(4, "new"), team(5, "told")].into();

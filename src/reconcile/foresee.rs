@@ -82,6 +82,7 @@ impl Survey {
             unwanted_since: BTreeMap::new(),
             owned: Vec::new(),
             intents: Vec::new(),
+            own_marks: BTreeSet::new(),
         })
     }
 
@@ -106,12 +107,12 @@ impl Survey {
         let state = self.state(login).await?;
         let id = state.org.facts.id;
         let standing = Standing::read(&self.ledger, id, &self.eyes.options, false).await?;
-        let mut surveyed = self.eyes.survey(&state, standing.clone()).await;
+        let mut surveyed = self.eyes.survey(&self.ledger, &state, standing.clone()).await;
         for _ in 1..SURVEYS {
             if !surveyed.as_ref().is_err_and(|trouble| trouble.class == Class::Invalid) {
                 break;
             }
-            surveyed = self.eyes.survey(&state, standing.clone()).await;
+            surveyed = self.eyes.survey(&self.ledger, &state, standing.clone()).await;
         }
         // Nobody was kept from working meanwhile.
         let (in_flight, known) = self.ledger.moving(id, began).await?;
@@ -165,7 +166,7 @@ pub(super) async fn foresee(
     let owned = state.owned.clone();
     let pause = state.paused.of(team).cloned();
     let mut look = Look::new(eyes, state, &marks, eyes.options.clock.now());
-    look.read().await;
+    look.read(ledger).await?;
     let unread = look.troubles.get(&team).cloned();
     let asks = look.asks();
     let mut guarded = Guarded::default();

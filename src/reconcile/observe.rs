@@ -114,11 +114,17 @@ fn note(reading: &mut Reading, team: TeamId, trouble: Trouble) {
 impl Reading {
     /// Reads the organisation where a connection of ours bears another login than it was last seen with: which of the
     /// two it has now decides what goes. While that cannot be known, nothing is decided about such teams.
-    pub(super) async fn ask_which_login(&mut self, github: &github::Reader, state: &OrgState) {
+    /// It is read too where another organisation has rows under its login.
+    pub(super) async fn ask_which_login(
+        &mut self,
+        github: &github::Reader,
+        state: &OrgState,
+        contested: bool,
+    ) {
         let login = &state.org.facts.login;
         let elsewhere: BTreeSet<TeamId> =
             state.owned.iter().filter(|owned| !owned.key.is_of(login)).map(|owned| owned.team).collect();
-        if self.org.is_some() || elsewhere.is_empty() {
+        if self.org.is_some() || (elsewhere.is_empty() && !contested) {
             return;
         }
         match org(github, state).await {

@@ -36,7 +36,7 @@ impl Eyes {
         let interrupted = state.intents.iter().filter(|intent| intent.team.is_none());
         let mut done: Vec<ConnectionKey> = interrupted.map(|intent| intent.key.clone()).collect();
         done.retain(|key| !actual.connections.has(key));
-        let orphans = plan::unwanted_orphans(&known.mirror, desired, actual, &self.options.managed_by);
+        let orphans = plan::unwanted_orphans(&known.mirror, desired, actual);
         let proven = self.prove(&known.mirror.org.login, orphans).await?;
         let mut plan = plan::plan_orphans(proven, &self.policy(known));
         plan.actions.extend(done.into_iter().map(|key| Planned {
@@ -142,9 +142,9 @@ pub(super) async fn apply_exactly(
     steps: &BTreeSet<StepKey>,
 ) -> anyhow::Result<()> {
     let standing = Standing::read(ledger, org, &eyes.options, false).await?;
-    let surveyed = eyes.survey(state, standing).await?;
+    let surveyed = eyes.survey(ledger, state, standing).await?;
     let marks = BTreeMap::new();
-    let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks);
+    let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks, &state.intents);
     let (stored, _) = remove(hands, state, &surveyed, Some(steps)).await?;
     Ok(ledger.settle(lease.lane, lease.fence, &stored, eyes.options.clock.now()).await?)
 }

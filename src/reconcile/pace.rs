@@ -21,6 +21,24 @@ pub(super) fn lag_look(event_at: Option<Time>, looked_at: Time) -> Option<Time> 
     LAG.iter().map(|&distance| event_at + distance).find(|&at| at > looked_at)
 }
 
+/// Datadog's lists may lag behind a write that it answered with success: they are read again at these distances from the
+/// answer.
+const NOT_VISIBLE: [Duration; 8] = [
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(20),
+    Duration::from_secs(60),
+    Duration::from_secs(120),
+    Duration::from_secs(300),
+    Duration::from_secs(600),
+];
+
+/// Returns when Datadog's lists are read again for a write that it answered at `since`.
+pub(super) fn not_visible(since: Time, now: Time) -> Time {
+    NOT_VISIBLE.iter().map(|&distance| since + distance).find(|&at| at > now).unwrap_or(now + NOT_VISIBLE[0])
+}
+
 /// Returns when to retry after a trouble: always [`Next::Retry`]. `failures` counts the failed looks before this one.
 /// `others_work` is true if the same operation succeeded for another target, so that this is not an outage.
 pub(super) fn retry(

@@ -3,18 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use super::{Options, directory::Directory, lease, links::OthersLinks, observe};
 use crate::{
     datadog::{self, Filter},
     github,
-    ledger::{IntentKind, Ledger, OrgState},
+    ledger::{Intent, IntentKind, Ledger, OrgState},
     mapping::Outcome,
     model::{
-        Answer, Class, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind, MirrorTeam, MissingTeam,
-        OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
+        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind,
+        MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Actual, DatadogTeams, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
@@ -32,6 +31,14 @@ pub(super) struct Eyes {
     pub(super) others: OthersLinks,
 }
 
+/// What a look wants and may do.
+pub(super) struct Foreseen {
+    pub(super) desired: Desired,
+    pub(super) guarded: Guarded,
+    /// Answered creates that were read by their ids and not found.
+    pub(super) missed: Vec<ConnectionKey>,
+}
+
 /// What is known of an organisation while it is planned.
 pub(super) struct Known {
     pub(super) mirror: Mirror,
@@ -44,13 +51,18 @@ pub(super) struct Known {
 
 impl Known {
     /// `timeout` is how long a write may take: an interrupted one that is older, with a margin, is over.
-    pub(super) fn new(state: &OrgState, timeout: Duration, now: Time) -> Self {
-        let over = now - (timeout + lease::MARGIN);
-        let creates = state.intents.iter().filter(|intent| intent.kind != IntentKind::Delete);
-        let creates = creates.filter_map(|intent| {
-            let (team, adopts) = (intent.team?, intent.kind == IntentKind::Adopt);
-            Some((intent.key.clone(), Interrupted { team, adopts, over: intent.at < over }))
+    pub(super) fn new(state: &OrgState, options: &Options, now: Time) -> Self {
+        let arrives = options.timeout + lease::MARGIN;
+        // An intent that lies far ahead was stored before the clock was set back.
+        let over = |at: Time| at + arrives < now || at > now + arrives;
+        let (deletes, creates): (Vec<_>, Vec<_>) =
+            state.intents.iter().partition(|intent| intent.kind == IntentKind::Delete);
+        let creates = creates.into_iter().filter_map(|intent| {
+            let Intent { key, kind, team, at, managed_by, answered } = intent.clone();
+            let adopts = kind == IntentKind::Adopt;
+            Some((key, Interrupted { team: team?, adopts, over: over(at), managed_by, answered }))
         });
+        let deleted = deletes.into_iter().filter_map(|it| Some((it.key.clone(), it.answered.clone()?)));
         Self {
             mirror: Mirror {
                 org: state.org.facts.clone(),
@@ -66,8 +78,32 @@ impl Known {
                 owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
                 create_intents: creates.collect(),
                 gone: BTreeSet::new(),
+                deleted: deleted.collect(),
+                missing: BTreeSet::new(),
+                elsewhere: BTreeMap::new(),
+                claims: BTreeMap::new(),
+                own_marks: state.own_marks.iter().chain([&options.managed_by]).cloned().collect(),
             },
         }
+    }
+
+    /// Reads what other organisations have of this one's keys: a key is global, and a login can move.
+    pub(super) async fn read_elsewhere(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
+        let OrgFacts { id, login } = &self.mirror.org;
+        self.actual.elsewhere = ledger.rows_elsewhere(*id, login).await?;
+        let keys = self.actual.owned.keys().cloned().collect();
+        self.actual.claims = ledger.claims(*id, &keys).await?;
+        Ok(())
+    }
+
+    /// Whether another organisation has rows under the login of this one.
+    pub(super) fn is_contested(&self) -> bool {
+        !self.actual.elsewhere.is_empty()
+    }
+
+    /// Leaves the rows of other organisations alone: which of the two has the login is not known.
+    pub(super) fn forget_elsewhere(&mut self) {
+        self.actual.elsewhere.clear();
     }
 
     /// Takes in what is held and what is approved. What a person takes over is made again, whatever limits a first pass.
@@ -110,7 +146,7 @@ impl Eyes {
         &self,
         known: &Known,
         teams: &BTreeSet<TeamId>,
-    ) -> Result<(Desired, Guarded), Trouble> {
+    ) -> Result<Foreseen, Trouble> {
         let creates = self.policy(known).missing_team == MissingTeam::Create;
         let directory = self.directory.covering(&self.handles(&known.mirror, teams), creates).await?;
         let desired =
@@ -129,13 +165,37 @@ impl Eyes {
             let filter = Filter { team_ids, ..Filter::default() };
             connections.extend(self.datadog.connections(&filter).await?);
         }
+        let missed = self.read_answered(known, teams, &mut connections).await?;
         let mut actual = known.showing(connections);
+        actual.missing = missed.values().cloned().collect();
         actual.gone = self.gone(&directory, &actual, |owned| teams.contains(&owned.team)).await?;
         if !directory.complete() {
             self.check_search(teams, &desired, &actual, &directory).await?;
         }
         let guarded = self.decide(known, teams, &desired, &actual, &BTreeMap::new());
-        Ok((desired, guarded))
+        Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect() })
+    }
+
+    /// Reads by their ids the connections that Datadog answered with 201 and that no list shows yet. Returns those that
+    /// are not found.
+    async fn read_answered(
+        &self,
+        known: &Known,
+        teams: &BTreeSet<TeamId>,
+        connections: &mut Connections,
+    ) -> Result<BTreeMap<ConnectionKey, ConnectionId>, Trouble> {
+        let creates = known.actual.create_intents.iter().filter(|(_, create)| teams.contains(&create.team));
+        let answered =
+            creates.filter_map(|(key, create)| Some((key.clone(), create.answered.as_ref()?.id.clone())));
+        let mut missed: BTreeMap<_, _> =
+            answered.filter(|(key, id)| connections.with_id(key, id).is_none()).collect();
+        if !missed.is_empty() {
+            let connection_ids = missed.values().map(ToString::to_string).collect();
+            connections
+                .extend(self.datadog.connections(&Filter { connection_ids, ..Filter::default() }).await?);
+            missed.retain(|key, id| connections.with_id(key, id).is_none());
+        }
+        Ok(missed)
     }
 
     /// The Datadog teams of these rows that are gone; a list that lacks one with a connection of ours decides nothing.
@@ -235,12 +295,19 @@ impl Eyes {
     }
 
     /// Reads an organisation as a whole and plans all of it. Writes nothing, stores nothing.
-    pub(super) async fn survey(&self, state: &OrgState, standing: Standing) -> Result<Surveyed, Trouble> {
+    pub(super) async fn survey(
+        &self,
+        ledger: &Ledger,
+        state: &OrgState,
+        standing: Standing,
+    ) -> Result<Surveyed, Trouble> {
         let (org, list) = observe::list(&self.github, state).await?;
-        let mut known = Known::new(state, self.options.timeout, self.options.clock.now());
+        let mut known = Known::new(state, &self.options, self.options.clock.now());
         known.weigh(standing.held, standing.approved);
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;
+        let read = known.read_elsewhere(ledger).await;
+        read.map_err(|error| Trouble::new(Class::Transient, format!("the ledger failed: {error}")))?;
         let mut out_of_step = BTreeSet::new();
         let mut listed = BTreeSet::new();
         for facts in list {
@@ -319,8 +386,9 @@ impl Eyes {
         let not_owned = connections
             .iter()
             .filter(|(key, _)| key.github.starts_with(&login) && !known.actual.owned.contains_key(key));
-        let (orphans, foreigners): (Vec<_>, Vec<_>) = not_owned
-            .partition(|(_, connection)| connection.managed_by.as_deref() == Some(&self.options.managed_by));
+        let (orphans, foreigners): (Vec<_>, Vec<_>) = not_owned.partition(|(_, connection)| {
+            known.actual.own_marks.iter().any(|mark| connection.managed_by.as_ref() == Some(mark))
+        });
         (orphans.len(), foreigners.len())
     }
 

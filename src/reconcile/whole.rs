@@ -35,10 +35,10 @@ pub(super) async fn look_at_whole(
     };
     let lifts_creates = mark.asks.lifts_creates;
     let standing = Standing::read(ledger, org, &eyes.options, lifts_creates).await?;
-    let next = match eyes.survey(state, standing).await {
+    let next = match eyes.survey(ledger, state, standing).await {
         Ok(surveyed) => {
             let marks = BTreeMap::from([(None, mark)]);
-            let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks);
+            let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks, &state.intents);
             let (stored, unfinished) = orphans::remove(hands, state, &surveyed, None).await?;
             settlement = stored;
             // The first pass is the one whose creates are bounded: one that plans nothing does not count.

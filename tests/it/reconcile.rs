@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::{
-    ledger::IntentKind,
+    ledger::{Intended, IntentKind},
     model::{ConnectionKey, GithubHandle, Lane, TeamId, Time},
 };
 
@@ -346,8 +346,9 @@ async fn a_create_cut_off_for_a_team_that_is_gone_before_anything_else_was_store
     let fence = ledger.lease(Lane::Org(org), "dead", now, Duration::from_secs(30)).await.unwrap().unwrap();
     let datadog_team = world.datadog_teams().await["brief"].clone();
     let key = ConnectionKey::new(datadog_team.as_str().into(), &GithubHandle::new("acme", "brief"));
-    let intent = (IntentKind::Create, key, Some(TeamId(team["id"].as_i64().unwrap())));
-    ledger.intend(org, fence, &[intent], now).await.unwrap();
+    let team_id = Some(TeamId(team["id"].as_i64().unwrap()));
+    let intent = Intended { kind: IntentKind::Create, key, team: team_id };
+    ledger.intend(org, fence, &[intent], "teamlink", now).await.unwrap();
     ledger.release(Lane::Org(org), fence).await.unwrap();
     let connection = json!({"data": [{
         "type": "team_connection",

@@ -1,12 +1,21 @@
-//! Sequences after which a connection was once removed, or disowned, that should have stayed; each once.
+//! Sequences after which a connection was once removed, or disowned, that should have stayed, or was made for an
+//! organisation that is not served; each once.
 
 use std::time::Duration;
+
+use serde_json::json;
+use teamlink::{
+    mapping::RuleSpec,
+    model::{Asks, Cause, Lane, PauseScope},
+    operate,
+    reconcile::{Asked, Outcome},
+};
 
 use super::{
     Setup,
     grace::{pass, setup},
     sequences::{linked, run},
-    world::{THEIRS, World},
+    world::{OURS, THEIRS, World},
 };
 
 /// Hears what GitHub sent since the last time.
@@ -50,5 +59,162 @@ fn a_foreign_connection_whose_key_differs_in_case_only_does_not_hide_ours() {
         let left = world.connections().await;
         assert_eq!(left.values().filter(|it| it.managed_by == THEIRS).count(), 3, "others' stay");
         assert_eq!(left.len(), 4, "ours went");
+    });
+}
+
+/// Asks for a pass over these organisations and works.
+async fn pass_over(world: &World, logins: &[&str], seconds: u64) {
+    let logins: Vec<String> = logins.iter().map(|login| (*login).to_owned()).collect();
+    world.worker.begin_pass(&logins, Cause::Pass, Asks::PASS).await.unwrap();
+    world.work(Duration::from_secs(seconds)).await;
+}
+
+#[test]
+fn nothing_is_written_for_an_organisation_that_was_taken_off_the_list() {
+    run(async |dir| {
+        let served = Setup { orgs: vec!["acme".to_owned()], ..setup() };
+        let mut world = World::new(1, 3, served, dir.path()).await;
+        world.create("Late").await;
+        pass(&world, 1).await;
+        // The first look at a removal, and a team that waits for its handle.
+        world.delete("team-1").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(10)).await;
+        world.setup.orgs = vec!["globex".to_owned()];
+        world.restart().await;
+        world.datadog_team("Late").await;
+        world.requests().await;
+        world.work(Duration::from_secs(4000)).await;
+        let requests = world.requests().await;
+        assert!(!requests.iter().any(|it| it["method"] != "GET" && it["fence"].is_string()), "{requests:?}");
+        // Served again, it goes on where it stood.
+        world.setup.orgs = vec!["acme".to_owned()];
+        world.restart().await;
+        world.work(Duration::from_secs(600)).await;
+        assert_eq!(linked(&world).await, ["@acme/late", "@acme/team-2", "@acme/team-3"]);
+    });
+}
+
+/// Two organisations, `acme` and `globex`, with a team of the same slug each, of which the second takes the login of the
+/// first.
+async fn handed_over(dir: &std::path::Path) -> World {
+    let rule = RuleSpec::handles("*/platform", ["platform"]);
+    let mut world = World::new(1, 0, Setup { rules: vec![rule], ..setup() }, dir).await;
+    world.datadog_team("Platform").await;
+    world.create("Platform").await;
+    let globex = json!({"orgs": [{"login": "globex", "teams": [{"name": "Platform"}]}]});
+    world.ask("POST", "/_sandbox/seed", globex).await;
+    pass_over(&world, &["acme", "globex"], 10).await;
+    assert_eq!(linked(&world).await, ["@acme/platform", "@globex/platform"]);
+    std::iter::from_fn(|| world.webhooks.try_recv().ok()).for_each(drop);
+    for (from, to) in [("acme", "acme-legacy"), ("globex", "acme")] {
+        world.ask("PATCH", &format!("/orgs/{from}"), json!({"login": to})).await;
+    }
+    world
+}
+
+#[test]
+fn a_login_that_passes_between_two_organisations_takes_the_connection_along() {
+    // Which of the two is paused, or answers nothing, while the other is looked at.
+    for standing_still in [None, Some(0), Some(1)] {
+        for paused in [true, false] {
+            run(async |dir| {
+                let mut world = handed_over(dir.path()).await;
+                let orgs = world.ledger.orgs().await.unwrap();
+                let still = standing_still.map(|which| orgs[usize::from(which == 1)].facts.id);
+                let now = world.clock.now();
+                if let Some(org) = still {
+                    if paused {
+                        world.ledger.pause(PauseScope::Org(org), "", now).await.unwrap();
+                    } else {
+                        let down = json!({"path": format!("/organizations/{org}*"), "status": 502});
+                        world.faults(&[down]).await;
+                    }
+                }
+                hear(&mut world).await;
+                let before = world.connections().await;
+                world.work(Duration::from_secs(40)).await;
+                if let Some(org) = still {
+                    world.ledger.resume(PauseScope::Org(org), "", world.clock.now()).await.unwrap();
+                    world.faults(&[]).await;
+                }
+                world.work(Duration::from_secs(110)).await;
+                let after = world.connections().await;
+                assert_eq!(linked(&world).await, ["@acme-legacy/platform", "@acme/platform"], "{still:?}");
+                let kept = before.iter().find(|(_, it)| it.github == "@acme/platform").unwrap().0;
+                assert!(after.contains_key(kept), "{still:?}: it was never removed");
+                let rows: usize = {
+                    let mut rows = 0;
+                    for org in &orgs {
+                        rows += world.ledger.org_state(org.facts.id).await.unwrap().unwrap().owned.len();
+                    }
+                    rows
+                };
+                assert_eq!(rows, 2, "each organisation owns its own");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_create_that_was_answered_is_ours_however_long_the_list_lags() {
+    for lag in [2_500, 9_000, 60_000] {
+        run(async |dir| {
+            let mut world = World::new(1, 3, setup(), dir.path()).await;
+            let stale = json!({"method": "GET", "path": "/api/v2/team/connections", "stale_ms": lag});
+            world.faults(std::slice::from_ref(&stale)).await;
+            pass(&world, 300).await;
+            assert_eq!(world.owned().await.len(), 3, "lag {lag}");
+            let posts = world.requests().await;
+            let posts = posts.iter().filter(|it| it["method"] == "POST" && it["fence"].is_string()).count();
+            assert_eq!(posts, 1, "lag {lag}: what was answered with 201 is not sent again");
+            world.delete("team-1").await;
+            hear(&mut world).await;
+            world.work(Duration::from_secs(600)).await;
+            assert_eq!(world.owned().await.len(), 2, "lag {lag}");
+            assert_eq!(linked(&world).await, ["@acme/team-2", "@acme/team-3"]);
+            let progress = world.ledger.progress(Lane::Org(world.org), world.clock.now()).await.unwrap();
+            assert_eq!((progress.parked, progress.owned), (0, 2), "lag {lag}");
+        });
+    }
+}
+
+#[test]
+fn a_conflict_after_a_lost_answer_does_not_erase_that_the_create_was_ours() {
+    run(async |dir| {
+        let world = World::new(1, 2, setup(), dir.path()).await;
+        let stale = json!({"method": "GET", "path": "/api/v2/team/connections", "stale_ms": 20_000});
+        let lost = json!({"method": "POST", "path": "/api/v2/team/connections", "reset": true, "times": 1});
+        world.faults(&[stale, lost]).await;
+        pass(&world, 300).await;
+        assert_eq!(world.owned().await.len(), 2);
+        assert_eq!(world.connections().await.len(), 2);
+    });
+}
+
+#[test]
+fn a_connection_made_under_a_former_mark_stays_ours() {
+    run(async |dir| {
+        let mut world = World::new(1, 4, setup(), dir.path()).await;
+        pass(&world, 1).await;
+        world.setup.managed_by = "teamlink-2";
+        world.restart().await;
+        world.rename("team-1", "Team 9").await;
+        world.datadog_team("Team-9").await;
+        world.delete("team-2").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(600)).await;
+        assert_eq!(linked(&world).await, ["@acme/team-3", "@acme/team-4", "@acme/team-9"]);
+        assert_eq!(world.owned().await.len(), 3);
+        let asked = Asked::ManagedBy(OURS.into());
+        let (survey, orgs) = (world.survey(), ["acme".to_owned()]);
+        let candidates = operate::adopt::candidates(&survey, &world.ledger, &orgs, &asked).await.unwrap();
+        assert_eq!(candidates.len(), 2);
+        for candidate in &candidates {
+            let outcome = world.worker.adopt(candidate, candidate.step.as_ref().unwrap()).await.unwrap();
+            assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
+        }
+        assert_eq!(world.owned().await.len(), 3);
+        assert!(world.connections().await.values().all(|it| it.managed_by == "teamlink-2"));
     });
 }

@@ -24,13 +24,16 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         outcome: AuditOutcome::Done,
         detail: None,
     };
-    ledger.begin_adoption(ORG, fence, (&connection, TeamId(7)), line.clone(), at(2)).await.unwrap();
+    ledger
+        .begin_adoption(ORG, fence, (&connection, TeamId(7)), line.clone(), "teamlink", at(2))
+        .await
+        .unwrap();
     let remove = HeldKey::new(HeldKind::Delete, connection.clone());
     let entries = [(EntryKey("r".into()), EntryRow { suspected: Some(at(1)), ..EntryRow::default() })];
     let look = Settlement {
         org: Some(OrgFacts { id: ORG, login: "Acme".into() }),
         teams: vec![Settled { waiting: true, ..settled(7, None) }],
-        owned: vec![Owned { key: connection.clone(), id: "c".into(), team: TeamId(7) }],
+        owned: vec![Owned { key: connection.clone(), id: "c".into(), team: TeamId(7), managed_by: None }],
         unwanted: vec![(connection.clone(), at(1))],
         closed_intents: vec![connection.clone()],
         undone: vec![connection.clone()],

@@ -92,7 +92,10 @@ async fn the_audit_of_a_person_names_no_event_that_was_answered_before(opened: O
     ledger.settle(LANE, fence, &look, at(2)).await.unwrap();
     // The look that repeats it answers the event as well.
     ledger.settle(LANE, fence, &look, at(6)).await.unwrap();
-    ledger.begin_adoption(ORG, fence, (&key, TeamId(7)), line(Cause::Person, false), at(8)).await.unwrap();
+    ledger
+        .begin_adoption(ORG, fence, (&key, TeamId(7)), line(Cause::Person, false), "teamlink", at(8))
+        .await
+        .unwrap();
     let audit = ledger.audit(None, at(0)).await.unwrap();
     let deliveries: Vec<_> = audit.iter().map(|line| line.deliveries.len()).collect();
     assert_eq!(deliveries, [1, 1, 0]);

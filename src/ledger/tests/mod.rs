@@ -1,6 +1,6 @@
 //! The ledger's promises, each on an SQLite file and on a PostgreSQL schema of its own.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::model::{
@@ -142,7 +142,7 @@ async fn a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at
         let accepted = ledger.accept(&entries, PACE, at(second)).await.unwrap();
         assert_eq!(accepted, Accepted { known: [].into(), marked: 1 });
     }
-    assert_eq!(ledger.next_due().await.unwrap(), Some(at(5)), "five seconds after the first");
+    assert_eq!(ledger.next_due(&BTreeSet::new()).await.unwrap(), Some(at(5)), "five seconds after the first");
     assert_eq!(due(ledger, at(4)).await, [] as [i64; 0]);
     assert_eq!(due(ledger, at(5)).await, [7]);
 }
@@ -238,12 +238,12 @@ async fn a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing(op
     let refused = ledger.settle(LANE, first, &done(7, 1, Next::Nothing), at(32)).await;
     assert!(matches!(refused, Err(LedgerError::LeaseLost(LANE))));
     assert!(matches!(ledger.renew(LANE, first, at(32), TTL).await, Err(LedgerError::LeaseLost(LANE))));
-    let intents = [(
-        IntentKind::Create,
-        ConnectionKey { datadog_team: "d".into(), github: "@a/b".into() },
-        Some(TeamId(7)),
-    )];
-    assert!(matches!(ledger.intend(ORG, first, &intents, at(32)).await, Err(LedgerError::LeaseLost(LANE))));
+    let key = ConnectionKey { datadog_team: "d".into(), github: "@a/b".into() };
+    let intents = [Intended { kind: IntentKind::Create, key, team: Some(TeamId(7)) }];
+    assert!(matches!(
+        ledger.intend(ORG, first, &intents, "teamlink", at(32)).await,
+        Err(LedgerError::LeaseLost(LANE))
+    ));
     assert_eq!(due(ledger, at(32)).await, [7]);
     ledger.end_daemon_leases().await.unwrap();
     assert!(ledger.lease(LANE, "daemon:c", at(33), TTL).await.unwrap().is_some());
@@ -309,9 +309,20 @@ async fn what_was_settled_is_there_after_opening_again(opened: Opened) {
     let ledger = opened.ledger;
     let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s1".into() };
-    let owned = Owned { key: connection.clone(), id: "c".into(), team: TeamId(1) };
+    let owned = Owned {
+        key: connection.clone(),
+        id: "c".into(),
+        team: TeamId(1),
+        managed_by: Some("teamlink".into()),
+    };
     ledger
-        .intend(ORG, fence, &[(IntentKind::Create, connection.clone(), Some(TeamId(1)))], at(1))
+        .intend(
+            ORG,
+            fence,
+            &[Intended { kind: IntentKind::Create, key: connection.clone(), team: Some(TeamId(1)) }],
+            "teamlink",
+            at(1),
+        )
         .await
         .unwrap();
     let stored =

@@ -72,7 +72,8 @@ async fn a_lease_that_was_never_given_back_marks_what_was_interrupted(opened: Op
     let ledger = &opened.ledger;
     let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
     let mut fence = ledger.lease(LANE, "a", at(1), TTL).await.unwrap().unwrap();
-    ledger.intend(ORG, fence, &[(IntentKind::Create, connection, Some(TeamId(7)))], at(1)).await.unwrap();
+    let intent = Intended { kind: IntentKind::Create, key: connection, team: Some(TeamId(7)) };
+    ledger.intend(ORG, fence, &[intent], "teamlink", at(1)).await.unwrap();
     ledger.release(LANE, fence).await.unwrap();
     fence = ledger.lease(LANE, "b", at(1), Duration::ZERO).await.unwrap().unwrap();
     assert_eq!(due(ledger, at(2)).await, [] as [i64; 0], "it was given back: its holder knew");

@@ -9,7 +9,7 @@ fn adopting(over: bool) -> World {
     let key = ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"));
     world.owned.remove(&key);
     world.connections.remove(&key);
-    world.create_intents.insert(key, Interrupted { team: TeamId(1), adopts: true, over });
+    world.create_intents.insert(key, interrupted(true, over));
     let ignored = RuleSpec { github: "acme/a".into(), ignore: true, ..RuleSpec::default() };
     world.rules = vec![ignored, RuleSpec::handles("*/*", ["{slug}"])];
     world

@@ -51,6 +51,11 @@ fn team(id: i64, slug: &str) -> MirrorTeam {
     }
 }
 
+/// A create or an adoption for team 1 whose answer was lost.
+fn interrupted(adopts: bool, over: bool) -> Interrupted {
+    Interrupted { team: TeamId(1), adopts, over, managed_by: None, answered: None }
+}
+
 fn dd(handle: &str) -> DatadogTeamId {
     DatadogTeamId(format!("dd-{handle}"))
 }
@@ -102,7 +107,10 @@ impl World {
             },
         );
         if managed_by == "teamlink" {
-            self.owned.insert(key.clone(), Owned { key, id, team: TeamId(team) });
+            self.owned.insert(
+                key.clone(),
+                Owned { key, id, team: TeamId(team), managed_by: Some("teamlink".into()) },
+            );
         }
     }
 
@@ -128,7 +136,8 @@ impl World {
             owned: self.owned.clone(),
             unwanted_since: self.unwanted_since.clone(),
             create_intents: self.create_intents.clone(),
-            gone: BTreeSet::new(),
+            own_marks: ["teamlink".to_owned()].into(),
+            ..Actual::default()
         };
         let policy = Policy {
             grace: self.grace,
@@ -185,12 +194,17 @@ impl World {
                     self.connections.remove(key);
                     self.owned.remove(key);
                 }
-                Action::PassOn { key, id, to } => {
-                    self.owned.insert(key.clone(), Owned { key: key.clone(), id: id.clone(), team: *to });
+                Action::PassOn { key, id, to, .. } => {
+                    self.owned.insert(
+                        key.clone(),
+                        Owned { key: key.clone(), id: id.clone(), team: *to, managed_by: None },
+                    );
                 }
                 Action::Record { key, id } => {
-                    self.owned
-                        .insert(key.clone(), Owned { key: key.clone(), id: id.clone(), team: team.unwrap() });
+                    self.owned.insert(
+                        key.clone(),
+                        Owned { key: key.clone(), id: id.clone(), team: team.unwrap(), managed_by: None },
+                    );
                 }
                 Action::Forget { key } => {
                     self.owned.remove(key);
@@ -338,7 +352,7 @@ fn an_orphan_counts_as_foreign_unless_an_intent_of_ours_explains_it() {
     let (key, _) =
         world.owned.remove_entry(&ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"))).unwrap();
     insta::assert_snapshot!(world.planned(), @"left 1: Satisfied");
-    world.create_intents.insert(key, Interrupted { team: TeamId(1), adopts: false, over: true });
+    world.create_intents.insert(key, interrupted(false, true));
     insta::assert_snapshot!(world.planned(), @"1: record @acme/a = dd-a");
 }
 
@@ -346,9 +360,9 @@ fn an_orphan_counts_as_foreign_unless_an_intent_of_ours_explains_it() {
 fn an_interrupted_create_that_nobody_wants_any_more_is_recorded_then_removed_or_forgotten() {
     let mut world = World::agreeing(&["a", "b"]);
     let key = ConnectionKey::new(dd("b"), &GithubHandle::new("acme", "a"));
-    world.create_intents.insert(key.clone(), Interrupted { team: TeamId(1), adopts: false, over: false });
+    world.create_intents.insert(key.clone(), interrupted(false, false));
     assert_eq!(world.planned(), "");
-    world.create_intents.insert(key.clone(), Interrupted { team: TeamId(1), adopts: false, over: true });
+    world.create_intents.insert(key.clone(), interrupted(false, true));
     insta::assert_snapshot!(world.planned(), @"1: forget @acme/a = dd-b");
     world.connect(1, "a", "b", "teamlink");
     world.owned.remove(&key);

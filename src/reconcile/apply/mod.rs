@@ -5,6 +5,7 @@
 //! batch was carried out in part is not documented: so after a refusal the truth is listed, what is true already
 //! is dropped, and the rest is halved until the culprit stands alone.
 
+mod intents;
 mod missing_team;
 mod record;
 
@@ -17,11 +18,12 @@ use super::{Options, directory::Directory, lease::Lease, survey::Eyes};
 use crate::{
     datadog::{self, Filter, NewConnection},
     ledger::{
-        AuditAction, AuditOutcome, IntentKind, LeasedMark, Ledger, LedgerError, ParkedStep, Settlement,
+        AuditAction, AuditOutcome, Intent, IntentKind, LeasedMark, Ledger, LedgerError, ParkedStep,
+        Settlement,
     },
     model::{
-        Class, Connection, ConnectionId, ConnectionKey, Connections, GithubHandle, OrgId, Owned, Subject,
-        TeamId, Trouble,
+        Class, Connection, ConnectionId, ConnectionKey, Connections, GithubHandle, OrgId, Subject, TeamId,
+        Trouble,
     },
     plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
     upstream::MOST_FAILURES,
@@ -42,6 +44,8 @@ pub(super) struct Hands<'a> {
     pub(super) options: &'a Options,
     /// Why each due team is looked at, and how often that failed before.
     pub(super) marks: &'a Marks<'a>,
+    /// Writes whose end was unknown when the look began. A rejection of another write says nothing about them.
+    pub(super) intents: &'a [Intent],
 }
 
 impl<'a> Hands<'a> {
@@ -51,11 +55,15 @@ impl<'a> Hands<'a> {
         writer: &'a datadog::Writer,
         (lease, org): (&'a Lease, OrgId),
         marks: &'a Marks<'a>,
+        intents: &'a [Intent],
     ) -> Self {
         let Eyes { datadog: reader, directory, options, .. } = eyes;
-        Self { ledger, lease, org, reader, writer, directory, options, marks }
+        Self { ledger, lease, org, reader, writer, directory, options, marks, intents }
     }
 }
+
+/// Looks in which Datadog answers a create with 409 before it is parked: its lists were seen to lag for ten seconds.
+const CONFLICTS: u32 = 4;
 
 /// How far it came.
 #[derive(Default)]
@@ -117,14 +125,12 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
             (Action::Create { key, github }, Some(team)) => {
                 creates.push(Create { team, key, github, reason });
             }
-            (Action::PassOn { key, id, to }, Some(_)) => {
-                let connection = Subject::Connection(key.clone());
-                let done = AuditOutcome::Done;
-                run.audit(of, AuditAction::PassOn, connection, Some(id.as_str()), &reason, None, done, None);
-                run.out.stored.owned.push(Owned { key, id, team: to });
+            (Action::PassOn { key, id, to, from_org, to_org }, Some(_)) => {
+                run.pass_on(of, key, id, (from_org, to_org, to), &reason);
             }
             (Action::Record { key, id }, Some(team)) => {
-                run.record(team, key, id, &reason, AuditOutcome::Already);
+                let made_under = run.evidence(&key).and_then(|intent| intent.managed_by.clone());
+                run.record(team, key, id, made_under, &reason, AuditOutcome::Already);
                 // It may not be wanted any more: now that it is ours, another look can remove it.
                 run.out.stored.found.push(team);
             }
@@ -177,10 +183,14 @@ enum Refusal {
 impl Run<'_> {
     async fn create(&mut self, items: Vec<Create>) -> Result<(), LedgerError> {
         let mut parts = vec![items];
-        while let Some(items) = parts.pop() {
+        while let Some(mut items) = parts.pop() {
             if self.out.stopped.is_none() {
-                self.intend(IntentKind::Create, items.iter().map(|item| (&item.key, Some(item.team))))
-                    .await?;
+                let intended = items.iter().map(|item| (&item.key, Some(item.team)));
+                let refused = self.intend(IntentKind::Create, intended).await?;
+                items.retain(|item| !refused.contains(&item.key));
+                if items.is_empty() {
+                    continue;
+                }
             }
             if !self.may_write() {
                 items.iter().for_each(|item| self.leave(Some(item.team)));
@@ -197,6 +207,9 @@ impl Run<'_> {
                 Ok(made) => {
                     (self.failures, self.out.wrote) = (0, true);
                     let made: Connections = made.into_iter().collect();
+                    let ids =
+                        items.iter().filter_map(|item| Some((&item.key, &made.at(&item.key).first()?.id)));
+                    self.answered(&ids.collect::<Vec<_>>()).await?;
                     for item in items {
                         match made.at(&item.key).first() {
                             Some(connection) => self.made.push((item, connection.id.clone())),
@@ -228,14 +241,16 @@ impl Run<'_> {
             let (there, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| actual.has(&item.key));
             let progress = !there.is_empty();
             for item in there {
-                let mark = Some(self.hands.options.managed_by.as_str());
-                let ours = actual.at(&item.key).iter().find(|found| found.managed_by.as_deref() == mark);
+                let mark = Some(self.hands.options.managed_by.clone());
+                let ours = actual.at(&item.key).iter().find(|found| found.managed_by == mark);
                 // What a clear refusal leaves was there before it: an orphan, if it has our mark.
                 match ours.filter(|_| trouble.ambiguous) {
                     Some(found) => {
                         let id = found.id.clone();
-                        self.record(item.team, item.key, id, &item.reason, AuditOutcome::Already);
+                        self.record(item.team, item.key, id, mark, &item.reason, AuditOutcome::Already);
                     }
+                    // An earlier create of ours may have made it: the next look finds out.
+                    None if self.evidence(&item.key).is_some() => self.out.stored.found.push(item.team),
                     // Somebody else made it meanwhile: what we wanted exists, and is not ours.
                     None => self.out.stored.closed_intents.push(item.key),
                 }
@@ -271,9 +286,11 @@ impl Run<'_> {
     /// A create that Datadog refuses. The first time, the list of Datadog's teams may be to blame: it is read
     /// again and the team is looked at once more before the create is parked.
     async fn give_up_create(&mut self, item: Create, trouble: &Trouble) {
-        self.out.stored.undone.push(item.key.clone());
-        let failed_before = self.hands.marks.get(&Some(item.team)).is_some_and(|mark| mark.attempts > 0);
-        if failed_before {
+        self.undone(&item.key);
+        let attempts = self.hands.marks.get(&Some(item.team)).map_or(0, |mark| mark.attempts);
+        // The connection that a 409 speaks of may be one that Datadog's lists do not show yet.
+        let patience = if trouble.status == Some(409) { CONFLICTS } else { 1 };
+        if attempts >= patience {
             self.park(Some(item.team), ParkedStep::Create(item.key), None, &item.reason, trouble);
         } else {
             self.hands.directory.distrust().await;
@@ -295,7 +312,10 @@ impl Run<'_> {
         let actual: Connections = actual.into_iter().collect();
         for (item, id) in made {
             match actual.with_id(&item.key, &id) {
-                Some(_) => self.record(item.team, item.key, id, &item.reason, AuditOutcome::Done),
+                Some(_) => {
+                    let mark = Some(self.hands.options.managed_by.clone());
+                    self.record(item.team, item.key, id, mark, &item.reason, AuditOutcome::Done);
+                }
                 None => self.differs(Some(item.team), &item.key, "Datadog does not show it after its create"),
             }
         }
@@ -304,9 +324,14 @@ impl Run<'_> {
     async fn delete(&mut self, items: Vec<Delete>) -> Result<(), LedgerError> {
         let mut parts = vec![items];
         let mut sent: Vec<Delete> = Vec::new();
-        while let Some(items) = parts.pop() {
+        while let Some(mut items) = parts.pop() {
             if self.out.stopped.is_none() {
-                self.intend(IntentKind::Delete, items.iter().map(|item| (&item.key, item.team))).await?;
+                let intended = items.iter().map(|item| (&item.key, item.team));
+                let refused = self.intend(IntentKind::Delete, intended).await?;
+                items.retain(|item| !refused.contains(&item.key));
+                if items.is_empty() {
+                    continue;
+                }
             }
             if !self.may_write() {
                 items.iter().for_each(|item| self.leave(item.team));
@@ -316,6 +341,8 @@ impl Run<'_> {
             let trouble = match self.hands.writer.delete(&ids, Some(self.hands.lease.fence())).await {
                 Ok(()) => {
                     (self.failures, self.out.wrote) = (0, true);
+                    self.answered(&items.iter().map(|item| (&item.key, &item.id)).collect::<Vec<_>>())
+                        .await?;
                     sent.extend(items);
                     continue;
                 }
@@ -340,6 +367,11 @@ impl Run<'_> {
             match rest.as_slice() {
                 [] => {}
                 _ if progress => parts.push(rest),
+                // It is gone, and the list lags behind.
+                [item] if trouble.status == Some(404) => {
+                    self.answered(&[(&item.key, &item.id)]).await?;
+                    sent.extend(rest);
+                }
                 [item] => {
                     self.out.stored.closed_intents.push(item.key.clone());
                     let step = ParkedStep::Delete(item.key.clone());
@@ -366,6 +398,7 @@ impl Run<'_> {
         };
         for item in sent {
             if actual.contains(&item.id) {
+                self.unknown_delete(&item, Some("Datadog took it, and still shows it"));
                 self.differs(item.team, &item.key, "Datadog still shows it after its delete");
             } else {
                 self.unlinked(item, AuditOutcome::Done);
@@ -380,16 +413,6 @@ impl Run<'_> {
             self.stop(&Trouble::new(Class::Transient, why));
         }
         self.out.stopped.is_none()
-    }
-
-    async fn intend<'k>(
-        &self,
-        kind: IntentKind,
-        items: impl Iterator<Item = (&'k ConnectionKey, Option<TeamId>)>,
-    ) -> Result<(), LedgerError> {
-        let intents: Vec<_> = items.map(|(key, team)| (kind, key.clone(), team)).collect();
-        let now = self.hands.options.clock.now();
-        self.hands.ledger.intend(self.hands.org, self.hands.lease.fence, &intents, now).await
     }
 
     fn refused(&mut self, trouble: &Trouble, teams: impl Iterator<Item = Option<TeamId>>) -> Refusal {
@@ -419,7 +442,7 @@ impl Run<'_> {
         self.stop(trouble);
         for (key, team) in items {
             if !trouble.ambiguous {
-                self.out.stored.undone.push(key.clone());
+                self.undone(key);
             }
             self.leave(team);
         }

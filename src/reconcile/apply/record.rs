@@ -14,19 +14,20 @@ impl Run<'_> {
         self.out.unfinished.insert(team, Trouble::new(Class::Transient, format!("{key}: {what}")));
     }
 
-    /// A connection that is ours now.
+    /// A connection that is ours now, made under this mark.
     pub(super) fn record(
         &mut self,
         team: TeamId,
         key: ConnectionKey,
         id: ConnectionId,
+        managed_by: Option<String>,
         reason: &str,
         outcome: AuditOutcome,
     ) {
         let (create, subject) = (AuditAction::Create, Subject::Connection(key.clone()));
         self.audit(Some(team), create, subject, Some(id.as_str()), reason, None, outcome, None);
         self.out.stored.closed_intents.push(key.clone());
-        self.out.stored.owned.push(Owned { key, id, team });
+        self.out.stored.owned.push(Owned { key, id, team, managed_by });
     }
 
     /// A create that was sent, and whose end is not known.

@@ -1,5 +1,6 @@
 //! One look at due teams of a leased organisation: the only place from which anything is written for a team.
 
+mod holders;
 mod settlement;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,16 +11,16 @@ use super::{
     fold::{Folded, Seen, fold},
     lease::Lease,
     observe::{self, Reading},
-    survey::{Eyes, Known},
+    survey::{Eyes, Foreseen, Known},
 };
 use crate::{
     datadog,
-    ledger::{Held, LeasedMark, Ledger, LedgerError, OrgState},
+    ledger::{Held, LeasedMark, Ledger, LedgerError, OrgRow, OrgState},
     model::{
-        Answer, Asks, Class, GithubHandle, Integration, MirrorTeam, Mode, OrgId, TeamId, TeamState, Time,
-        Trouble,
+        Answer, Asks, Class, ConnectionKey, Integration, MirrorTeam, Mode, OrgFacts, OrgId, Target, TeamId,
+        TeamState, Time, Trouble,
     },
-    plan::{Action, Guarded, Plan, Planned, RemovalCause, StepKey, Why},
+    plan::{Action, Guarded, Plan, Planned, StepKey, Why},
     telemetry,
 };
 
@@ -40,7 +41,7 @@ pub(super) async fn look(
     let started = clock.now();
     let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
     let mut look = Look::new(eyes, state, due, started);
-    look.read().await;
+    look.read(ledger).await?;
     // What is paused is read, so that the mirror stays true, but not planned.
     let mut asks = look.asks();
     asks.retain(|team| look.state.paused.of(*team).is_none());
@@ -68,11 +69,13 @@ pub(super) async fn look(
         }
     }
     let marks = due.iter().map(|mark| (mark.team, mark)).collect();
+    let intents = look.state.intents.clone();
     let applied = if mode == Mode::Observe {
         telemetry::work::observed(org, &guarded);
         Applied::default()
     } else {
-        apply::apply(Hands::new(eyes, ledger, writer, (lease, org), &marks), guarded.ready.clone()).await?
+        apply::apply(Hands::new(eyes, ledger, writer, (lease, org), &marks, &intents), guarded.ready.clone())
+            .await?
     };
     let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     settlement.found.extend(left_out);
@@ -112,6 +115,14 @@ pub(super) struct Look<'a> {
     waiting: BTreeSet<TeamId>,
     pub(super) conflicts: BTreeSet<TeamId>,
     login_changed: bool,
+    /// Every organisation that the ledger knows.
+    orgs: Vec<OrgRow>,
+    /// Who has the logins that connections of ours bear and the organisation does not have any more.
+    logins: BTreeMap<String, Answer<OrgFacts>>,
+    /// Targets of other organisations that need a look.
+    found_elsewhere: BTreeSet<Target>,
+    /// Answered creates that were read by their ids and not found.
+    missed: Vec<ConnectionKey>,
 }
 
 impl<'a> Look<'a> {
@@ -119,7 +130,7 @@ impl<'a> Look<'a> {
         Self {
             eyes,
             options: &eyes.options,
-            known: Known::new(&state, eyes.options.timeout, started),
+            known: Known::new(&state, &eyes.options, started),
             due: due.iter().filter_map(|mark| Some((mark.team?, mark.asks))).collect(),
             state,
             started,
@@ -132,11 +143,17 @@ impl<'a> Look<'a> {
             waiting: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             login_changed: false,
+            orgs: Vec::new(),
+            logins: BTreeMap::new(),
+            found_elsewhere: BTreeSet::new(),
+            missed: Vec::new(),
         }
     }
 
-    /// Reads the due teams, and those whose slug one of them has now.
-    pub(super) async fn read(&mut self) {
+    /// Reads the due teams, and those whose slug one of them has now; and what other organisations have of their keys.
+    pub(super) async fn read(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
+        self.orgs = ledger.orgs().await?;
+        self.known.read_elsewhere(ledger).await?;
         let teams: Vec<TeamId> = self.due.keys().copied().collect();
         self.reading = observe::read(&self.eyes.github, &self.state, &teams).await;
         for _ in 0..JOINS {
@@ -146,10 +163,17 @@ impl<'a> Look<'a> {
             }
             observe::read_by_id(&self.eyes.github, &self.state, &mut self.reading, rivals).await;
         }
-        self.reading.ask_which_login(&self.eyes.github, &self.state).await;
-        if let Some(org) = &self.reading.org {
-            self.login_changed = org.login != self.known.mirror.org.login;
-            self.known.mirror.org = org.clone();
+        let contested = self.known.is_contested();
+        self.reading.ask_which_login(&self.eyes.github, &self.state, contested).await;
+        match &self.reading.org {
+            Some(org) => {
+                self.login_changed = org.login != self.known.mirror.org.login;
+                self.known.mirror.org = org.clone();
+                if self.login_changed {
+                    self.known.read_elsewhere(ledger).await?;
+                }
+            }
+            None => self.known.forget_elsewhere(),
         }
         self.answered = self.options.clock.now();
         let mut seen = std::mem::take(&mut self.reading.seen);
@@ -159,6 +183,7 @@ impl<'a> Look<'a> {
             self.fold(team, seen, sees_all);
         }
         self.unread = self.troubles.keys().copied().collect();
+        Ok(())
     }
 
     /// Teams that were not read, but have in the mirror a slug that was read of another.
@@ -244,8 +269,9 @@ impl<'a> Look<'a> {
     pub(super) async fn plan(&mut self, mut asks: BTreeSet<TeamId>) -> Guarded {
         let mut cleared = BTreeSet::new();
         for round in 0..=JOINS {
-            let guarded = match self.eyes.plan_for(&self.known, &asks).await {
-                Ok((desired, guarded)) => {
+            let mut guarded = match self.eyes.plan_for(&self.known, &asks).await {
+                Ok(Foreseen { desired, guarded, missed }) => {
+                    self.missed = missed;
                     self.waiting = desired
                         .teams
                         .iter()
@@ -260,7 +286,7 @@ impl<'a> Look<'a> {
                     return Guarded::default();
                 }
             };
-            let joining = self.holders(&guarded.ready, &mut cleared).await;
+            let joining = self.holders(&mut guarded, &mut cleared).await;
             if joining.is_empty() || round == JOINS {
                 if !joining.is_empty() {
                     // What the last ones to join want is not in this plan: nothing is taken away in this look.
@@ -276,66 +302,6 @@ impl<'a> Look<'a> {
             asks.extend(joining);
         }
         Guarded::default()
-    }
-
-    /// Before a connection goes: who holds its slug now? Another team that does joins the plan.
-    async fn holders(&mut self, plan: &Plan, cleared: &mut BTreeSet<String>) -> BTreeSet<TeamId> {
-        let login = self.known.mirror.org.login.clone();
-        let mut joining = BTreeSet::new();
-        for planned in &plan.actions {
-            let (Action::Delete { key, cause, .. }, Some(team)) = (&planned.action, planned.team) else {
-                continue;
-            };
-            if *cause == RemovalCause::Rules {
-                // The team still has its slug; a person has approved that it loses the connection.
-                continue;
-            }
-            let handle = GithubHandle::from_datadog(key.github.clone());
-            // Under another login, the slug names a team of some other organisation.
-            let Some((_, slug)) = handle.parts().filter(|(of, _)| of.eq_ignore_ascii_case(&login)) else {
-                continue;
-            };
-            if !cleared.insert(slug.to_owned()) {
-                continue;
-            }
-            let listed = self.reading.listing.as_ref().and_then(|listing| listing.get(slug).cloned());
-            let holder = match listed {
-                Some(facts) => Answer::Present(facts),
-                None => self.eyes.github.team_by_slug(&login, slug).await,
-            };
-            match holder {
-                // Nobody has it, if its organisation answers under this login: after a rename everything is 404.
-                Answer::Absent => {
-                    let counts = self.reading.absence_counts(&self.eyes.github, &self.state).await;
-                    let renamed = self.reading.org.as_ref().is_some_and(|org| org.login != login);
-                    self.login_changed |= renamed;
-                    let other = || Trouble::new(Class::Transient, format!("{login} has another login now"));
-                    if let Err(trouble) = counts.and_then(|()| if renamed { Err(other()) } else { Ok(()) }) {
-                        self.troubles.insert(team, trouble);
-                    }
-                }
-                Answer::Present(facts) if facts.id == team => {
-                    let why = format!("{} still names it by its slug, though not by its id", key.github);
-                    self.troubles.insert(team, Trouble::new(Class::Transient, why));
-                }
-                Answer::Present(facts) => {
-                    joining.insert(facts.id);
-                    self.fold(facts.id, Seen::Present(facts), true);
-                }
-                Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
-                    self.troubles.insert(team, trouble);
-                }
-            }
-        }
-        joining
-    }
-
-    /// Drops the removals of teams that proved to be in doubt while their slugs' holders were read.
-    fn without_troubled(&self, mut guarded: Guarded) -> Guarded {
-        let keeps =
-            |it: &Planned| !is_delete(it) || it.team.is_none_or(|team| !self.troubles.contains_key(&team));
-        guarded.ready.actions.retain(keeps);
-        guarded
     }
 }
 
@@ -356,12 +322,14 @@ pub(super) fn in_doubt(plan: &Plan) -> bool {
         | Why::Grace { .. }
         | Why::NotRead { .. }
         | Why::Conflict { .. }
+        | Why::NotVisible { .. }
         | Why::Paused { .. } => true,
         Why::Satisfied { .. }
         | Why::Ignored
         | Why::Unmapped
         | Why::NoSuchHandle { .. }
         | Why::Policy { .. }
+        | Why::OfAnother { .. }
         | Why::Orphan { .. } => false,
     })
 }

@@ -28,14 +28,19 @@ impl Look<'_> {
         stored.held = held(guarded).collect();
         stored.unwanted = guarded.unwanted(&self.state.unwanted_since, self.started);
         let in_grace = guarded.ready.in_grace().map(|(team, .., until)| (team, until));
-        let in_grace: BTreeMap<TeamId, Time> = in_grace.collect();
+        let not_visible =
+            guarded.ready.not_visible().map(|(team, since)| (team, pace::not_visible(since, self.started)));
+        let mut waits: BTreeMap<TeamId, Time> = BTreeMap::new();
+        for (team, at) in in_grace.chain(not_visible) {
+            waits.entry(team).and_modify(|first| *first = at.min(*first)).or_insert(at);
+        }
         // Whether the same was done for another team: what fails for all is an outage.
         let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
         let datadog_works = applied.wrote;
         for mark in due {
             let Some(team) = mark.team else { continue };
             let others_work = if self.unread.contains(&team) { github_works } else { datadog_works };
-            let again = in_grace.get(&team).copied();
+            let again = waits.get(&team).copied();
             let next = self.next(mark, team, others_work, again, &mut stored.parked);
             stored.marks.push(MarkResult { team: Some(team), generation: mark.generation, next });
         }
@@ -44,7 +49,7 @@ impl Look<'_> {
             let troubled = self.troubles.contains_key(&id);
             // A team that only joined has no mark of its own to say when it is looked at again.
             let unanswered = troubled || folded.second_look.is_some() || !self.asked.contains(&id);
-            let graced = in_grace.contains_key(&id);
+            let graced = waits.contains_key(&id);
             if (unanswered && (troubled || folded.changed) || graced) && !self.due.contains_key(&id) {
                 stored.found.push(id);
             }
@@ -101,6 +106,8 @@ impl Look<'_> {
             }
         }
         stored.org = self.reading.org.take();
+        stored.missed = std::mem::take(&mut self.missed);
+        stored.found_elsewhere = std::mem::take(&mut self.found_elsewhere).into_iter().collect();
         // A team that is not there has nothing held or parked any more.
         let nowhere = |(id, folded): &(&TeamId, &Folded)| {
             let gone = folded.team.as_ref().is_none_or(|team| matches!(team.state, TeamState::Gone { .. }));

@@ -1,0 +1,172 @@
+//! Before a connection goes: who holds its slug now? A team of this organisation joins the plan; a team of another one
+//! that is served gets a look of its own, and the connection waits for that.
+
+use std::collections::BTreeSet;
+
+use super::{Look, is_delete};
+use crate::{
+    model::{Answer, Class, ConnectionKey, GithubHandle, OrgFacts, Target, TeamId, TeamKey, Trouble},
+    plan::{Action, Guarded, LeftAlone, Planned, RemovalCause, Why},
+    reconcile::fold::Seen,
+};
+
+impl Look<'_> {
+    /// Reads the holders of the slugs that removals of this plan take connections from. Returns those that join it.
+    /// Removals that a holder forbids leave the plan.
+    pub(super) async fn holders(
+        &mut self,
+        guarded: &mut Guarded,
+        cleared: &mut BTreeSet<String>,
+    ) -> BTreeSet<TeamId> {
+        let mut joining = BTreeSet::new();
+        let removals: Vec<(ConnectionKey, TeamId)> = guarded
+            .ready
+            .actions
+            .iter()
+            .filter_map(|planned| match &planned.action {
+                // The team still has its slug; a person has approved that it loses the connection.
+                Action::Delete { cause: RemovalCause::Rules, .. } => None,
+                Action::Delete { key, .. } => Some((key.clone(), planned.team?)),
+                _ => None,
+            })
+            .collect();
+        for (key, team) in removals {
+            let handle = GithubHandle::from_datadog(key.github.clone());
+            let Some((login, slug)) = handle.parts() else { continue };
+            if !login.eq_ignore_ascii_case(&self.known.mirror.org.login) {
+                if let Some(login) = self.holder_elsewhere(&key, team, login, slug).await {
+                    keep(guarded, key, login);
+                }
+            } else if cleared.insert(slug.to_owned()) {
+                joining.extend(self.holder_here(&key, team, slug).await);
+            }
+        }
+        joining
+    }
+
+    /// The holder of a slug in this organisation: another team that has it joins the plan.
+    async fn holder_here(&mut self, key: &ConnectionKey, team: TeamId, slug: &str) -> Option<TeamId> {
+        let login = self.known.mirror.org.login.clone();
+        let listed = self.reading.listing.as_ref().and_then(|listing| listing.get(slug).cloned());
+        let holder = match listed {
+            Some(facts) => Answer::Present(facts),
+            None => self.eyes.github.team_by_slug(&login, slug).await,
+        };
+        match holder {
+            // Nobody has it, if its organisation answers under this login: after a rename everything is 404.
+            Answer::Absent => {
+                let counts = self.reading.absence_counts(&self.eyes.github, &self.state).await;
+                let renamed = self.reading.org.as_ref().is_some_and(|org| org.login != login);
+                self.login_changed |= renamed;
+                let other = || Trouble::new(Class::Transient, format!("{login} has another login now"));
+                if let Err(trouble) = counts.and_then(|()| if renamed { Err(other()) } else { Ok(()) }) {
+                    self.troubles.insert(team, trouble);
+                }
+                None
+            }
+            Answer::Present(facts) if facts.id == team => {
+                let why = format!("{} still names it by its slug, though not by its id", key.github);
+                self.troubles.insert(team, Trouble::new(Class::Transient, why));
+                None
+            }
+            Answer::Present(facts) => {
+                let id = facts.id;
+                self.fold(id, Seen::Present(facts), true);
+                Some(id)
+            }
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+                self.troubles.insert(team, trouble);
+                None
+            }
+        }
+    }
+
+    /// The holder of a slug under a login that this organisation does not have any more. Returns the login if it
+    /// belongs to an organisation that is not served: nobody would look at its team.
+    async fn holder_elsewhere(
+        &mut self,
+        key: &ConnectionKey,
+        team: TeamId,
+        login: &str,
+        slug: &str,
+    ) -> Option<String> {
+        let org = match self.who_has(login).await {
+            // Nobody has the login, so nobody has the handle.
+            Answer::Absent => return None,
+            Answer::Present(org) if org.id == self.known.mirror.org.id => {
+                let why = format!("GitHub shows this organisation under {login} too; one answer is stale");
+                self.troubles.insert(team, Trouble::new(Class::Transient, why));
+                return None;
+            }
+            Answer::Present(org) => org,
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+                self.troubles.insert(team, trouble);
+                return None;
+            }
+        };
+        let row = self.orgs.iter().find(|row| row.facts.id == org.id);
+        let Some(row) = row.filter(|row| self.options.serves(row)) else { return Some(org.login) };
+        let known_login = row.facts.login.eq_ignore_ascii_case(&org.login);
+        let holder = match self.eyes.github.team_by_slug(&org.login, slug).await {
+            Answer::Absent => match self.eyes.github.teams_answer(&org.login).await {
+                Answer::Present(()) => {
+                    // Its teams are in no mirror under this login yet.
+                    self.found_elsewhere.extend((!known_login).then_some(Target::Org(org.id)));
+                    return None;
+                }
+                Answer::Absent => {
+                    let why = format!("the list of the teams of {} answers 404", org.login);
+                    self.troubles.insert(team, Trouble::new(Class::Auth, why));
+                    return None;
+                }
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+                    self.troubles.insert(team, trouble);
+                    return None;
+                }
+            },
+            Answer::Present(facts) => facts,
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+                self.troubles.insert(team, trouble);
+                return None;
+            }
+        };
+        // A look at its team only learns the login where the mirror has it.
+        self.found_elsewhere.insert(if known_login {
+            Target::Team(TeamKey { org: org.id, team: holder.id })
+        } else {
+            Target::Org(org.id)
+        });
+        let why =
+            format!("{} is the handle of a team of {} now, which is looked at first", key.github, org.login);
+        self.troubles.insert(team, Trouble::new(Class::Transient, why));
+        None
+    }
+
+    /// The organisation that has this login today, read once in a look.
+    async fn who_has(&mut self, login: &str) -> Answer<OrgFacts> {
+        if let Some(known) = self.logins.get(login) {
+            return known.clone();
+        }
+        let answer = self.eyes.github.org_by_login(login).await;
+        self.logins.insert(login.to_owned(), answer.clone());
+        answer
+    }
+
+    /// Drops the removals of teams that proved to be in doubt while their slugs' holders were read.
+    pub(super) fn without_troubled(&self, mut guarded: Guarded) -> Guarded {
+        let keeps =
+            |it: &Planned| !is_delete(it) || it.team.is_none_or(|team| !self.troubles.contains_key(&team));
+        guarded.ready.actions.retain(keeps);
+        guarded
+    }
+}
+
+/// Leaves a connection alone whose handle names a team that nobody looks at.
+fn keep(guarded: &mut Guarded, key: ConnectionKey, login: String) {
+    let (gone, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions)
+        .into_iter()
+        .partition(|planned| is_delete(planned) && planned.action.key() == Some(&key));
+    guarded.ready.actions = rest;
+    let why = Why::OfAnother { key, login };
+    guarded.ready.left_alone.extend(gone.into_iter().map(|it| LeftAlone { team: it.team, why: why.clone() }));
+}
