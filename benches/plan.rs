@@ -12,7 +12,8 @@ use teamlink::{
     mapping::Rules,
     model::{
         Connection, ConnectionId, ConnectionKey, Connections, DatadogTeam, DatadogTeamId, GithubHandle,
-        MirrorTeam, MissingTeam, Mode, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time,
+        MirrorTeam, MissingTeam, Mode, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState,
+        TeamType, Time,
     },
     plan::{Actual, DatadogTeams, Limits, Mirror, Policy, Population, desire, guard, plan},
 };
@@ -25,7 +26,13 @@ fn bench(criterion: &mut Criterion) {
     let (mut connections, mut owned) = (Connections::default(), HashMap::new());
     for number in 0..TEAMS {
         let (team, slug) = (TeamId(number), format!("team-{number:05}"));
-        let facts = TeamFacts { id: team, slug: slug.clone(), name: slug.clone(), parent: None };
+        let facts = TeamFacts {
+            id: team,
+            slug: slug.clone(),
+            name: slug.clone(),
+            parent: None,
+            team_type: TeamType::Organization,
+        };
         let seen = MirrorTeam {
             facts,
             state: TeamState::Present,

@@ -141,7 +141,7 @@ fn list(rows: Vec<Vec<String>>) {
 fn seen(team: &Seen) -> String {
     let state = match team.state {
         TeamState::Present => "present".to_owned(),
-        TeamState::Suspected { since } => format!("suspected gone since {since}"),
+        TeamState::Suspected { since, .. } => format!("suspected gone since {since}"),
         TeamState::Gone { proven, .. } => format!("gone, proven at {proven}"),
     };
     format!("{state} as {} ({})", team.slug, team.name)

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Installation, Options, app::Of, client::Client, wire};
 use crate::{
-    model::{Answer, OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, Trouble},
+    model::{Answer, OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, TeamType, Trouble},
     transport::{self, Page},
     upstream::{Reply, many, one},
 };
@@ -92,10 +92,15 @@ impl Reader {
     }
 
     /// All teams of an organisation that the credential may see: all pages or none. GitHub gives no total and
-    /// leaves out secret teams, so a team that is missing here is only suspected to be gone.
-    pub async fn teams(&self, login: &str) -> Answer<Vec<TeamFacts>> {
+    /// leaves out secret teams, so a team that is missing here is only suspected to be gone. Since 2026 the list
+    /// contains teams of the organisation's enterprise too, unless one type is asked for; a server that does not know
+    /// types ignores that.
+    pub async fn teams(&self, login: &str, only: Option<TeamType>) -> Answer<Vec<TeamFacts>> {
         let attempt = format!("list the teams of {login}");
-        let uri = path(&["orgs", login, "teams"]);
+        let mut uri = path(&["orgs", login, "teams"]);
+        if let Some(only) = only {
+            uri.push_str(&format!("?team_type={}", only.as_str()));
+        }
         let id = |team: &TeamFacts| team.id.0;
         many(self.list::<wire::Team, _>(Of::Login(login), "list_teams", &attempt, &uri, id).await)
     }

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::app;
-use crate::model::{OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId};
+use crate::model::{OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, TeamType};
 
 #[derive(Deserialize)]
 pub(super) struct Org {
@@ -25,6 +25,7 @@ pub(super) struct Team {
     slug: String,
     name: Option<String>,
     parent: Option<Parent>,
+    r#type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +37,7 @@ impl From<Team> for TeamFacts {
     fn from(team: Team) -> Self {
         Self {
             id: TeamId(team.id),
+            team_type: TeamType::of(team.r#type.as_deref(), &team.slug),
             name: team.name.unwrap_or_else(|| team.slug.clone()),
             slug: team.slug,
             parent: team.parent.map(|parent| TeamId(parent.id)),
@@ -175,7 +177,13 @@ mod tests {
         let bare: Team = serde_json::from_str(r#"{"id": 7, "slug": "core", "privacy": "new-kind"}"#).unwrap();
         assert_eq!(
             TeamFacts::from(bare),
-            TeamFacts { id: TeamId(7), slug: "core".into(), name: "core".into(), parent: None }
+            TeamFacts {
+                id: TeamId(7),
+                slug: "core".into(),
+                name: "core".into(),
+                parent: None,
+                team_type: TeamType::Organization
+            }
         );
         let nested = r#"{"id": 8, "slug": "db", "name": "DB", "parent": {"id": 7, "name": "Core"}, "permission": null}"#;
         let nested: Team = serde_json::from_str(nested).unwrap();

@@ -45,6 +45,7 @@ impl Ledger {
                 passed_on,
                 found_elsewhere,
                 missed,
+                listed_at,
             } = settlement;
             let mut transaction = self.begin().await?;
             let (db, org_id) = (&mut *transaction, rows::lane_number(lane));
@@ -57,7 +58,14 @@ impl Ledger {
                     .execute(&mut *db)
                     .await?;
             }
-            store_teams(db, lane, teams).await?;
+            if let Some(began) = listed_at {
+                sqlx::query("UPDATE orgs SET listed_at = $1 WHERE org_id = $2")
+                    .bind(began.0)
+                    .bind(org_id)
+                    .execute(&mut *db)
+                    .await?;
+            }
+            store_teams(db, lane, teams, now).await?;
             for key in disowned {
                 by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3", lane, key)
                     .await?;
@@ -238,32 +246,36 @@ async fn teams_of(
     Ok(found.into_iter().map(rows::team).filter(|team| among.contains(team)).collect())
 }
 
-async fn store_teams(db: &mut AnyConnection, lane: Lane, teams: &[Settled]) -> sqlx::Result<()> {
+async fn store_teams(db: &mut AnyConnection, lane: Lane, teams: &[Settled], now: Time) -> sqlx::Result<()> {
     let bind = |row: &mut rows::Values, settled: &&Settled| {
         let MirrorTeam { facts, state, seen_at, deleted_event_at: _, in_step } = &settled.team;
-        let (suspected, gone) = match state {
-            TeamState::Present => (None, None),
-            TeamState::Suspected { since } => (Some(since.0), None),
-            TeamState::Gone { since, proven } => (Some(since.0), Some(proven.0)),
+        let (suspected, second, unlisted) = match state {
+            TeamState::Present => (None, None, None),
+            TeamState::Suspected { since, second } => (Some(since.0), second.map(|at| at.0), None),
+            TeamState::Gone { since, proven } => (Some(since.0), Some(proven.0), Some(now.0)),
         };
         row.bind(rows::lane_number(lane))
             .bind(facts.id.0)
             .bind(rows::clean(&facts.slug))
             .bind(rows::clean(&facts.name))
             .bind(facts.parent.map(|parent| parent.0))
+            .bind(facts.team_type.as_str())
             .bind(suspected)
-            .bind(gone)
+            .bind(second)
+            .bind(unlisted)
             .bind(seen_at.0)
             .bind(*in_step)
             .bind(settled.waiting);
     };
     rows::insert(
         db,
-        "INSERT INTO teams (org_id, team_id, slug, name, parent_id, suspected_at, gone_at, seen_at, in_step, waiting) ",
+        "INSERT INTO teams (org_id, team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at,
+             seen_at, in_step, waiting) ",
         " ON CONFLICT (org_id, team_id) DO UPDATE SET
              slug = excluded.slug, name = excluded.name, parent_id = excluded.parent_id,
-             suspected_at = excluded.suspected_at, gone_at = excluded.gone_at, seen_at = excluded.seen_at,
-             in_step = excluded.in_step, waiting = excluded.waiting",
+             team_type = excluded.team_type, suspected_at = excluded.suspected_at, gone_at = excluded.gone_at,
+             unlisted_at = excluded.unlisted_at, seen_at = excluded.seen_at, in_step = excluded.in_step,
+             waiting = excluded.waiting",
         &rows::sorted(teams, |settled| settled.team.facts.id),
         bind,
     )

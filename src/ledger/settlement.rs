@@ -283,6 +283,8 @@ pub struct Settlement {
     pub found_elsewhere: Vec<Target>,
     /// Answered creates that this look read by their ids and did not find.
     pub missed: Vec<ConnectionKey>,
+    /// When a complete list of the organisation's teams for a proof began.
+    pub listed_at: Option<Time>,
 }
 
 /// A row that passes to a team of another organisation, because that team has the name in its key today. Nothing is

@@ -1,13 +1,13 @@
 //! What the ledger remembers of organisations: the mirror of GitHub, our connections, interrupted writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use sqlx::{Row, any::AnyRow};
 
 use super::{IntentKind, Ledger, rows};
 use crate::model::{
     Answered, ConnectionId, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, OrgFacts, OrgId, Owned, Paused,
-    TeamFacts, TeamId, TeamState, Time,
+    TeamFacts, TeamId, TeamState, TeamType, Time,
 };
 
 /// An organisation in the mirror.
@@ -62,6 +62,8 @@ pub struct OrgState {
     pub intents: Vec<Intent>,
     /// Every mark that this ledger has written under.
     pub own_marks: BTreeSet<String>,
+    /// When the last complete list of its teams for a proof began.
+    pub listed_at: Option<Time>,
     /// What a person has paused of it.
     pub paused: Paused,
 }
@@ -181,7 +183,7 @@ impl Ledger {
 
     /// What is known of one organisation; `None` when it was never bound.
     pub async fn org_state(&self, org: OrgId) -> sqlx::Result<Option<OrgState>> {
-        let Some(row) = sqlx::query("SELECT org_id, login, bound_login, first_pass_at IS NOT NULL AS passed FROM orgs WHERE org_id = $1")
+        let Some(row) = sqlx::query("SELECT org_id, login, bound_login, listed_at, first_pass_at IS NOT NULL AS passed FROM orgs WHERE org_id = $1")
             .bind(org.0)
             .fetch_optional(&self.read)
             .await?
@@ -189,7 +191,8 @@ impl Ledger {
             return Ok(None);
         };
         let teams = sqlx::query(
-            "SELECT teams.team_id, slug, name, parent_id, suspected_at, gone_at, seen_at, in_step, waiting, at
+            "SELECT teams.team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at, seen_at,
+                 in_step, waiting, at
              FROM teams LEFT JOIN deleted_events
                  ON deleted_events.org_id = teams.org_id AND deleted_events.team_id = teams.team_id
              WHERE teams.org_id = $1",
@@ -219,6 +222,10 @@ impl Ledger {
         .await?;
         let own_marks: Vec<String> =
             sqlx::query_scalar("SELECT managed_by FROM own_marks").fetch_all(&self.read).await?;
+        let mut owning = HashSet::new();
+        for row in owned.iter().chain(&intents) {
+            owning.insert(row.try_get::<i64, _>("team_id")?);
+        }
         let mut unwanted_since = BTreeMap::new();
         for row in &owned {
             if let Some(since) = row.try_get::<Option<i64>, _>("unwanted_since")? {
@@ -229,11 +236,12 @@ impl Ledger {
             unwanted_since,
             paused: self.paused(Lane::Org(org)).await?,
             org: org_row(&row)?,
-            teams: teams.iter().map(team).collect::<sqlx::Result<_>>()?,
+            teams: teams.iter().map(|row| team(row, &owning)).collect::<sqlx::Result<_>>()?,
             waiting,
             owned: owned.iter().map(owned_row).collect::<sqlx::Result<_>>()?,
             intents: intents.iter().map(intent).collect::<sqlx::Result<_>>()?,
             own_marks: own_marks.into_iter().collect(),
+            listed_at: row.try_get::<Option<i64>, _>("listed_at")?.map(Time),
         }))
     }
 }
@@ -270,20 +278,24 @@ fn org_row(row: &AnyRow) -> sqlx::Result<OrgRow> {
     })
 }
 
-fn team(row: &AnyRow) -> sqlx::Result<(TeamId, MirrorTeam)> {
+/// Returns a team of the mirror. `owning` are the teams that own something or have a write whose end is unknown: for
+/// those, a proof without a list, as version 0.1.0 made it, is not enough.
+fn team(row: &AnyRow, owning: &HashSet<i64>) -> sqlx::Result<(TeamId, MirrorTeam)> {
     let id = TeamId(row.try_get("team_id")?);
-    let state =
-        match (row.try_get::<Option<i64>, _>("suspected_at")?, row.try_get::<Option<i64>, _>("gone_at")?) {
-            (_, Some(gone)) => {
-                let since = row.try_get::<Option<i64>, _>("suspected_at")?.unwrap_or(gone);
-                TeamState::Gone { since: Time(since), proven: Time(gone) }
-            }
-            (Some(since), None) => TeamState::Suspected { since: Time(since) },
-            (None, None) => TeamState::Present,
-        };
+    let time = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Time));
+    let (suspected, second) = (time("suspected_at")?, time("gone_at")?);
+    let unlisted = time("unlisted_at")?.is_some() || !owning.contains(&id.0);
+    let state = match (suspected.or(second), second) {
+        (Some(since), Some(proven)) if unlisted => TeamState::Gone { since, proven },
+        (Some(since), second) => TeamState::Suspected { since, second },
+        (None, _) => TeamState::Present,
+    };
+    let slug: String = row.try_get("slug")?;
+    let team_type: Option<&str> = row.try_get("team_type")?;
     let facts = TeamFacts {
         id,
-        slug: row.try_get("slug")?,
+        team_type: TeamType::of(team_type, &slug),
+        slug,
         name: row.try_get("name")?,
         parent: row.try_get::<Option<i64>, _>("parent_id")?.map(TeamId),
     };

@@ -17,7 +17,7 @@ use pattern::Pattern;
 use serde::Serialize;
 use template::Template;
 
-use crate::model::DatadogTeamId;
+use crate::model::{DatadogTeamId, TeamFacts, TeamType};
 
 /// Mapping rules, validated and compiled. The default is `*/* → {slug}`.
 #[derive(Clone, Debug)]
@@ -128,6 +128,14 @@ impl Rules {
     /// All rules in order, as they were written.
     pub fn specs(&self) -> impl Iterator<Item = &RuleSpec> {
         self.rules.iter().map(|rule| &rule.spec)
+    }
+
+    /// Returns what the rules say of a team. They match organisation teams only.
+    pub fn resolve_team(&self, logins: &[&str], team: &TeamFacts) -> Resolution {
+        match team.team_type {
+            TeamType::Organization => self.resolve(logins, &team.slug),
+            TeamType::Enterprise => Resolution { rule: None, outcome: Outcome::Unmapped },
+        }
     }
 
     /// What the rules say of the team with this slug. `logins` are those that its organisation answers to, the

@@ -24,6 +24,40 @@ pub struct TeamFacts {
     pub name: String,
     /// The team it is nested under. Deleting a parent deletes its children, which GitHub does not announce.
     pub parent: Option<TeamId>,
+    /// Whose team it is.
+    #[serde(default)]
+    pub team_type: TeamType,
+}
+
+/// Whose team a team in an organisation's list is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TeamType {
+    /// The organisation's own.
+    #[default]
+    Organization,
+    /// A team of the organisation's enterprise. Its id answers 404, and it is not nested.
+    Enterprise,
+}
+
+impl TeamType {
+    /// Returns the type that GitHub names. A server that names none writes enterprise teams with the slug `ent:…`.
+    pub fn of(named: Option<&str>, slug: &str) -> Self {
+        match named {
+            Some("enterprise") => Self::Enterprise,
+            Some(_) => Self::Organization,
+            None if slug.starts_with("ent:") => Self::Enterprise,
+            None => Self::Organization,
+        }
+    }
+
+    /// As one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Organization => "organization",
+            Self::Enterprise => "enterprise",
+        }
+    }
 }
 
 /// What the mirror believes of a team's existence.
@@ -36,8 +70,11 @@ pub enum TeamState {
     Suspected {
         /// When the first such look was.
         since: Time,
+        /// When the second such look was. The organisation's list, begun after that, has to lack the team too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        second: Option<Time>,
     },
-    /// Two such looks, far enough apart.
+    /// Two such looks, far enough apart, and a complete list begun after them that lacks it.
     Gone {
         /// When the first such look was.
         since: Time,

@@ -64,12 +64,12 @@ pub(super) fn of(
         }
     }
     match foresight.team.as_ref().map(|team| team.state) {
-        Some(TeamState::Suspected { since }) if foresight.needs_event => {
+        Some(TeamState::Suspected { since, .. }) if foresight.needs_event => {
             let remedy =
                 "use a token of an owner of the organisation, or a GitHub App; `teamlink check` tells";
             block("suspected", unproven(since), Some(remedy.to_owned()));
         }
-        Some(TeamState::Suspected { since }) => {
+        Some(TeamState::Suspected { since, .. }) => {
             let what = format!(
                 "its id answers 404 since {since}; only a second look, a while later, proves it gone"
             );

@@ -103,7 +103,7 @@ pub struct Seen {
 
 impl From<&MirrorTeam> for Seen {
     fn from(team: &MirrorTeam) -> Self {
-        let TeamFacts { id: _, slug, name, parent: _ } = team.facts.clone();
+        let TeamFacts { id: _, slug, name, parent: _, team_type: _ } = team.facts.clone();
         Self { slug, name, state: team.state, seen_at: team.seen_at }
     }
 }

@@ -77,7 +77,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::{MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, Time};
+    use crate::model::{
+        MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, TeamType, Time,
+    };
 
     struct World {
         mirror: Mirror,
@@ -97,7 +99,13 @@ mod tests {
         }
 
         fn team(&mut self, id: i64, slug: &str) {
-            let facts = TeamFacts { id: TeamId(id), slug: slug.into(), name: slug.into(), parent: None };
+            let facts = TeamFacts {
+                id: TeamId(id),
+                slug: slug.into(),
+                name: slug.into(),
+                parent: None,
+                team_type: TeamType::Organization,
+            };
             let (state, seen_at) = (TeamState::Present, Time(0));
             let team = MirrorTeam { facts, state, seen_at, deleted_event_at: None, in_step: false };
             self.mirror.teams.insert(TeamId(id), team);
@@ -147,7 +155,8 @@ mod tests {
         world.team(2, "twice");
         world.team(3, "twice");
         assert!(world.of("twice", "terraform").unwrap_err().contains("one answer is stale"));
-        world.mirror.teams.get_mut(&TeamId(2)).unwrap().state = TeamState::Suspected { since: Time(0) };
+        world.mirror.teams.get_mut(&TeamId(2)).unwrap().state =
+            TeamState::Suspected { since: Time(0), second: None };
         assert_eq!(world.of("twice", "terraform"), Ok(TakeOver::Recreate));
         world.mirror.org.login = "NewCo".into();
         assert!(world.of("twice", "terraform").unwrap_err().contains("called NewCo now"));

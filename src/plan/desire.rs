@@ -126,7 +126,7 @@ fn wants(
 ) -> Wanted {
     let github = GithubHandle::new(&mirror.org.login, &team.facts.slug);
     let github_key = github.key();
-    let resolution = rules.resolve(logins, &team.facts.slug);
+    let resolution = rules.resolve_team(logins, &team.facts);
     let (mut datadog, mut unresolved, mut ignored) = (Vec::new(), Vec::new(), false);
     match resolution.outcome {
         Outcome::Handles { handles, impossible } => {

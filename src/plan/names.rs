@@ -34,11 +34,17 @@ impl Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DatadogTeamId, MirrorTeam, OrgFacts, OrgId, TeamFacts, TeamState, Time};
+    use crate::model::{DatadogTeamId, MirrorTeam, OrgFacts, OrgId, TeamFacts, TeamState, TeamType, Time};
 
     #[test]
     fn a_team_is_named_by_todays_slug_and_the_keys_under_every_login() {
-        let facts = TeamFacts { id: TeamId(1), slug: "Infra".into(), name: "Infra".into(), parent: None };
+        let facts = TeamFacts {
+            id: TeamId(1),
+            slug: "Infra".into(),
+            name: "Infra".into(),
+            parent: None,
+            team_type: TeamType::Organization,
+        };
         let state = TeamState::Present;
         let team = MirrorTeam { facts, state, seen_at: Time(0), deleted_event_at: None, in_step: false };
         let mirror = Mirror {

@@ -73,7 +73,7 @@ mod tests {
     use crate::{
         model::{
             DatadogTeamId, HeldKey, HeldKind, MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Pause,
-            PauseScope, Paused, TeamFacts, TeamId,
+            PauseScope, Paused, TeamFacts, TeamId, TeamType,
         },
         plan::{Guarded, Interrupted, Limits, Population, StepKey, guard},
     };
@@ -94,7 +94,13 @@ mod tests {
     }
 
     fn mirror(slug: &str, state: TeamState) -> Mirror {
-        let facts = TeamFacts { id: TeamId(1), slug: slug.into(), name: slug.into(), parent: None };
+        let facts = TeamFacts {
+            id: TeamId(1),
+            slug: slug.into(),
+            name: slug.into(),
+            parent: None,
+            team_type: TeamType::Organization,
+        };
         let team = MirrorTeam { facts, state, seen_at: Time(0), deleted_event_at: None, in_step: false };
         Mirror {
             org: OrgFacts { id: OrgId(1), login: "Acme".into() },
@@ -128,7 +134,7 @@ mod tests {
         assert_eq!(slugs(&present, &desired, &actual), expected);
         let gone = mirror("living", TeamState::Gone { since: Time(0), proven: Time(1) });
         assert!(slugs(&gone, &desired, &actual).iter().all(|(_, may_go)| *may_go));
-        let suspected = mirror("living", TeamState::Suspected { since: Time(0) });
+        let suspected = mirror("living", TeamState::Suspected { since: Time(0), second: None });
         assert_eq!(slugs(&suspected, &desired, &actual), expected);
     }
 

@@ -87,7 +87,7 @@ pub fn plan(
         let mut owned = of_team.remove(&team).unwrap_or_default();
         owned.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         match known.state {
-            TeamState::Suspected { since } => planner.leave(team, Why::Suspected { since }),
+            TeamState::Suspected { since, .. } => planner.leave(team, Why::Suspected { since }),
             TeamState::Gone { since, proven } => {
                 for row in owned {
                     planner.remove(row, RemovalCause::TeamGone { since, proven });

@@ -45,11 +45,17 @@ mod tests {
     use super::*;
     use crate::{
         ledger::OrgRow,
-        model::{OrgFacts, OrgId, TeamFacts, Time},
+        model::{OrgFacts, OrgId, TeamFacts, TeamType, Time},
     };
 
     fn team(id: i64, slug: &str) -> (TeamId, MirrorTeam) {
-        let facts = TeamFacts { id: TeamId(id), slug: slug.into(), name: slug.into(), parent: None };
+        let facts = TeamFacts {
+            id: TeamId(id),
+            slug: slug.into(),
+            name: slug.into(),
+            parent: None,
+            team_type: TeamType::Organization,
+        };
         let (state, seen_at) = (TeamState::Present, Time(0));
         (TeamId(id), MirrorTeam { facts, state, seen_at, deleted_event_at: None, in_step: true })
     }
@@ -65,6 +71,7 @@ mod tests {
             owned: Vec::new(),
             intents: Vec::new(),
             own_marks: BTreeSet::new(),
+            listed_at: None,
             paused: Default::default(),
         };
         let teams = [team(1, "a"), team(2, "renamed"), team(3, "c"), team(4, "new"), team(5, "told")].into();

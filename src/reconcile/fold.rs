@@ -2,11 +2,14 @@
 //!
 //! GitHub's replicas lag, credentials are narrow, lists are cut: only a 404 by id counts towards absence, only
 //! while the organisation and the list of its teams answer, and only when a second such look comes at least the
-//! grace later. With a credential that cannot see every team, its `team.deleted` event is needed as well.
+//! grace later. With a credential that cannot see every team, its `team.deleted` event is needed as well. The proof is
+//! complete when the organisation's list, begun after the second look, lacks the team too ([`unlisted`]).
+//!
+//! The id of an enterprise team answers 404 while it is there, so that nothing here proves one gone.
 
 use std::time::Duration;
 
-use crate::model::{MirrorTeam, TeamFacts, TeamState, Time};
+use crate::model::{MirrorTeam, TeamFacts, TeamState, TeamType, Time};
 
 /// What a look saw of one team.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,17 +68,17 @@ pub(super) fn fold(
         }
         (Seen::Absent, None) => {}
         (Seen::Absent, Some(known)) => {
+            let may_prove = (sees_all || known.deleted_event_at.is_some())
+                && known.facts.team_type == TeamType::Organization;
             let state = match known.state {
-                TeamState::Present => TeamState::Suspected { since: answered },
-                TeamState::Suspected { since }
-                    if now.since(since) >= grace && (sees_all || known.deleted_event_at.is_some()) =>
-                {
-                    TeamState::Gone { since, proven: now }
+                TeamState::Present => TeamState::Suspected { since: answered, second: None },
+                TeamState::Suspected { since, second: None } if now.since(since) >= grace && may_prove => {
+                    TeamState::Suspected { since, second: Some(answered) }
                 }
                 unchanged @ (TeamState::Suspected { .. } | TeamState::Gone { .. }) => unchanged,
             };
-            if let TeamState::Suspected { since } = state
-                && (sees_all || known.deleted_event_at.is_some())
+            if let TeamState::Suspected { since, second: None } = state
+                && may_prove
             {
                 folded.second_look = Some((since + grace).max(now));
             }
@@ -87,6 +90,17 @@ pub(super) fn fold(
     folded
 }
 
+/// Folds a complete list, begun at this time, that lacks a team: completes the proof if both looks at the team were over
+/// by then.
+pub(super) fn unlisted(known: &MirrorTeam, began: Time) -> Option<MirrorTeam> {
+    match known.state {
+        TeamState::Suspected { since, second: Some(proven) } if proven <= began => {
+            Some(MirrorTeam { state: TeamState::Gone { since, proven }, in_step: false, ..known.clone() })
+        }
+        TeamState::Suspected { .. } | TeamState::Present | TeamState::Gone { .. } => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +109,13 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(60);
 
     fn facts(slug: &str) -> TeamFacts {
-        TeamFacts { id: TeamId(7), slug: slug.into(), name: slug.to_uppercase(), parent: None }
+        TeamFacts {
+            id: TeamId(7),
+            slug: slug.into(),
+            name: slug.to_uppercase(),
+            parent: None,
+            team_type: TeamType::Organization,
+        }
     }
 
     fn at(seconds: i64) -> Time {
@@ -117,16 +137,21 @@ mod tests {
     }
 
     #[test]
-    fn two_looks_a_grace_apart_prove_absence_and_one_does_not() {
+    fn two_looks_a_grace_apart_and_a_list_after_them_prove_absence_and_one_look_does_not() {
         let known = look(None, Seen::Present(facts("a")), 1).team.unwrap();
         let first = look(Some(&known), Seen::Absent, 10);
         assert_eq!(first.second_look, Some(at(70)));
         let suspected = first.team.unwrap();
         let early = look(Some(&suspected), Seen::Absent, 69);
-        assert_eq!(early.team.as_ref().unwrap().state, TeamState::Suspected { since: at(10) });
+        assert_eq!(early.team.as_ref().unwrap().state, TeamState::Suspected { since: at(10), second: None });
         assert_eq!(early.second_look, Some(at(70)));
         let second = look(Some(&suspected), Seen::Absent, 70);
-        assert_eq!(second.team.unwrap().state, TeamState::Gone { since: at(10), proven: at(70) });
+        let suspected = second.team.unwrap();
+        assert_eq!(suspected.state, TeamState::Suspected { since: at(10), second: Some(at(70)) });
+        // A list that began before the second look may be as old as the doubt.
+        assert_eq!(unlisted(&suspected, at(69)), None);
+        let gone = unlisted(&suspected, at(70)).unwrap();
+        assert_eq!(gone.state, TeamState::Gone { since: at(10), proven: at(70) });
     }
 
     #[test]
@@ -148,12 +173,21 @@ mod tests {
     #[test]
     fn a_credential_that_may_not_see_all_needs_the_event() {
         let known = look(None, Seen::Present(facts("a")), 1).team.unwrap();
-        let suspected = MirrorTeam { state: TeamState::Suspected { since: at(10) }, ..known };
+        let suspected = MirrorTeam { state: TeamState::Suspected { since: at(10), second: None }, ..known };
         let unproven = fold(Some(&suspected), Seen::Absent, false, GRACE, (at(100), at(100)));
         assert_eq!((unproven.changed, unproven.second_look), (false, None));
         let told = MirrorTeam { deleted_event_at: Some(at(9)), ..suspected };
         let proven = fold(Some(&told), Seen::Absent, false, GRACE, (at(100), at(100)));
-        assert!(matches!(proven.team.unwrap().state, TeamState::Gone { .. }));
+        assert!(matches!(proven.team.unwrap().state, TeamState::Suspected { second: Some(_), .. }));
+    }
+
+    #[test]
+    fn the_id_of_an_enterprise_team_proves_nothing() {
+        let mut known = look(None, Seen::Present(facts("ent:a")), 1).team.unwrap();
+        known.facts.team_type = TeamType::Enterprise;
+        let suspected = look(Some(&known), Seen::Absent, 10).team.unwrap();
+        let second = look(Some(&suspected), Seen::Absent, 100);
+        assert_eq!((second.changed, second.second_look), (false, None));
     }
 
     #[test]

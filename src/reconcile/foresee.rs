@@ -83,6 +83,7 @@ impl Survey {
             owned: Vec::new(),
             intents: Vec::new(),
             own_marks: BTreeSet::new(),
+            listed_at: None,
         })
     }
 

@@ -8,11 +8,11 @@ use super::fold::Seen;
 use crate::{
     github,
     ledger::OrgState,
-    model::{Answer, Class, OrgFacts, TeamFacts, TeamId, Trouble},
+    model::{Answer, Class, OrgFacts, Owned, TeamFacts, TeamId, TeamType, Trouble},
 };
 
 /// Teams on one page of GitHub's list.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 
 /// Teams that are read before it is looked whether to go on; the reader bounds how many are under way at once.
 const AT_A_TIME: usize = 16;
@@ -26,6 +26,8 @@ pub(super) struct Reading {
     pub(super) org: Option<OrgFacts>,
     /// The whole list by slug, when it had to be read.
     pub(super) listing: Option<HashMap<String, TeamFacts>>,
+    /// Slugs that answered 404 under the login that the mirror has.
+    pub(super) unheld: BTreeSet<String>,
     /// The troubles behind what could not be read, by team.
     pub(super) troubles: BTreeMap<TeamId, Trouble>,
     /// The organisation and the list of its teams answered: a 404 of one of its teams says something.
@@ -97,6 +99,7 @@ pub(super) async fn read_by_id(
     let (known, unknown): (Vec<_>, Vec<_>) =
         absent.into_iter().partition(|team| state.teams.contains_key(team));
     reading.seen.extend(unknown.into_iter().map(|team| (team, Seen::Absent)));
+    let known = by_slug(github, state, reading, known).await;
     if known.is_empty() {
         return;
     }
@@ -104,6 +107,37 @@ pub(super) async fn read_by_id(
         Ok(()) => reading.seen.extend(known.into_iter().map(|team| (team, Seen::Absent))),
         Err(trouble) => known.into_iter().for_each(|team| note(reading, team, trouble.clone())),
     }
+}
+
+/// Reads by their slugs the teams whose ids answer 404: what the slug shows is evidence against the id. The id of an
+/// enterprise team always answers so. Returns the teams that their slugs do not show either.
+async fn by_slug(
+    github: &github::Reader,
+    state: &OrgState,
+    reading: &mut Reading,
+    teams: Vec<TeamId>,
+) -> Vec<TeamId> {
+    let login = &state.org.facts.login;
+    let mut absent = Vec::new();
+    for few in teams.chunks(AT_A_TIME) {
+        let read = few.iter().filter_map(|id| Some((*id, state.teams.get(id)?))).map(async |(id, team)| {
+            (id, &team.facts.slug, github.team_by_slug(login, &team.facts.slug).await)
+        });
+        for (team, slug, answer) in join_all(read).await {
+            match answer {
+                Answer::Present(facts) if facts.id == team => {
+                    reading.seen.insert(team, Seen::Present(facts));
+                }
+                Answer::Absent => {
+                    reading.unheld.insert(slug.clone());
+                    absent.push(team);
+                }
+                Answer::Present(_) => absent.push(team),
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => note(reading, team, trouble),
+            }
+        }
+    }
+    absent
 }
 
 fn note(reading: &mut Reading, team: TeamId, trouble: Trouble) {
@@ -169,6 +203,16 @@ pub(super) fn answer<T>(answer: Answer<T>, absent: impl FnOnce() -> String) -> R
     }
 }
 
+/// The type of team that lists are asked for: an enterprise team matters only where a connection of ours is for one. A
+/// list of one type says nothing about the other.
+pub(super) fn listed_type(state: &OrgState) -> Option<TeamType> {
+    let is_enterprise = |owned: &Owned| {
+        let team = state.teams.get(&owned.team);
+        team.is_some_and(|team| team.facts.team_type == TeamType::Enterprise)
+    };
+    (!state.owned.iter().any(is_enterprise)).then_some(TeamType::Organization)
+}
+
 /// The organisation, by its id.
 async fn org(github: &github::Reader, state: &OrgState) -> Result<OrgFacts, Trouble> {
     let OrgFacts { id, login } = &state.org.facts;
@@ -183,7 +227,7 @@ pub(super) async fn list(
     state: &OrgState,
 ) -> Result<(OrgFacts, Vec<TeamFacts>), Trouble> {
     let org = org(github, state).await?;
-    let list = answer(github.teams(&org.login).await, || {
+    let list = answer(github.teams(&org.login, listed_type(state)).await, || {
         format!("the list of the teams of {} answers 404", org.login)
     })?;
     Ok((org, list))

@@ -107,7 +107,7 @@ impl Worker {
         let Some(state) = self.ledger.org_state(org).await? else { return Ok(Vec::new()) };
         let suspected = state.teams.values().filter(|team| team.deleted_event_at.is_none());
         let suspected = suspected.filter_map(|team| match team.state {
-            TeamState::Suspected { since } => Some((team.facts.slug.clone(), unproven(since))),
+            TeamState::Suspected { since, .. } => Some((team.facts.slug.clone(), unproven(since))),
             TeamState::Present | TeamState::Gone { .. } => None,
         });
         let suspected: Vec<_> = suspected.collect();

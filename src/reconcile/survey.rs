@@ -237,7 +237,7 @@ impl Eyes {
             .iter()
             .filter_map(|team| mirror.teams.get(team))
             .filter(|team| team.state == TeamState::Present)
-            .flat_map(|team| match self.options.rules.resolve(&logins, &team.facts.slug).outcome {
+            .flat_map(|team| match self.options.rules.resolve_team(&logins, &team.facts).outcome {
                 Outcome::Handles { handles, impossible: _ } => handles,
                 Outcome::TeamIds(_) | Outcome::Ignored | Outcome::Unmapped => Vec::new(),
             })
@@ -301,7 +301,11 @@ impl Eyes {
         state: &OrgState,
         standing: Standing,
     ) -> Result<Surveyed, Trouble> {
+        let began = self.options.clock.now();
         let (org, list) = observe::list(&self.github, state).await?;
+        let of_listed_type = |team: &MirrorTeam| {
+            observe::listed_type(state).is_none_or(|listed| team.facts.team_type == listed)
+        };
         let mut known = Known::new(state, &self.options, self.options.clock.now());
         known.weigh(standing.held, standing.approved);
         let renamed = org.login != known.mirror.org.login;
@@ -321,7 +325,8 @@ impl Eyes {
             .mirror
             .teams
             .iter()
-            .filter(|(id, team)| !listed.contains(id) && !matches!(team.state, TeamState::Gone { .. }))
+            .filter(|(id, team)| !listed.contains(id) && of_listed_type(team))
+            .filter(|(_, team)| !matches!(team.state, TeamState::Gone { .. }))
             .map(|(id, _)| *id)
             .collect();
         self.check_list(state, &missing).await?;
@@ -352,7 +357,7 @@ impl Eyes {
         out_of_step.extend(unresolved.map(|(team, _)| *team).filter(|team| !state.waiting.contains(team)));
         let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
         let mirror = known.mirror;
-        Ok(Surveyed { mirror, actual, guarded, orphans, out_of_step, missing, others, handles })
+        Ok(Surveyed { mirror, began, actual, guarded, orphans, out_of_step, missing, others, handles })
     }
 
     /// What is to be said of teams that the list lacks.
@@ -362,9 +367,9 @@ impl Eyes {
         missing: &[TeamId],
     ) -> Result<BTreeMap<TeamId, String>, Trouble> {
         let suspected = |id: &TeamId| match mirror.teams.get(id) {
-            Some(MirrorTeam { state: TeamState::Suspected { since }, deleted_event_at: None, .. }) => {
-                Some(*since)
-            }
+            Some(MirrorTeam {
+                state: TeamState::Suspected { since, .. }, deleted_event_at: None, ..
+            }) => Some(*since),
             _ => None,
         };
         let sees_all = missing.iter().all(|id| suspected(id).is_none())
@@ -452,6 +457,8 @@ impl Standing {
 /// An organisation, read and planned as a whole.
 pub(super) struct Surveyed {
     pub(super) mirror: Mirror,
+    /// When the list of its teams began.
+    pub(super) began: Time,
     /// What Datadog shows of all organisations, and what the ledger says of this one's.
     pub(super) actual: Actual,
     pub(super) guarded: Guarded,

@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     apply::Hands,
     drift::drift,
+    fold::unlisted,
     lease::Lease,
     look::held,
     orphans, pace,
-    survey::{Eyes, Standing},
+    survey::{Eyes, Standing, Surveyed},
 };
 use crate::{
     datadog,
-    ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settlement},
+    ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settled, Settlement},
     model::{HeldKind, OrgId, Trouble},
     telemetry,
 };
@@ -49,6 +50,8 @@ pub(super) async fn look_at_whole(
             let creates = held(&surveyed.guarded).filter(|held| held.key.kind == HeldKind::Create);
             settlement.held.extend(creates);
             settlement.found = surveyed.out_of_step.iter().chain(&surveyed.missing).copied().collect();
+            settlement.teams = listed(state, &surveyed);
+            settlement.listed_at = Some(surveyed.began);
             // What is held and planned no more, for a team that went while it was paused, say, is looked at again.
             let planned: BTreeSet<_> = held(&surveyed.guarded).map(|held| held.key).collect();
             let stale = ledger.held_teams(org).await?;
@@ -81,4 +84,14 @@ pub(super) async fn look_at_whole(
         telemetry::work::held_set(&set);
     }
     Ok(())
+}
+
+/// What the list of a pass tells of teams for the mirror: teams that it has never seen, and the end of the proof that
+/// others are gone.
+fn listed(state: &OrgState, surveyed: &Surveyed) -> Vec<Settled> {
+    let new = surveyed.mirror.teams.iter().filter(|(id, _)| !state.teams.contains_key(id));
+    let new = new.map(|(_, team)| team.clone());
+    let known = surveyed.missing.iter().filter_map(|id| state.teams.get(id));
+    let gone = known.filter_map(|team| unlisted(team, surveyed.began));
+    new.chain(gone).map(|team| Settled { team, waiting: false }).collect()
 }

@@ -63,7 +63,7 @@ async fn each_organisation_is_read_with_one_token_of_its_own_installation() {
     for login in ["acme", "other", "ACME"] {
         // By id too: the sandbox refuses a token of another installation.
         let org = present(github.org_by_login(login).await);
-        let teams = present(github.teams(login).await);
+        let teams = present(github.teams(login, None).await);
         assert_eq!(present(github.team(org.id, teams[0].id).await), teams[0]);
         assert!(present(github.owner(login).await), "an app that may read members sees secret teams");
     }
@@ -90,11 +90,11 @@ async fn a_token_is_asked_for_once_however_many_need_it_and_again_before_it_ends
 
     // Refused though it is not over: one more token, and the read goes on.
     world.faults(json!([{"path": "/orgs/acme/teams", "status": 401, "times": 1}])).await;
-    present(github.teams("acme").await);
+    present(github.teams("acme", None).await);
     assert_eq!(tokens(&world, 0).await, 2);
     // Refused again and again: not a token for each try.
     world.faults(json!([{"path": "/orgs/acme/teams", "status": 401}])).await;
-    assert_eq!(forbidden(github.teams("acme").await).status, Some(401));
+    assert_eq!(forbidden(github.teams("acme", None).await).status, Some(401));
     assert_eq!(tokens(&world, 0).await, 3);
 
     // One that is about to end serves for this read only.
@@ -106,7 +106,7 @@ async fn a_token_is_asked_for_once_however_many_need_it_and_again_before_it_ends
     world.faults(json!([{"path": TOKENS, "status": 201, "body": token, "times": 1}])).await;
     let (github, since) = (reader(&world), world.seq().await);
     for expected in [1, 2, 2] {
-        present(github.teams("acme").await);
+        present(github.teams("acme", None).await);
         assert_eq!(tokens(&world, since).await, expected);
     }
 }
@@ -115,7 +115,7 @@ async fn a_token_is_asked_for_once_however_many_need_it_and_again_before_it_ends
 async fn whatever_is_wrong_with_the_app_is_never_absence() {
     let world = World::new(3, &APP).await;
     let org = present(reader(&world).org_by_login("acme").await).id;
-    let team = present(reader(&world).teams("acme").await)[0].id;
+    let team = present(reader(&world).teams("acme", None).await)[0].id;
     for (fault, class) in [
         (
             json!({"path": TOKENS, "status": 403, "body": {"message": "This installation has been suspended"}}),
@@ -137,7 +137,7 @@ async fn whatever_is_wrong_with_the_app_is_never_absence() {
             assert_eq!((trouble.class, trouble.status == Some(404)), (class, false), "{fault}: {trouble}");
             assert!(!trouble.message.contains("ghs_"), "{trouble}");
         }
-        assert_eq!(trouble(github.teams("acme").await).class, class, "{fault}");
+        assert_eq!(trouble(github.teams("acme", None).await).class, class, "{fault}");
         assert_eq!(trouble(github.owner("acme").await).class, class, "{fault}");
     }
 }

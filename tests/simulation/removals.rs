@@ -218,3 +218,65 @@ fn a_connection_made_under_a_former_mark_stays_ours() {
         assert!(world.connections().await.values().all(|it| it.managed_by == "teamlink-2"));
     });
 }
+
+#[test]
+fn a_team_that_the_list_shows_is_there_though_its_id_answers_404() {
+    run(async |dir| {
+        let mut world = World::new(1, 4, setup(), dir.path()).await;
+        pass(&world, 1).await;
+        // Renamed, so that its former slug is nobody's.
+        world.rename("team-1", "Team 9").await;
+        world.datadog_team("Team-9").await;
+        let gone = json!({"method": "GET", "path": "/organizations/*/team/*", "status": 404});
+        world.faults(&[gone]).await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(150)).await;
+        let all = ["@acme/team-2", "@acme/team-3", "@acme/team-4", "@acme/team-9"];
+        assert_eq!(linked(&world).await, all, "it follows the list");
+        let audit = world.ledger.audit(None, teamlink::model::Time(0)).await.unwrap();
+        assert!(!audit.iter().any(|line| line.reason.contains("is gone")), "{audit:?}");
+        let progress = world.ledger.progress(Lane::Org(world.org), world.clock.now()).await.unwrap();
+        assert_eq!((progress.failing, progress.suspected), (0, 0), "{progress:?}");
+    });
+}
+
+#[test]
+fn a_team_whose_id_never_answers_is_connected_by_the_list_and_its_slug() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, setup(), dir.path()).await;
+        let gone = json!({"method": "GET", "path": "/organizations/*/team/*", "status": 404});
+        world.faults(&[gone]).await;
+        pass(&world, 300).await;
+        assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/team-2"]);
+        let progress = world.ledger.progress(Lane::Org(world.org), world.clock.now()).await.unwrap();
+        assert_eq!((progress.failing, progress.unanswered), (0, 0), "{progress:?}");
+        // In step, it is asked about no more than any other team.
+        world.requests().await;
+        pass(&world, 3600).await;
+        let by_slug = world.requests().await;
+        assert!(by_slug.len() < 20, "{}: {by_slug:?}", by_slug.len());
+    });
+}
+
+#[test]
+fn one_list_completes_the_proofs_of_all_that_wait() {
+    run(async |dir| {
+        let world = World::new(1, 60, setup(), dir.path()).await;
+        pass(&world, 1).await;
+        for team in 1..=40 {
+            world.delete(&format!("team-{team}")).await;
+        }
+        let mut world = world;
+        hear(&mut world).await;
+        world.requests().await;
+        world.work(Duration::from_secs(300)).await;
+        assert_eq!(linked(&world).await.len(), 20);
+        let requests = world.requests().await;
+        let lists = requests.iter().filter(|it| {
+            it["path"].as_str().is_some_and(|path| path.ends_with("/teams"))
+                && it["query"].as_str().is_some_and(|query| query.contains("per_page=100"))
+        });
+        // One reads the 40 teams of the events, one the second looks, one completes the proofs.
+        assert!(lists.clone().count() <= 6, "{:?}", lists.collect::<Vec<_>>());
+    });
+}

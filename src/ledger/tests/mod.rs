@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::*;
 use crate::model::{
     Asks, Cause, Class, ConnectionKey, Lane, MirrorTeam, OrgFacts, OrgId, Owned, PauseScope, Paused, Target,
-    TeamFacts, TeamId, TeamKey, TeamState, Time, Trouble,
+    TeamFacts, TeamId, TeamKey, TeamState, TeamType, Time, Trouble,
 };
 
 #[path = "../../../tests/servers/schema.rs"]
@@ -113,6 +113,7 @@ fn settled(team: i64, parent: Option<i64>) -> Settled {
         slug: format!("s{team}"),
         name: "S".into(),
         parent: parent.map(TeamId),
+        team_type: TeamType::Organization,
     };
     let (state, seen_at) = (TeamState::Present, at(1));
     Settled {

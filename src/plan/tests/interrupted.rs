@@ -58,7 +58,7 @@ fn an_adoption_whose_delete_can_arrive_no_more_is_forgotten_and_until_then_waite
 #[test]
 fn nothing_is_made_again_for_a_team_that_is_gone_in_doubt_or_paused() {
     let mut world = adopting(false);
-    world.state(1, TeamState::Suspected { since: Time(0) });
+    world.state(1, TeamState::Suspected { since: Time(0), second: None });
     assert_eq!(world.planned(), "left 1: Suspected\n");
     world.state(1, GONE);
     assert_eq!(world.planned(), "", "its create may still arrive");

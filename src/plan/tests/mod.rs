@@ -15,7 +15,7 @@ use crate::{
     mapping::{RuleSpec, Rules},
     model::{
         Connection, ConnectionId, ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MissingTeam, Mode,
-        OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, TeamFacts, TeamState, Time,
+        OrgFacts, OrgId, Owned, Pause, PauseScope, Paused, TeamFacts, TeamState, TeamType, Time,
     },
 };
 
@@ -43,7 +43,13 @@ const GONE: TeamState = TeamState::Gone { since: Time(0), proven: Time(60_000_00
 
 fn team(id: i64, slug: &str) -> MirrorTeam {
     MirrorTeam {
-        facts: TeamFacts { id: TeamId(id), slug: slug.into(), name: slug.to_uppercase(), parent: None },
+        facts: TeamFacts {
+            id: TeamId(id),
+            slug: slug.into(),
+            name: slug.to_uppercase(),
+            parent: None,
+            team_type: TeamType::Organization,
+        },
         state: TeamState::Present,
         seen_at: Time(0),
         deleted_event_at: None,
@@ -272,7 +278,7 @@ fn the_connection_of_a_team_that_is_proven_gone_goes() {
 #[test]
 fn a_team_that_is_only_suspected_gone_or_could_not_be_read_keeps_its_connection() {
     let mut world = World::agreeing(&["a", "b"]);
-    world.state(1, TeamState::Suspected { since: Time(0) });
+    world.state(1, TeamState::Suspected { since: Time(0), second: None });
     world.troubled.insert(TeamId(2), "503".into());
     insta::assert_snapshot!(world.planned(), @r"
     left 1: Suspected

@@ -8,7 +8,7 @@ use super::*;
 fn worlds() -> impl Strategy<Value = World> {
     let state = prop_oneof![
         6 => Just(TeamState::Present),
-        1 => Just(TeamState::Suspected { since: Time(0) }),
+        1 => Just(TeamState::Suspected { since: Time(0), second: None }),
         2 => Just(GONE),
     ];
     let teams = prop::collection::vec((0..8usize, state), 0..8);

@@ -48,8 +48,10 @@ impl Look<'_> {
     async fn holder_here(&mut self, key: &ConnectionKey, team: TeamId, slug: &str) -> Option<TeamId> {
         let login = self.known.mirror.org.login.clone();
         let listed = self.reading.listing.as_ref().and_then(|listing| listing.get(slug).cloned());
+        let unheld = self.reading.unheld.contains(slug) && !self.login_changed;
         let holder = match listed {
             Some(facts) => Answer::Present(facts),
+            None if unheld => Answer::Absent,
             None => self.eyes.github.team_by_slug(&login, slug).await,
         };
         match holder {

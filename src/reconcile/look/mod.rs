@@ -1,6 +1,7 @@
 //! One look at due teams of a leased organisation: the only place from which anything is written for a team.
 
 mod holders;
+mod proof;
 mod settlement;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,6 +124,10 @@ pub(super) struct Look<'a> {
     found_elsewhere: BTreeSet<Target>,
     /// Answered creates that were read by their ids and not found.
     missed: Vec<ConnectionKey>,
+    /// When a complete list for a proof began.
+    listed_at: Option<Time>,
+    /// Teams of other looks about which that list decides.
+    decided: Vec<MirrorTeam>,
 }
 
 impl<'a> Look<'a> {
@@ -147,6 +152,8 @@ impl<'a> Look<'a> {
             logins: BTreeMap::new(),
             found_elsewhere: BTreeSet::new(),
             missed: Vec::new(),
+            listed_at: None,
+            decided: Vec::new(),
         }
     }
 
@@ -182,6 +189,7 @@ impl<'a> Look<'a> {
         for (team, seen) in seen {
             self.fold(team, seen, sees_all);
         }
+        self.complete_proofs().await;
         self.unread = self.troubles.keys().copied().collect();
         Ok(())
     }

@@ -107,6 +107,12 @@ impl Look<'_> {
         }
         stored.org = self.reading.org.take();
         stored.missed = std::mem::take(&mut self.missed);
+        stored.listed_at = self.listed_at;
+        // What the list decides about teams of other looks is stored, and their own looks act on it.
+        for team in std::mem::take(&mut self.decided) {
+            stored.found.push(team.facts.id);
+            stored.teams.push(Settled { team, waiting: false });
+        }
         stored.found_elsewhere = std::mem::take(&mut self.found_elsewhere).into_iter().collect();
         // A team that is not there has nothing held or parked any more.
         let nowhere = |(id, folded): &(&TeamId, &Folded)| {

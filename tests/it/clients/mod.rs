@@ -136,9 +136,9 @@ async fn all_teams_of_an_org_are_read_in_pages_and_cost_nothing_while_unchanged(
     let world = World::start().await;
     world.seed(teams(250)).await;
     let github = world.github();
-    let first = present(github.teams("acme").await);
+    let first = present(github.teams("acme", None).await);
     assert_eq!(first.len(), 250);
-    assert_eq!(present(github.teams("acme").await), first);
+    assert_eq!(present(github.teams("acme", None).await), first);
     let mut statuses = world.statuses("/orgs/acme/teams").await;
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 200, 304, 304, 304]);
@@ -174,7 +174,7 @@ async fn only_one_thing_that_is_not_found_is_absent() {
     assert_eq!(github.org_by_login("nobody").await, Answer::Absent);
     // What a person typed stays one segment of the path.
     assert_eq!(github.team_by_slug("acme", "team-0/../../x").await, Answer::Absent);
-    assert_eq!(forbidden(github.teams("nobody").await).status, Some(404));
+    assert_eq!(forbidden(github.teams("nobody", None).await).status, Some(404));
     // What was refused is not asked again at once.
     assert!(forbidden(github.teams_answer("nobody").await).blocked);
     assert_eq!(forbidden(world.github().teams_answer("nobody").await).status, Some(404));
@@ -194,7 +194,7 @@ async fn only_one_thing_that_is_not_found_is_absent() {
         world.faults(json!([fault])).await;
         let github = world.github();
         assert_eq!(failed(github.team(org, TeamId(1)).await).class, class, "{fault}");
-        assert_eq!(failed(github.teams("acme").await).class, class, "{fault}");
+        assert_eq!(failed(github.teams("acme", None).await).class, class, "{fault}");
     }
     world.faults(json!([{"path": "*", "status": 403, "body": {"message": "Resource not accessible by integration"}}])).await;
     assert_eq!(forbidden(github.team(org, TeamId(1)).await).class, Class::Auth);
@@ -205,7 +205,7 @@ async fn a_team_list_with_one_failing_page_is_no_list() {
     let world = World::start().await;
     world.seed(teams(250)).await;
     world.faults(json!([{"path": "/orgs/acme/teams", "times": 1}, {"path": "/orgs/acme/teams", "times": 1, "status": 502}])).await;
-    assert_eq!(failed(world.github().teams("acme").await).class, Class::Transient);
+    assert_eq!(failed(world.github().teams("acme", None).await).class, Class::Transient);
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn a_team_list_that_is_cut_before_its_last_page_is_no_list() {
             json!([{"path": "/orgs/acme/teams", "times": 1}, {"path": "/orgs/acme/teams", "truncate": true}]),
         )
         .await;
-    let trouble = failed(world.github().teams("acme").await);
+    let trouble = failed(world.github().teams("acme", None).await);
     assert!(trouble.message.contains("page 2 of 3 said it was the last"), "{trouble}");
 }
 

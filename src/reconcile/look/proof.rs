@@ -1,0 +1,99 @@
+//! The end of the proof that teams are gone: the organisation's complete list, begun after the second look, lacks them.
+//! What the list shows is evidence against their ids.
+//!
+//! One list serves every team whose second look was over when it began, of whatever look. There is at most one for each
+//! `guard.grace`, and at most one in ten minutes where it is long; it is read as a pass reads, without the reserve for
+//! events. Only removals wait for it.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::Look;
+use crate::{
+    model::{Class, MirrorTeam, TeamFacts, TeamId, TeamState, Time, Trouble},
+    reconcile::{
+        fold::{Folded, Seen, fold, unlisted},
+        observe::{self, PAGE},
+    },
+};
+
+/// From this many pages on, a list is long.
+const LONG: usize = 50;
+
+/// Long lists for proofs are at least this far apart.
+const BETWEEN_LONG: Duration = Duration::from_secs(600);
+
+impl Look<'_> {
+    /// Reads the list if it is time for it and a team of this look waits for it, and decides about all that wait.
+    pub(super) async fn complete_proofs(&mut self) {
+        let waits = |team: &MirrorTeam| matches!(team.state, TeamState::Suspected { second: Some(_), .. });
+        let here: Vec<TeamId> = self
+            .folded
+            .iter()
+            .filter(|(_, folded)| folded.trouble.is_none() && folded.team.as_ref().is_some_and(waits))
+            .map(|(id, _)| *id)
+            .collect();
+        if here.is_empty() {
+            return;
+        }
+        let now = self.options.clock.now();
+        let next = self.next_list(now);
+        if next > now {
+            for team in here {
+                if let Some(folded) = self.folded.get_mut(&team) {
+                    folded.second_look = Some(next);
+                }
+            }
+            return;
+        }
+        let (org, list) = match observe::list(&self.eyes.github.unhurried(), &self.state).await {
+            Ok(read) => read,
+            Err(trouble) => {
+                self.troubles.extend(here.into_iter().map(|team| (team, trouble.clone())));
+                return;
+            }
+        };
+        if org.login != self.known.mirror.org.login {
+            // The names that were read so far are of another login.
+            let why = format!("{} has another login now", self.known.mirror.org.login);
+            let trouble = Trouble::new(Class::Transient, why);
+            self.troubles.extend(here.into_iter().map(|team| (team, trouble.clone())));
+            return;
+        }
+        self.listed_at = Some(now);
+        let listed: HashMap<TeamId, TeamFacts> = list.into_iter().map(|facts| (facts.id, facts)).collect();
+        let waiting: Vec<MirrorTeam> =
+            self.known.mirror.teams.values().filter(|team| waits(team)).cloned().collect();
+        for team in waiting {
+            self.decide(team, &listed, now);
+        }
+    }
+
+    /// When the next list may begin.
+    fn next_list(&self, now: Time) -> Time {
+        let long = self.state.teams.len() >= LONG * PAGE;
+        let between = if long { BETWEEN_LONG.max(self.options.grace) } else { self.options.grace };
+        // A list from the future was read before the clock was set back.
+        self.state.listed_at.filter(|at| *at <= now).map_or(now, |at| at + between)
+    }
+
+    /// Takes in what a list, begun at this time, says of a team that waits for it.
+    fn decide(&mut self, team: MirrorTeam, listed: &HashMap<TeamId, TeamFacts>, began: Time) {
+        let id = team.facts.id;
+        let decided = match listed.get(&id) {
+            // Its id answers 404, and the list shows it: it is there.
+            Some(facts) => {
+                let seen = Seen::Present(facts.clone());
+                fold(Some(&team), seen, true, self.options.grace, (self.started, began)).team
+            }
+            None => unlisted(&team, began),
+        };
+        let Some(decided) = decided else { return };
+        self.known.mirror.teams.insert(id, decided.clone());
+        match self.folded.get_mut(&id) {
+            Some(folded) => {
+                *folded = Folded { team: Some(decided), changed: true, second_look: None, trouble: None };
+            }
+            None => self.decided.push(decided),
+        }
+    }
+}
