@@ -1,25 +1,19 @@
 //! One signed request to Datadog, and the decoding of its answer. What may be asked is decided in `read`,
 //! `write` and `probe`.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{
-    sync::{Semaphore, SemaphorePermit},
-    time,
-};
+use tokio::time;
 
 use super::{Auth, Options};
 use crate::{
     model::{Class, Fence, Trouble},
     transport,
-    upstream::{self, Access, Capability, Question, Reply, Scope, Urgency},
+    upstream::{self, Access, Capability, Question, Reply, Scope, Urgency, Whose},
 };
 
 /// Carries what the lease is on and its counter, so that logs on the way (and the sandbox's judge) can tell writers apart.
@@ -35,7 +29,7 @@ pub(super) struct Client {
     base_url: Url,
     auth: Auth,
     timeout: Duration,
-    permits: Arc<Semaphore>,
+    permits: transport::Permits,
     /// Who waits for the answers.
     urgency: Urgency,
 }
@@ -102,7 +96,7 @@ impl Client {
             base_url: options.base_url.clone(),
             auth: options.auth.clone(),
             timeout: options.timeout,
-            permits: Arc::new(Semaphore::new(options.concurrency.max(1))),
+            permits: transport::Permits::new(options.concurrency),
             urgency: Urgency::Event,
         })
     }
@@ -160,13 +154,15 @@ impl Client {
 
     /// Waits until another request may be under way; answers how long it may take. A read waits as long as it
     /// must. A write's wait is part of its timeout: whoever sends it under a lease has counted on that.
-    async fn turn(&self, call: &Call<'_>) -> Result<(Option<SemaphorePermit<'_>>, Duration), Trouble> {
+    async fn turn(&self, call: &Call<'_>) -> Result<(Option<transport::Permit>, Duration), Trouble> {
         let started = Instant::now();
+        // One credential serves all organisations: none of them is told from another here.
+        let permit = self.permits.acquire(&Whose::Credential, self.urgency);
         if !call.write() {
-            return Ok((self.permits.acquire().await.ok(), self.timeout));
+            return Ok((permit.await, self.timeout));
         }
-        match time::timeout(self.timeout, self.permits.acquire()).await {
-            Ok(permit) => Ok((permit.ok(), self.timeout.saturating_sub(started.elapsed()))),
+        match time::timeout(self.timeout, permit).await {
+            Ok(permit) => Ok((permit, self.timeout.saturating_sub(started.elapsed()))),
             Err(_) => Err(Trouble::new(
                 Class::Transient,
                 format!("failed to {}: other writes took all the time; nothing was sent", call.attempt),

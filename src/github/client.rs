@@ -13,7 +13,6 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use reqwest::Url;
-use tokio::sync::Semaphore;
 use tower::Service;
 
 use super::{
@@ -65,7 +64,7 @@ impl Client {
     pub(super) fn new(options: Options) -> anyhow::Result<Self> {
         let Options { base_url, auth, http, concurrency, timeout, clock } = options;
         let carrier = Carrier { http, base_url, timeout };
-        let line = Line { carrier, permits: Arc::new(Semaphore::new(concurrency.max(1))), clock };
+        let line = Line { carrier, permits: transport::Permits::new(concurrency), clock };
         let credential = match auth {
             Auth::Token(secret) => {
                 let token = secret.get();
@@ -258,7 +257,7 @@ impl Purpose {
 #[derive(Clone)]
 pub(super) struct Line {
     pub(super) carrier: Carrier,
-    permits: Arc<Semaphore>,
+    permits: transport::Permits,
     pub(super) clock: Clock,
 }
 
@@ -279,7 +278,7 @@ impl Line {
     ) -> Result<Reply, Trouble> {
         let attempt = purpose.attempt.clone();
         let unsent = |error| unsent(&attempt, error);
-        let _permit = self.permits.acquire().await;
+        let _permit = self.permits.acquire(&purpose.scope.whose, purpose.urgency).await;
         let request = request.header(header::ACCEPT, "application/vnd.github+json").extension(purpose);
         let request = signer.build_request(request, None::<&()>).map_err(unsent)?;
         let response = signer.execute(request).await.map_err(unsent)?;

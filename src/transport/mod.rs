@@ -9,6 +9,7 @@
 
 mod gate;
 mod pages;
+mod permits;
 mod retry;
 
 use std::{
@@ -24,6 +25,7 @@ use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
 pub use gate::Gate;
 pub use pages::{Page, pages};
+pub use permits::{Permit, Permits};
 pub use retry::{retry, retry_answer};
 
 use url::Host;

@@ -1,5 +1,5 @@
 //! What both clients share: what a request needs, which class its answer belongs to and what it says, what stops
-//! after it, how much may be asked, how long to back off. Pure: no I/O, no clock, no randomness; the time and the
+//! after it, how much may be asked, who may ask next, how long to back off. Pure: no I/O, no clock, no randomness; the time and the
 //! jitter are arguments.
 
 mod answer;
@@ -7,6 +7,7 @@ mod backoff;
 mod breaker;
 mod budget;
 mod classify;
+mod permits;
 mod scope;
 mod text;
 
@@ -15,5 +16,6 @@ pub use backoff::Backoff;
 pub use breaker::{Admission, Breakers, Change, Heard, MOST_FAILURES, Open, Standing};
 pub use budget::{Budget, Left};
 pub use classify::{Reply, heard, invalid, trouble, verdict};
+pub use permits::Permits;
 pub use scope::{Access, Capability, Question, Scope, Upstream, Urgency, Whose};
 pub use text::sanitise;
