@@ -1,6 +1,9 @@
 //! What is due, and the leases under which it is worked on.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
@@ -15,15 +18,52 @@ use crate::model::{Asks, Cause, ConnectionKey, DatadogTeamId, Lane, OrgId, TeamI
 pub struct DueLane {
     /// The lane.
     pub lane: Lane,
-    /// How many teams of the organisation are due.
-    pub teams: i64,
+    /// The cause of its most urgent marks: people come first, then events, then passes.
+    pub cause: Cause,
+    /// Since when the longest waiting of these marks has been due.
+    pub since: Time,
+    /// Whether an event is among the causes.
+    pub event: bool,
+    /// Whether a due mark may use the reserve of the rate limits.
+    pub urgent: bool,
+    /// Whether a due mark may not.
+    pub passes: bool,
     /// Whether the organisation is due as a whole.
     pub whole: bool,
-    /// Whether any of its marks skips the lane's rest.
+    /// Whether a due mark skips the lane's rest.
     pub at_once: bool,
-    /// Since when the longest waiting mark has been due.
-    pub since: Time,
 }
+
+/// Finds the first due mark of each lane, kind and cause that is free to be worked on. It reads one entry of an index for
+/// each of them, however many marks are due: a pass makes thousands of them due at once, and this runs after each chunk.
+///
+/// An organisation that was never bound waits for that, whatever a person approved for it.
+pub(super) const FIRST_DUE: &str = "WITH RECURSIVE waiting (org_id) AS (
+         SELECT MIN(org_id) FROM marks WHERE due_at IS NOT NULL
+         UNION ALL
+         SELECT (SELECT MIN(org_id) FROM marks WHERE due_at IS NOT NULL AND marks.org_id > waiting.org_id)
+         FROM waiting WHERE waiting.org_id IS NOT NULL
+     ),
+     asked (kind, cause) AS (
+         VALUES ('team', 0), ('team', 1), ('team', 2), ('org', 0), ('org', 1), ('org', 2),
+                ('document', 0), ('document', 1), ('document', 2)
+     ),
+     first AS MATERIALIZED (
+         SELECT waiting.org_id, asked.kind,
+                (SELECT team_id FROM marks
+                 WHERE marks.org_id = waiting.org_id AND marks.kind = asked.kind AND marks.cause = asked.cause
+                     AND due_at <= $1 AND not_before <= $1
+                 ORDER BY due_at LIMIT 1) AS team_id
+         FROM waiting CROSS JOIN asked
+         WHERE waiting.org_id IS NOT NULL
+             AND (asked.kind = 'document' OR EXISTS (SELECT 1 FROM orgs WHERE orgs.org_id = waiting.org_id))
+             AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.org_id = waiting.org_id AND expires_at > $2)
+     )
+     SELECT marks.org_id, marks.kind, cause, due_at, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
+         answers_event
+     FROM first JOIN marks
+         ON marks.kind = first.kind AND marks.org_id = first.org_id AND marks.team_id = first.team_id
+     ORDER BY cause, due_at, marks.org_id";
 
 /// A mark as it was when the lease holder took it. Settling clears only this generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,51 +87,56 @@ pub struct LeasedMark {
 }
 
 impl Ledger {
-    /// The lanes that have something due and no live lease, those that waited longest first. An organisation that was
-    /// never bound waits for that, whatever a person approved for it.
+    /// The lanes that have something due and no live lease: by the most urgent cause of each, then those first that have
+    /// waited longest.
     pub async fn due_lanes(&self, now: Time) -> sqlx::Result<Vec<DueLane>> {
-        let rows = sqlx::query(
-            "SELECT marks.org_id,
-                    SUM(CASE WHEN kind = 'team' THEN 1 ELSE 0 END) AS teams,
-                    MAX(CASE WHEN kind = 'org' THEN 1 ELSE 0 END) AS whole,
-                    MAX(CASE WHEN cause = $3 THEN 1 ELSE 0 END) AS person,
-                    MAX(CASE WHEN asks_at_once OR asks_at_once IS NULL AND cause = $3 THEN 1 ELSE 0 END)
-                        AS at_once,
-                    MIN(due_at) AS since
-             FROM marks LEFT JOIN leases ON leases.org_id = marks.org_id AND leases.expires_at > $2
-             WHERE due_at <= $1 AND not_before <= $1 AND leases.org_id IS NULL
-                 AND (kind = 'document' OR marks.org_id IN (SELECT org_id FROM orgs))
-             GROUP BY marks.org_id ORDER BY person DESC, since",
-        )
-        .bind(now.0)
-        .bind(self.time(now).await?.0)
-        .bind(rows::PERSON)
-        .fetch_all(&self.read)
-        .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(DueLane {
-                    lane: rows::lane(row.try_get("org_id")?),
-                    teams: row.try_get("teams")?,
-                    whole: row.try_get::<i64, _>("whole")? != 0,
-                    at_once: row.try_get::<i64, _>("at_once")? != 0,
-                    since: Time(row.try_get("since")?),
-                })
-            })
-            .collect()
+        let rows =
+            sqlx::query(FIRST_DUE).bind(now.0).bind(self.time(now).await?.0).fetch_all(&self.read).await?;
+        let mut due: Vec<DueLane> = Vec::new();
+        let mut places = HashMap::new();
+        for row in rows {
+            let lane = rows::lane(row.try_get("org_id")?);
+            let (cause, asks) = (rows::cause(&row)?, rows::asks(&row)?);
+            let place = *places.entry(lane).or_insert(due.len());
+            if place == due.len() {
+                let since = Time(row.try_get("due_at")?);
+                let (event, urgent, passes, whole, at_once) = (false, false, false, false, false);
+                due.push(DueLane { lane, cause, since, event, urgent, passes, whole, at_once });
+            }
+            if let Some(due) = due.get_mut(place) {
+                due.event |= cause == Cause::Event;
+                due.urgent |= asks.reserve;
+                due.passes |= !asks.reserve;
+                due.whole |= row.try_get::<String, _>("kind")? == "org";
+                due.at_once |= asks.at_once;
+            }
+        }
+        Ok(due)
     }
 
-    /// When the next mark falls due, if any is waiting outside of these lanes.
-    pub async fn next_due(&self, without: &BTreeSet<Lane>) -> sqlx::Result<Option<Time>> {
-        let without: Vec<String> = without.iter().map(|lane| rows::lane_number(*lane).to_string()).collect();
-        let next = format!(
+    /// When the next mark falls due, if any is waiting. Reads each mark that a backoff holds up.
+    pub async fn next_due(&self) -> sqlx::Result<Option<Time>> {
+        let at: Option<i64> = sqlx::query_scalar(
             "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
              FROM marks
-             WHERE due_at IS NOT NULL AND (kind = 'document' OR org_id IN (SELECT org_id FROM orgs))
-                 AND org_id NOT IN ({})",
-            if without.is_empty() { "0".to_owned() } else { without.join(", ") }
-        );
-        let at: Option<i64> = sqlx::query_scalar(AssertSqlSafe(next)).fetch_one(&self.read).await?;
+             WHERE due_at IS NOT NULL AND (kind = 'document' OR org_id IN (SELECT org_id FROM orgs))",
+        )
+        .fetch_one(&self.read)
+        .await?;
+        Ok(at.map(Time))
+    }
+
+    /// When the next of the marks that were never put off falls due. Reads one entry of an index, however many are due.
+    pub async fn next_after(&self, now: Time) -> sqlx::Result<Option<Time>> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT due_at FROM marks
+             WHERE due_at > $1
+                 AND (kind = 'document' OR EXISTS (SELECT 1 FROM orgs WHERE orgs.org_id = marks.org_id))
+             ORDER BY due_at LIMIT 1",
+        )
+        .bind(now.0)
+        .fetch_optional(&self.read)
+        .await?;
         Ok(at.map(Time))
     }
 
@@ -167,20 +212,32 @@ impl Ledger {
         Ok(())
     }
 
-    /// Due teams of a leased organisation, events before passes, at most `limit`.
+    /// Due teams of a leased organisation, at most `limit`, the most urgent causes first. They are all of one urgency:
+    /// while a team that may use the reserve of the rate limits is due, none that may not comes with it.
     pub async fn due_teams(&self, org: OrgId, now: Time, limit: usize) -> sqlx::Result<Vec<LeasedMark>> {
-        let rows = sqlx::query(
-            "SELECT team_id, generation, cause, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
-                 answers_event, event_at, received_at, attempts, failures FROM marks
-             WHERE org_id = $1 AND kind = 'team' AND due_at <= $2 AND not_before <= $2
-             ORDER BY cause, due_at, team_id LIMIT $3",
-        )
-        .bind(org.0)
-        .bind(now.0)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.read)
-        .await?;
-        rows.iter().map(|row| mark(row, Some(TeamId(row.try_get("team_id")?)))).collect()
+        let mut marks: Vec<LeasedMark> = Vec::new();
+        for cause in [Cause::Person, Cause::Event, Cause::Pass] {
+            let rows = sqlx::query(
+                "SELECT team_id, generation, cause, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
+                     answers_event, event_at, received_at, attempts, failures FROM marks
+                 WHERE org_id = $1 AND kind = 'team' AND cause = $2 AND due_at <= $3 AND not_before <= $3
+                 ORDER BY due_at LIMIT $4",
+            )
+            .bind(org.0)
+            .bind(rows::cause_column(cause))
+            .bind(now.0)
+            .bind(i64::try_from(limit.saturating_sub(marks.len())).unwrap_or(i64::MAX))
+            .fetch_all(&self.read)
+            .await?;
+            for row in &rows {
+                let mark = mark(row, Some(TeamId(row.try_get("team_id")?)))?;
+                if marks.first().is_some_and(|first| first.asks.reserve != mark.asks.reserve) {
+                    return Ok(marks);
+                }
+                marks.push(mark);
+            }
+        }
+        Ok(marks)
     }
 
     /// The marks on these teams, due or not, as if a person had asked for a look; one that was never marked has
