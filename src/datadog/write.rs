@@ -38,6 +38,11 @@ impl Writer {
         Ok(Self { client: Client::new(options)?, managed_by: options.managed_by.clone() })
     }
 
+    /// The same for a full pass, which leaves a reserve of the rate limits to events.
+    pub fn unhurried(&self) -> Self {
+        Self { client: self.client.unhurried(), ..self.clone() }
+    }
+
     /// What finds out whether anything could be written, by the same credential.
     pub fn probe(&self) -> Probe {
         Probe { client: self.client.clone() }

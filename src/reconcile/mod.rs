@@ -38,6 +38,7 @@ mod pace;
 mod pass;
 mod repositories;
 mod survey;
+mod turns;
 mod upstreams;
 mod whole;
 mod worker;

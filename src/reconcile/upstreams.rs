@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Worker;
 use crate::{
+    ledger::DueLane,
     model::{Answer, Lane},
     transport::Gate,
     upstream::{Access, Capability, Scope, Standing, Upstream, Urgency, Whose},
@@ -31,21 +32,21 @@ impl Worker {
     }
 
     /// How long an organisation, or a document, waits for the upstreams; zero when it may be worked on, or its turn may
-    /// be the probe.
-    pub(super) fn upstreams_rest(&self, lane: Lane) -> Duration {
-        let rest = |scope: &Scope| match self.standing(scope) {
+    /// be the probe. Passes wait while nothing but the reserve is left of a rate limit.
+    pub(super) fn upstreams_rest(&self, due: &DueLane) -> Duration {
+        let rest = |scope: &Scope| match self.standing(scope, urgency(due)) {
             Standing::Closed | Standing::Due => Duration::ZERO,
             Standing::Open(wait) => wait,
         };
-        needs(lane).iter().map(rest).max().unwrap_or_default()
+        needs(due.lane).iter().map(rest).max().unwrap_or_default()
     }
 
     /// Whether all that a turn needs may be asked; what of Datadog was given a rest is asked before.
-    pub(super) async fn upstreams_answer(&self, lane: Lane) -> bool {
-        for scope in needs(lane) {
-            let answers = match self.standing(&scope) {
+    pub(super) async fn upstreams_answer(&self, due: &DueLane) -> bool {
+        for scope in needs(due.lane) {
+            let answers = match self.standing(&scope, urgency(due)) {
                 Standing::Closed => true,
-                Standing::Due => self.probe(lane, &scope).await,
+                Standing::Due => self.probe(due.lane, &scope).await,
                 Standing::Open(_) => false,
             };
             if !answers {
@@ -65,8 +66,8 @@ impl Worker {
         Ok(())
     }
 
-    fn standing(&self, scope: &Scope) -> Standing {
-        self.gate(scope.upstream).standing(scope, Urgency::Event)
+    fn standing(&self, scope: &Scope, urgency: Urgency) -> Standing {
+        self.gate(scope.upstream).standing(scope, urgency)
     }
 
     /// Asks something small of a scope. Where there is no such question, the turn goes on and asks its own.
@@ -88,6 +89,11 @@ impl Worker {
             Answer::Forbidden(_) | Answer::Failed(_) => false,
         }
     }
+}
+
+/// Returns the urgency of a lane's next turn.
+fn urgency(due: &DueLane) -> Urgency {
+    if due.urgent { Urgency::Event } else { Urgency::Pass }
 }
 
 /// Returns the scopes that a turn needs.

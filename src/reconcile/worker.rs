@@ -4,7 +4,7 @@
 //! a second, since a command in another process may have marked something.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,8 +13,9 @@ use anyhow::{Context as _, bail};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, document, lease::Lease, look, orphans, survey::Eyes, whole};
+use super::{Options, document, lease::Lease, look, orphans, survey::Eyes, turns::Turns, whole};
 use crate::{
+    clock::Clock,
     datadog, github,
     ledger::{DueLane, Ledger, LedgerError, OrgRow, OrgState, Progress},
     model::{Lane, OrgFacts, TeamId, Time},
@@ -24,9 +25,6 @@ use crate::{
 
 /// Teams in one chunk at most.
 const CHUNK: usize = 100;
-
-/// Organisations worked on at a time.
-const ORGS: usize = 4;
 
 /// The longest sleep: marks of other processes are seen within it.
 const POLL: Duration = Duration::from_secs(1);
@@ -79,19 +77,19 @@ impl Worker {
 
     /// Works until it is told to stop; what is under way is finished first.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let mut crew = Crew::default();
+        let mut crew = Crew { turns: Turns::keeping_a_place(), ..Crew::default() };
         while !shutdown.is_cancelled() {
             *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             let wait = self.start_due(&mut crew, |_| true, true).await;
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.wake.notified() => {}
-                () = crew.one_done(|lane| self.rest(lane)), if !crew.tasks.is_empty() => {}
+                () = crew.one_done(self.clock(), |lane| self.rest(lane)), if !crew.tasks.is_empty() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
         while !crew.tasks.is_empty() {
-            crew.one_done(|_| Duration::ZERO).await;
+            crew.one_done(self.clock(), |_| Duration::ZERO).await;
         }
     }
 
@@ -112,7 +110,7 @@ impl Worker {
                 return Ok(progress);
             }
             tokio::select! {
-                () = crew.one_done(|_| Duration::ZERO), if !crew.tasks.is_empty() => {}
+                () = crew.one_done(self.clock(), |_| Duration::ZERO), if !crew.tasks.is_empty() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -121,23 +119,20 @@ impl Worker {
     /// Works on what is due at this moment, one turn after the other, and answers when something next falls due:
     /// for those who move the clock themselves.
     pub async fn work_due(&self) -> anyhow::Result<Option<Time>> {
+        let mut turns = Turns::default();
         loop {
             self.lift_healed().await?;
             let now = self.now();
-            let unserved = self.unserved().await?;
-            let mut due = self.ledger.due_lanes(now).await?;
-            due.retain(|due| !unserved.contains(&due.lane));
+            let due = self.due_lanes().await?;
             let (able, resting): (Vec<_>, Vec<_>) =
-                due.into_iter().partition(|due| self.upstreams_rest(due.lane).is_zero());
-            if able.is_empty() {
-                let rests = resting.iter().map(|due| now + self.upstreams_rest(due.lane)).min();
-                let later =
-                    self.ledger.next_due(&unserved).await?.filter(|next| rests.is_none() || *next > now);
+                due.into_iter().partition(|due| self.upstreams_rest(due).is_zero());
+            let Some(&due) = turns.in_order(able).first() else {
+                let rests = resting.iter().map(|due| now + self.upstreams_rest(due)).min();
+                let later = self.ledger.next_due().await?.filter(|next| rests.is_none() || *next > now);
                 return Ok(later.into_iter().chain(rests).min());
-            }
-            for due in able {
-                self.turn(due, true).await?;
-            }
+            };
+            turns.begin(due.lane);
+            self.turn(due, true).await?;
         }
     }
 
@@ -199,10 +194,14 @@ impl Worker {
         self.eyes.options.serves(org)
     }
 
-    /// The organisations for which nothing may be written. Their marks wait until they are served again.
-    async fn unserved(&self) -> sqlx::Result<BTreeSet<Lane>> {
+    /// The lanes that have something due. Marks of an organisation that is not served wait until it is served again.
+    async fn due_lanes(&self) -> sqlx::Result<Vec<DueLane>> {
         let orgs = self.ledger.orgs().await?;
-        Ok(orgs.iter().filter(|org| !self.may_write_to(org)).map(|org| Lane::Org(org.facts.id)).collect())
+        let unserved = orgs.iter().filter(|org| !self.may_write_to(org));
+        let unserved: BTreeSet<Lane> = unserved.map(|org| Lane::Org(org.facts.id)).collect();
+        let mut due = self.ledger.due_lanes(self.now()).await?;
+        due.retain(|due| !unserved.contains(&due.lane));
+        Ok(due)
     }
 
     /// Reads Datadog's teams again when the list has grown old and some team waits for a handle; when handles
@@ -231,39 +230,33 @@ impl Worker {
     /// Starts what may be started, and says how long to sleep otherwise. `patient`: what needs an upstream that fails
     /// waits for it; whoever is not looks all the same, to be able to say what is wrong.
     async fn start_due(&self, crew: &mut Crew, ours: impl Fn(Lane) -> bool, patient: bool) -> Duration {
-        let due = self.lift_healed().await.and(self.ledger.due_lanes(self.now()).await);
-        let (due, unserved) = match (due, self.unserved().await) {
-            (Ok(due), Ok(unserved)) => (due, unserved),
-            (Err(error), _) | (_, Err(error)) => {
+        let now = self.now();
+        let due = match self.lift_healed().await.and(self.due_lanes().await) {
+            Ok(due) => due,
+            Err(error) => {
                 telemetry::work::ledger_failed("read what is due", &error);
                 return POLL;
             }
         };
+        // What a backoff holds up is found within a poll at the latest. Only an idle worker looks for it.
+        let next =
+            if due.is_empty() { self.ledger.next_due().await } else { self.ledger.next_after(now).await };
         let mut wait = POLL;
-        for due in due.into_iter().filter(|due| ours(due.lane) && !unserved.contains(&due.lane)) {
-            if crew.tasks.len() >= ORGS {
-                break;
-            }
-            if crew.busy.contains(&due.lane) {
+        for due in crew.turns.in_order(due).into_iter().filter(|due| ours(due.lane)) {
+            if !crew.turns.has_place(&due) {
                 continue;
             }
-            let rest = if patient { self.upstreams_rest(due.lane) } else { Duration::ZERO };
+            let upstreams = if patient { self.upstreams_rest(&due) } else { Duration::ZERO };
+            let rest = upstreams.max(crew.turns.rest(&due, self.clock().monotonic()));
             if !rest.is_zero() {
                 wait = wait.min(rest);
                 continue;
             }
-            // A trickle of events is looked at together; a full chunk, a pass and a person need not wait.
-            let full = due.whole || due.at_once || usize::try_from(due.teams).unwrap_or(CHUNK) >= CHUNK;
-            let rest = crew.rests.get(&due.lane).map_or(Duration::ZERO, |rest| rest.left(full));
-            if !rest.is_zero() {
-                wait = wait.min(rest);
-                continue;
-            }
-            crew.busy.insert(due.lane);
+            crew.turns.begin(due.lane);
             let worker = self.clone();
             crew.tasks.spawn(async move { (due.lane, worker.turn(due, patient).await) });
         }
-        if let Ok(Some(next)) = self.ledger.next_due(&unserved).await {
+        if let Ok(Some(next)) = next {
             let until = next.since(self.now());
             if !until.is_zero() {
                 wait = wait.min(until);
@@ -272,17 +265,17 @@ impl Worker {
         wait
     }
 
-    /// One turn with an organisation: a chunk of its due teams, then the organisation as a whole if that is due.
-    async fn turn(&self, due: DueLane, patient: bool) -> Result<(), LedgerError> {
-        if patient && !self.upstreams_answer(due.lane).await {
-            return Ok(());
+    /// One turn of a lane: a look at the organisation as a whole, a chunk of its due teams, or a document.
+    async fn turn(&self, due: DueLane, patient: bool) -> Result<After, LedgerError> {
+        if patient && !self.upstreams_answer(&due).await {
+            return Ok(After::Rests);
         }
         let Some(lease) = Lease::take(&self.ledger, due.lane, &self.holder, &self.eyes.options.clock).await?
         else {
-            return Ok(());
+            return Ok(After::Rests);
         };
         let span = telemetry::work::turn(due.lane, lease.fence);
-        let done = tracing::Instrument::instrument(self.leased(&lease), span).await;
+        let done = tracing::Instrument::instrument(self.leased(&lease, due.urgent), span).await;
         lease.release().await?;
         if done.is_err() {
             // What was about to be written, for teams that joined the look and have no mark of their own too.
@@ -291,81 +284,88 @@ impl Worker {
         done
     }
 
-    async fn leased(&self, lease: &Lease) -> Result<(), LedgerError> {
+    /// Does what is most urgent in the lane, and nothing that is less urgent with it. A turn that was given because
+    /// something `urgent` was due does nothing if that is done: others may wait for its place.
+    async fn leased(&self, lease: &Lease, urgent: bool) -> Result<After, LedgerError> {
+        let whole = self.ledger.due_whole(lease.lane, self.now()).await?;
+        let teams = match lease.lane {
+            Lane::Org(org) => self.ledger.due_teams(org, self.now(), CHUNK).await?,
+            Lane::Document(_) | Lane::Recovery => Vec::new(),
+        };
+        let hurries = teams.iter().chain(&whole).any(|mark| mark.asks.reserve);
+        if urgent && !hurries {
+            return Ok(After::Rests);
+        }
+        let (eyes, writer) = if hurries {
+            (self.eyes.clone(), self.writer.clone())
+        } else {
+            (self.eyes.unhurried(), self.writer.unhurried())
+        };
         let org = match lease.lane {
             Lane::Org(org) => org,
             Lane::Document(integration) => {
-                return document::look(&self.eyes, &self.ledger, &self.writer, lease, integration).await;
+                document::look(&eyes, &self.ledger, &writer, lease, integration).await?;
+                return Ok(After::Rests);
             }
             // Nothing marks recovery: it has a schedule of its own.
-            Lane::Recovery => return Ok(()),
+            Lane::Recovery => return Ok(After::Rests),
         };
         let Some(state) = self.ledger.org_state(org).await?.filter(|state| self.may_write_to(&state.org))
         else {
-            return Ok(());
+            return Ok(After::Rests);
         };
         self.eyes.github.knows(&state.org.facts);
-        let teams = self.ledger.due_teams(org, self.now(), CHUNK).await?;
-        let whole = self.ledger.due_whole(lease.lane, self.now()).await?;
-        let hurries = teams.iter().chain(&whole).any(|mark| mark.asks.reserve);
-        let eyes = if hurries { self.eyes.clone() } else { self.eyes.unhurried() };
-        if let Some(mark) = &whole {
-            whole::look_at_whole(&eyes, &self.ledger, &self.writer, (lease, org), &state, mark).await?;
+        if let Some(mark) = whole.filter(|mark| mark.asks.reserve == hurries) {
+            whole::look_at_whole(&eyes, &self.ledger, &writer, (lease, org), &state, &mark).await?;
+            return Ok(After::GoesOn);
         }
-        if !teams.is_empty() {
-            let state = match whole {
-                Some(_) => self.ledger.org_state(org).await?.unwrap_or(state),
-                None => state,
-            };
-            look::look(&eyes, &self.ledger, &self.writer, (lease, org), state, &teams, None).await?;
+        if teams.is_empty() {
+            return Ok(After::Rests);
         }
-        Ok(())
+        look::look(&eyes, &self.ledger, &writer, (lease, org), state, &teams, None).await?;
+        Ok(if teams.len() < CHUNK { After::Rests } else { After::GoesOn })
     }
+
+    fn clock(&self) -> &Clock {
+        &self.eyes.options.clock
+    }
+}
+
+/// What a lane does after a turn.
+#[derive(Clone, Copy)]
+enum After {
+    /// It has little left to do, and waits for company.
+    Rests,
+    /// The next turn may follow at once.
+    GoesOn,
 }
 
 /// The turns that are under way.
 #[derive(Default)]
 struct Crew {
-    tasks: JoinSet<(Lane, Result<(), LedgerError>)>,
-    busy: HashSet<Lane>,
-    rests: HashMap<Lane, Rest>,
-}
-
-/// Until when a lane rests.
-struct Rest {
-    until: Instant,
-    /// Its last turn failed: a rest from the ledger's trouble, not for more events to come.
-    failed: bool,
-}
-
-impl Rest {
-    /// What is left of it. An organisation with enough to do need not wait for more.
-    fn left(&self, full: bool) -> Duration {
-        if full && !self.failed {
-            Duration::ZERO
-        } else {
-            self.until.saturating_duration_since(Instant::now())
-        }
-    }
+    tasks: JoinSet<(Lane, Result<After, LedgerError>)>,
+    turns: Turns,
 }
 
 impl Crew {
     /// Waits for one turn to end. Its lane then rests for a while.
-    async fn one_done(&mut self, rest: impl Fn(Lane) -> Duration) {
+    async fn one_done(&mut self, clock: &Clock, rest: impl Fn(Lane) -> Duration) {
         match self.tasks.join_next().await {
             Some(Ok((lane, result))) => {
-                self.busy.remove(&lane);
                 if let Err(error) = &result {
                     telemetry::work::turn_failed(lane, error);
                 }
-                let failed = result.is_err();
-                let rest = if failed { rest(lane).max(POLL) } else { rest(lane) };
-                self.rests.insert(lane, Rest { until: Instant::now() + rest, failed });
+                let rest = match result {
+                    Ok(After::GoesOn) => Duration::ZERO,
+                    Ok(After::Rests) => rest(lane),
+                    Err(_) => rest(lane).max(POLL),
+                };
+                self.turns.end(lane, clock.monotonic() + rest, result.is_err());
             }
             Some(Err(panic)) => {
                 telemetry::work::panicked(&panic);
                 // Which lane it was is not known any more; the ledger's leases keep the others apart.
-                self.busy.clear();
+                self.turns.end_all();
             }
             None => {}
         }
