@@ -61,7 +61,8 @@ pub(super) fn retry(
             // Without a word of when, it is asked less and less.
             let wait = trouble.retry_after.unwrap_or(delay);
             let at = now + wait.max(backoff.min) + backoff.min.mul_f64(jitter);
-            next(at, at, false)
+            // The gate knows the limit. Only what may use the reserve goes ahead before its window ends.
+            next(at, now + backoff.min, false)
         }
         Class::Auth => next(now + delay.min(AUTH_PROBE), now + backoff.min, false),
         Class::Transient | Class::Permanent | Class::Invalid => {
@@ -101,7 +102,15 @@ mod tests {
         let mut trouble = Trouble::new(Class::Throttled, "429");
         trouble.retry_after = Some(Duration::from_secs(17));
         let at = NOW + Duration::from_secs(17);
-        assert_eq!(again(&trouble, 3, true, 0.0), (at, at, false));
+        let (next, _, burns) = again(&trouble, 3, true, 0.0);
+        assert_eq!((next, burns), (at, false));
+    }
+
+    #[test]
+    fn an_event_does_not_wait_for_the_window_whose_share_a_pass_has_used() {
+        let mut trouble = Trouble::new(Class::Throttled, "only the reserve for events is left");
+        trouble.retry_after = Some(Duration::from_secs(3600));
+        assert_eq!(again(&trouble, 0, true, 0.0).1, NOW + BACKOFF.min);
     }
 
     #[test]
