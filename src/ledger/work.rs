@@ -114,19 +114,21 @@ impl Ledger {
         Ok(due)
     }
 
-    /// When the next mark falls due, if any is waiting. Reads each mark that a backoff holds up.
-    pub async fn next_due(&self) -> sqlx::Result<Option<Time>> {
+    /// When the next mark falls due that isn't due now. Reads all marks that are to be looked at some time.
+    pub async fn next_due(&self, now: Time) -> sqlx::Result<Option<Time>> {
         let at: Option<i64> = sqlx::query_scalar(
             "SELECT MIN(CASE WHEN due_at < not_before THEN not_before ELSE due_at END)
              FROM marks
-             WHERE due_at IS NOT NULL AND (kind = 'document' OR org_id IN (SELECT org_id FROM orgs))",
+             WHERE due_at IS NOT NULL AND (due_at > $1 OR not_before > $1)
+                 AND (kind = 'document' OR org_id IN (SELECT org_id FROM orgs))",
         )
+        .bind(now.0)
         .fetch_one(&self.read)
         .await?;
         Ok(at.map(Time))
     }
 
-    /// When the next of the marks that were never put off falls due. Reads one entry of an index, however many are due.
+    /// The same, but of marks that no backoff puts off beyond that. Reads one entry of an index, however many are due.
     pub async fn next_after(&self, now: Time) -> sqlx::Result<Option<Time>> {
         let at: Option<i64> = sqlx::query_scalar(
             "SELECT due_at FROM marks

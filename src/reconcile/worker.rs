@@ -128,8 +128,7 @@ impl Worker {
                 due.into_iter().partition(|due| self.upstreams_rest(due).is_zero());
             let Some(&due) = turns.in_order(able).first() else {
                 let rests = resting.iter().map(|due| now + self.upstreams_rest(due)).min();
-                let later = self.ledger.next_due().await?.filter(|next| rests.is_none() || *next > now);
-                return Ok(later.into_iter().chain(rests).min());
+                return Ok(self.ledger.next_due(now).await?.into_iter().chain(rests).min());
             };
             turns.begin(due.lane);
             self.turn(due, true).await?;
@@ -239,8 +238,8 @@ impl Worker {
             }
         };
         // What a backoff holds up is found within a poll at the latest. Only an idle worker looks for it.
-        let next =
-            if due.is_empty() { self.ledger.next_due().await } else { self.ledger.next_after(now).await };
+        let idle = due.is_empty() && crew.tasks.is_empty();
+        let next = if idle { self.ledger.next_due(now).await } else { self.ledger.next_after(now).await };
         let mut wait = POLL;
         for due in crew.turns.in_order(due).into_iter().filter(|due| ours(due.lane)) {
             if !crew.turns.has_place(&due) {

@@ -94,6 +94,12 @@ async fn the_next_mark_is_found_however_many_are_due(opened: Opened) {
     }
     assert_eq!(ledger.next_after(at(0)).await.unwrap(), Some(at(20)), "not that of an unknown organisation");
     assert_eq!(ledger.next_after(at(20)).await.unwrap(), Some(at(30)));
+    // One is due, though its lane is leased, and one was marked again while a backoff holds it up.
+    let floor = at(25);
+    let retry = Next::Retry { at: floor, floor, error: Trouble::new(Class::Transient, "503"), burns: true };
+    ledger.settle(LANE, fence, &done(1, 1, retry), at(21)).await.unwrap();
+    ledger.mark(&[team(1, 1)], Cause::Pass, Asks::PASS, at(22)).await.unwrap();
+    assert_eq!(ledger.next_due(at(23)).await.unwrap(), Some(floor));
 }
 
 async fn teams_of_a_pass_are_not_looked_at_together_with_those_of_an_event(opened: Opened) {
