@@ -14,6 +14,7 @@ mod connections;
 mod demo;
 mod documents;
 mod documents_proof;
+mod fairness;
 mod from_existing;
 mod fuzz;
 mod github_app;
