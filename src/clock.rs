@@ -88,6 +88,14 @@ impl Clock {
         }
     }
 
+    /// Waits so long. It never ends on a simulated clock, which others move: whoever waits there does nothing meanwhile.
+    pub async fn wait(&self, time: Duration) {
+        match self.simulated {
+            None => tokio::time::sleep(time).await,
+            Some(_) => std::future::pending().await,
+        }
+    }
+
     /// A random number from 0 up to 1.
     pub fn jitter(&self) -> f64 {
         match &self.simulated {

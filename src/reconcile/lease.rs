@@ -17,14 +17,15 @@ use crate::{
     model::{Fence, Lane},
 };
 
-/// How long a lease lasts without renewal.
-pub(super) const TTL: Duration = Duration::from_secs(30);
+/// How much longer than a write's timeout a lease lasts without renewal: a worker that misses two renewals still writes,
+/// and one that is killed stalls its lane no longer than that.
+const SPARE: Duration = Duration::from_secs(5);
 
 /// How much longer than its timeout a write is given before it is taken to be over.
 pub(super) const MARGIN: Duration = Duration::from_secs(2);
 
 /// How often it is renewed.
-const RENEW: Duration = Duration::from_secs(5);
+const RENEW: Duration = Duration::from_secs(1);
 
 /// A held lease.
 pub(super) struct Lease {
@@ -38,18 +39,20 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Takes the lease, or answers `None` while another holds it.
+    /// Takes the lease for writes that may take `timeout` each, or answers `None` while another holds it.
     pub(super) async fn take(
         ledger: &Ledger,
         lane: Lane,
         holder: &str,
         clock: &Clock,
+        timeout: Duration,
     ) -> sqlx::Result<Option<Self>> {
+        let lasts = timeout + SPARE;
         let asked = clock.monotonic();
-        let Some(fence) = ledger.lease(lane, holder, clock.now(), TTL).await? else { return Ok(None) };
-        let ends = Arc::new(AtomicU64::new(millis(asked + TTL)));
-        let renewal =
-            tokio::spawn(renew(ledger.clone(), lane, fence, clock.clone(), ends.clone())).abort_handle();
+        let Some(fence) = ledger.lease(lane, holder, clock.now(), lasts).await? else { return Ok(None) };
+        let ends = Arc::new(AtomicU64::new(millis(asked + lasts)));
+        let renewal = renew(ledger.clone(), (lane, fence), clock.clone(), lasts, ends.clone());
+        let renewal = tokio::spawn(renewal).abort_handle();
         Ok(Some(Self { ledger: ledger.clone(), lane, fence, clock: clock.clone(), ends, renewal }))
     }
 
@@ -78,14 +81,18 @@ impl Drop for Lease {
     }
 }
 
-async fn renew(ledger: Ledger, lane: Lane, fence: i64, clock: Clock, ends: Arc<AtomicU64>) {
-    let mut ticks = tokio::time::interval(RENEW);
-    ticks.tick().await;
+async fn renew(
+    ledger: Ledger,
+    (lane, fence): (Lane, i64),
+    clock: Clock,
+    lasts: Duration,
+    ends: Arc<AtomicU64>,
+) {
     loop {
-        ticks.tick().await;
+        clock.wait(RENEW).await;
         let asked = clock.monotonic();
-        match ledger.renew(lane, fence, clock.now(), TTL).await {
-            Ok(()) => ends.store(millis(asked + TTL), Ordering::Relaxed),
+        match ledger.renew(lane, fence, clock.now(), lasts).await {
+            Ok(()) => ends.store(millis(asked + lasts), Ordering::Relaxed),
             // Lost for good: whatever is settled later is refused by its fence.
             Err(LedgerError::LeaseLost(_)) => return ends.store(0, Ordering::Relaxed),
             // The ledger may be back at the next tick; until then the lease only grows shorter.
@@ -98,4 +105,29 @@ async fn renew(ledger: Ledger, lane: Lane, fence: i64, clock: Clock, ends: Arc<A
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{OrgId, Time};
+
+    #[tokio::test]
+    async fn a_lease_lasts_a_write_and_five_seconds_and_serves_no_write_that_would_outlast_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger =
+            Ledger::open(&format!("sqlite:{}", directory.path().join("ledger.db").display())).await.unwrap();
+        let (clock, timeout) = (Clock::simulated(Time(1_000_000_000_000), 1), Duration::from_secs(10));
+        let take =
+            async |holder| Lease::take(&ledger, Lane::Org(OrgId(1)), holder, &clock, timeout).await.unwrap();
+        let lease = take("a").await.unwrap();
+        clock.advance(Duration::from_secs(3));
+        assert!(lease.allows_write(timeout), "two renewals were missed");
+        clock.advance(Duration::from_millis(1));
+        assert!(!lease.allows_write(timeout));
+        clock.advance(Duration::from_millis(11_998));
+        assert!(take("b").await.is_none());
+        clock.advance(Duration::from_millis(1));
+        assert!(take("b").await.is_some());
+    }
 }

@@ -169,9 +169,7 @@ impl Worker {
     pub(super) async fn lease(&self, org: &OrgFacts) -> anyhow::Result<(Lease, OrgState)> {
         let deadline = Instant::now() + PATIENCE;
         let lease = loop {
-            if let Some(lease) =
-                Lease::take(&self.ledger, Lane::Org(org.id), &self.holder, &self.eyes.options.clock).await?
-            {
+            if let Some(lease) = self.take(Lane::Org(org.id)).await? {
                 break lease;
             }
             if Instant::now() > deadline {
@@ -201,6 +199,11 @@ impl Worker {
         let mut due = self.ledger.due_lanes(self.now()).await?;
         due.retain(|due| !unserved.contains(&due.lane));
         Ok(due)
+    }
+
+    /// Takes the lease on a lane, unless another holds it.
+    async fn take(&self, lane: Lane) -> sqlx::Result<Option<Lease>> {
+        Lease::take(&self.ledger, lane, &self.holder, self.clock(), self.eyes.options.timeout).await
     }
 
     /// Reads Datadog's teams again when the list has grown old and some team waits for a handle; when handles
@@ -269,10 +272,7 @@ impl Worker {
         if patient && !self.upstreams_answer(&due).await {
             return Ok(After::Rests);
         }
-        let Some(lease) = Lease::take(&self.ledger, due.lane, &self.holder, &self.eyes.options.clock).await?
-        else {
-            return Ok(After::Rests);
-        };
+        let Some(lease) = self.take(due.lane).await? else { return Ok(After::Rests) };
         let span = telemetry::work::turn(due.lane, lease.fence);
         let done = tracing::Instrument::instrument(self.leased(&lease, due.urgent), span).await;
         lease.release().await?;

@@ -19,7 +19,7 @@ use crate::{
 
 const URL_REMEDY: &str = "write an address such as `https://api.example.com`";
 
-/// A lease lasts 30 s and is renewed every 5 s; a write with a longer timeout would hardly ever be begun.
+/// A lease lasts 5 s longer than a write may take: the work of a worker that was killed waits for its end.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn build(mut reader: Reader) -> Result<Loaded, Problems> {
@@ -192,7 +192,7 @@ fn datadog(r: &mut Reader) -> Datadog {
         concurrency: r.number("datadog.concurrency", 1),
         timeout: r.value(
             "datadog.timeout",
-            "write a duration of at most `20s`: a write is only begun while its lease outlasts it",
+            "write a duration of at most `20s`: the work of a worker that was killed waits for that long, and 6 s more",
             |text| match duration(text)? {
                 longer if longer > LONGEST_TIMEOUT => Err("it is longer than 20s".to_owned()),
                 timeout => Ok(timeout),

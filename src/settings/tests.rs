@@ -209,7 +209,7 @@ fn every_kind_of_mistake_is_told_with_its_remedy() {
       datadog.batch = "0" (teamlink.toml): it is too small
         write a whole number, 1 or more
       datadog.timeout = "1m" (teamlink.toml): it is longer than 20s
-        write a duration of at most `20s`: a write is only begun while its lease outlasts it
+        write a duration of at most `20s`: the work of a worker that was killed waits for that long, and 6 s more
       policy.protected: "acme/[" is no glob: unclosed character class; missing ']'
         write globs such as `acme/platform-*`
       policy.orgs.acme.mode = "look" (teamlink.toml): it is none of the choices

@@ -135,7 +135,7 @@ async fn whatever_is_killed_or_goes_away_nothing_is_lost_and_no_two_write_at_onc
     assert_eq!(told.deliveries, usize::try_from(events).unwrap());
 
     let expected = history::expected(&world).await;
-    // A lease that nobody gave back ends after 30 s.
+    // A lease that nobody gave back ends after 15 s.
     let took = history::right(&world, &expected, told.last, Duration::from_secs(120)).await;
     processes::all_is_well(&world, &corner, &schema, &told.guids()).await;
     let writes = processes::writes_in_order(&world, before).await;
