@@ -9,10 +9,11 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{
     AuditAction, AuditOutcome, Ledger,
+    printed::{self, Printed},
     rows::{self, Flag},
 };
 use crate::model::{
-    Asks, Cause, HeldKey, HeldKind, Lane, OrgId, Subject, Target, TeamId, Time, held_hash, team_or_zero,
+    Asks, Cause, HeldKey, HeldKind, Lane, OrgId, Subject, Target, TeamId, Time, team_or_zero,
 };
 
 /// One held action.
@@ -50,7 +51,7 @@ impl Ledger {
             if items.is_empty() {
                 return Ok(None);
             }
-            let hash = remember_set(&mut transaction, lane, &items, now).await?;
+            let hash = printed::store(&mut transaction, lane, &items, now).await?;
             transaction.commit().await?;
             Ok(Some(HeldSet { lane, hash, items }))
         })
@@ -61,7 +62,7 @@ impl Ledger {
     pub async fn remember_held(&self, lane: Lane, items: &[Held], now: Time) -> sqlx::Result<String> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            let hash = remember_set(&mut transaction, lane, items, now).await?;
+            let hash = printed::store(&mut transaction, lane, items, now).await?;
             transaction.commit().await?;
             Ok(hash)
         })
@@ -79,29 +80,15 @@ impl Ledger {
     ) -> sqlx::Result<Option<Vec<HeldKey>>> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            let rows = sqlx::query(
-                "SELECT org_id, kind, datadog_team_id, github, team_id FROM held_sets WHERE hash = $1
-                 ORDER BY kind, github, datadog_team_id",
-            )
-            .bind(hash)
-            .fetch_all(&mut *transaction)
-            .await?;
-            if rows.is_empty() {
-                return Ok(None);
-            }
+            let Some(printed) = printed::take(&mut transaction, hash).await? else { return Ok(None) };
             let (mut approved, mut targets) = (Vec::new(), Vec::new());
-            for row in &rows {
-                let (org, team): (i64, i64) = (row.try_get("org_id")?, row.try_get("team_id")?);
-                let Some(key) = held_key(row)? else { continue };
-                store_approval(&mut transaction, (org, team), &key, hash, reason, now + expires, now).await?;
-                targets.extend(rows::target(org, team));
+            for Printed { org_id, team_id, key, .. } in printed {
+                let of = (org_id, team_id);
+                store_approval(&mut transaction, of, &key, hash, reason, now + expires, now).await?;
+                targets.extend(rows::target(org_id, team_id));
                 approved.push(key);
             }
-            // An approval is for once: the set cannot be approved again, unless it is shown again.
-            sqlx::query("DELETE FROM held_sets WHERE hash = $1")
-                .bind(hash)
-                .execute(&mut *transaction)
-                .await?;
+            approved.dedup();
             // An organisation is looked at as a pass does: its creates are approved one by one.
             let (orgs, teams): (Vec<_>, Vec<_>) =
                 targets.into_iter().partition(|target| matches!(target, Target::Org(_)));
@@ -363,23 +350,6 @@ pub(super) async fn approved_of(
     .fetch_all(db)
     .await?;
     rows.iter().filter_map(|row| held_key(row).transpose()).collect()
-}
-
-async fn remember_set(db: &mut AnyConnection, lane: Lane, items: &[Held], now: Time) -> sqlx::Result<String> {
-    let hash = held_hash(items.iter().map(|item| &item.key));
-    rows::insert(
-        db,
-        "INSERT INTO held_sets (hash, org_id, kind, datadog_team_id, github, team_id, shown_at) ",
-        " ON CONFLICT (hash, kind, datadog_team_id, github) DO UPDATE SET shown_at = excluded.shown_at",
-        &rows::sorted(items, |item| &item.key),
-        |row, item: &&Held| {
-            let (datadog, github) = item.key.subject.names();
-            row.bind(hash.as_str()).bind(rows::lane_number(lane)).bind(item.key.kind.as_str());
-            row.bind(datadog).bind(github).bind(rows::team_column(item.team)).bind(now.0);
-        },
-    )
-    .await?;
-    Ok(hash)
 }
 
 /// Returns the held action of a row. One of a kind that only a later version knows is that version's: none.

@@ -27,6 +27,7 @@ mod intents;
 mod lock;
 mod parked;
 mod paused;
+mod printed;
 mod rows;
 mod schema;
 mod settle;

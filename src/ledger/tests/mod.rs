@@ -87,6 +87,7 @@ macro_rules! on_both {
 
 mod answers;
 mod flags;
+mod printed;
 mod together;
 mod turns;
 
@@ -106,6 +107,12 @@ on_both! {
     nul_in_names_is_stored_as_a_replacement_character,
     old_rows_are_forgotten_and_young_ones_kept,
     what_another_asks_for_during_a_look_is_not_believed_answered_by_it,
+}
+
+/// Counts the rows of a table.
+async fn rows(ledger: &Ledger, table: &str) -> i64 {
+    let count = format!("SELECT COUNT(*) FROM {table}");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(count)).fetch_one(&ledger.read).await.unwrap()
 }
 
 fn settled(team: i64, parent: Option<i64>) -> Settled {
