@@ -16,7 +16,7 @@ use super::{options, secrets};
 use crate::{
     admin,
     intake::Inbox,
-    ledger::{DaemonLock, Ledger},
+    ledger::{DaemonLock, Keep, Ledger},
     model::{Asks, Cause},
     queue::{Consumer, DeadQueue, Publisher},
     reconcile::Worker,
@@ -217,9 +217,13 @@ fn start_work(
             tasks.spawn("passes", until(stop, passes(worker.clone(), orgs.to_vec(), every)));
         }
     }
-    let (keep_deliveries, keep_audit) = (settings.ledger.keep_deliveries, settings.ledger.keep_audit);
+    let keep = Keep {
+        deliveries: settings.ledger.keep_deliveries,
+        audit: settings.ledger.keep_audit,
+        window: settings.guard.window,
+    };
     tasks.spawn("gauges", until(stop, gauges(ledger.clone())));
-    tasks.spawn("forgetting", until(stop, forgetting(ledger.clone(), keep_deliveries, keep_audit)));
+    tasks.spawn("forgetting", until(stop, forgetting(ledger.clone(), keep)));
     tasks.spawn("directory", until(stop, directory(worker.clone(), settings.datadog.teams_ttl)));
 }
 
@@ -264,12 +268,12 @@ async fn gauges(ledger: Ledger) {
     }
 }
 
-async fn forgetting(ledger: Ledger, deliveries: Duration, audit: Duration) {
-    let mut ticks = ticks(FORGET.min(deliveries).max(Duration::from_secs(1)));
+async fn forgetting(ledger: Ledger, keep: Keep) {
+    let mut ticks = ticks(FORGET.min(keep.deliveries).max(Duration::from_secs(1)));
     loop {
         ticks.tick().await;
         let now = ledger.clock().now();
-        if let Err(error) = ledger.forget_old(deliveries, audit, now).await {
+        if let Err(error) = ledger.forget_old(keep, now).await {
             telemetry::work::ledger_failed("forget old rows", &error);
         }
     }

@@ -62,7 +62,7 @@ pub use settlement::{
 };
 pub use state::{Intent, OrgRow, OrgState, Progress};
 pub use story::{EventLine, Looks, TeamStory};
-pub use upkeep::Counts;
+pub use upkeep::{Counts, Keep};
 pub use work::{DueLane, LeasedMark};
 
 /// The ledger. Cheap to clone; all clones share the connections.

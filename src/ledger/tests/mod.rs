@@ -90,6 +90,7 @@ mod flags;
 mod printed;
 mod together;
 mod turns;
+mod upkeep;
 
 on_both! {
     a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at_most_after_max_wait,
@@ -381,7 +382,8 @@ async fn old_rows_are_forgotten_and_young_ones_kept(opened: Opened) {
     ledger.accept(&[entry("old", 1)], PACE, at(0)).await.unwrap();
     ledger.accept(&[entry("young", 1)], PACE, at(100)).await.unwrap();
     let day = Duration::from_secs(86_400);
-    assert_eq!(ledger.forget_old(Duration::from_secs(50), day, at(120)).await.unwrap(), 1);
+    let keep = Keep { deliveries: Duration::from_secs(50), audit: day, window: day };
+    assert_eq!(ledger.forget_old(keep, at(120)).await.unwrap(), 1);
 }
 
 async fn what_another_asks_for_during_a_look_is_not_believed_answered_by_it(opened: Opened) {

@@ -1,0 +1,4 @@
+-- Looks load an organisation's teams without those that are gone, and upkeep finds those that are gone for long.
+CREATE INDEX teams_gone ON teams (org_id, gone_at);
+-- Upkeep finds old sets.
+CREATE INDEX printed_sets_shown_at ON printed_sets (shown_at);
