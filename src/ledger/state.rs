@@ -50,7 +50,7 @@ pub struct Intent {
 pub struct OrgState {
     /// The organisation.
     pub org: OrgRow,
-    /// Its teams, those that are gone too.
+    /// Its teams. Of those that are gone, only those that own a connection, have an interrupted write or are due.
     pub teams: BTreeMap<TeamId, MirrorTeam>,
     /// Those of them that wait for a handle that Datadog does not have.
     pub waiting: BTreeSet<TeamId>,
@@ -97,6 +97,23 @@ pub struct Progress {
     /// Connections with our mark that this ledger does not know, as the last full pass found them.
     pub orphans: i64,
 }
+
+/// The teams of organisation $1 that a look may need: those that are not gone, and of the others those that own a
+/// connection, have an interrupted write or are due, and team $2. The index of `gone_at` keeps it from reading the rest. No
+/// database can use it for the second half, where it would lead to all that are gone.
+pub(super) const TEAMS: &str = "
+    WITH shown AS (
+        SELECT * FROM teams WHERE org_id = $1 AND gone_at IS NULL
+        UNION ALL
+        SELECT * FROM teams WHERE org_id = $1 AND COALESCE(gone_at, 0) <> 0 AND team_id IN (
+            SELECT team_id FROM connections WHERE org_id = $1
+            UNION SELECT team_id FROM intents WHERE org_id = $1
+            UNION SELECT team_id FROM marks WHERE org_id = $1 AND kind = 'team' AND due_at IS NOT NULL
+            UNION SELECT CAST($2 AS BIGINT)))
+    SELECT shown.team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at, seen_at, in_step,
+        waiting, at
+    FROM shown LEFT JOIN deleted_events
+        ON deleted_events.org_id = shown.org_id AND deleted_events.team_id = shown.team_id";
 
 impl Ledger {
     /// How a lane stands.
@@ -183,6 +200,15 @@ impl Ledger {
 
     /// What is known of one organisation; `None` when it was never bound.
     pub async fn org_state(&self, org: OrgId) -> sqlx::Result<Option<OrgState>> {
+        self.load_org(org, None).await
+    }
+
+    /// The same with this team, even if it is gone and nothing is left of it.
+    pub async fn org_state_with(&self, org: OrgId, team: TeamId) -> sqlx::Result<Option<OrgState>> {
+        self.load_org(org, Some(team)).await
+    }
+
+    async fn load_org(&self, org: OrgId, also: Option<TeamId>) -> sqlx::Result<Option<OrgState>> {
         let Some(row) = sqlx::query("SELECT org_id, login, bound_login, listed_at, first_pass_at IS NOT NULL AS passed FROM orgs WHERE org_id = $1")
             .bind(org.0)
             .fetch_optional(&self.read)
@@ -190,16 +216,8 @@ impl Ledger {
         else {
             return Ok(None);
         };
-        let teams = sqlx::query(
-            "SELECT teams.team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at, seen_at,
-                 in_step, waiting, at
-             FROM teams LEFT JOIN deleted_events
-                 ON deleted_events.org_id = teams.org_id AND deleted_events.team_id = teams.team_id
-             WHERE teams.org_id = $1",
-        )
-        .bind(org.0)
-        .fetch_all(&self.read)
-        .await?;
+        let teams =
+            sqlx::query(TEAMS).bind(org.0).bind(also.map(|team| team.0)).fetch_all(&self.read).await?;
         let mut waiting = BTreeSet::new();
         for row in &teams {
             if rows::flag(row, "waiting")? {

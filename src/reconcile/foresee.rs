@@ -65,7 +65,7 @@ impl Survey {
 
     /// What a look at one team would find and do now.
     pub async fn foresee(&self, org: &OrgRow, team: TeamId) -> sqlx::Result<Foresight> {
-        let state = match self.ledger.org_state(org.facts.id).await? {
+        let state = match self.ledger.org_state_with(org.facts.id, team).await? {
             Some(state) => state,
             None => self.newcomer(org.clone()).await?,
         };

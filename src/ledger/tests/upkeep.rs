@@ -9,6 +9,7 @@ on_both! {
     the_mark_of_a_team_that_no_look_has_seen_is_forgotten_once_it_is_idle,
     a_deleted_event_is_kept_as_long_as_it_may_prove_something,
     what_a_person_was_shown_and_approved_is_forgotten_when_it_is_old,
+    a_look_loads_no_gone_team_that_has_nothing,
 }
 
 const DAY: i64 = 86_400;
@@ -245,4 +246,39 @@ async fn what_a_person_was_shown_and_approved_is_forgotten_when_it_is_old(opened
     ledger.forget_old(KEEP, at(NOW)).await.unwrap();
     assert_eq!(before().await, [1, 1, 2, 1, 2]);
     assert_eq!(ledger.slots_taken(KEEP.window, at(NOW)).await.unwrap(), 1);
+}
+
+async fn a_look_loads_no_gone_team_that_has_nothing(opened: Opened) {
+    let ledger = &opened.ledger;
+    gone(ledger, 1..=10_000, 300).await;
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
+    let kept = |team: i64| ConnectionKey { datadog_team: "d".into(), github: format!("@acme/s{team}") };
+    let stored = Settlement {
+        teams: vec![settled(20_000, None)],
+        owned: vec![Owned { key: kept(1), id: "c".into(), team: TeamId(1) }],
+        ..Settlement::default()
+    };
+    ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
+    ledger.intend(ORG, fence, &[(IntentKind::Delete, kept(2), Some(TeamId(2)))], at(1)).await.unwrap();
+    // An event still finds the team that it names.
+    ledger.accept(&[entry("a", 3)], PACE, at(1)).await.unwrap();
+    let loaded = |state: OrgState| state.teams.into_keys().map(|team| team.0).collect::<Vec<_>>();
+    assert_eq!(loaded(ledger.org_state(ORG).await.unwrap().unwrap()), [1, 2, 3, 20_000]);
+    // So does a person.
+    let asked = ledger.org_state_with(ORG, TeamId(4)).await.unwrap().unwrap();
+    assert!(matches!(asked.teams[&TeamId(4)].state, TeamState::Gone { .. }));
+    assert_eq!(loaded(asked), [1, 2, 3, 4, 20_000]);
+    if ledger.engine == Engine::Sqlite {
+        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", state::TEAMS)))
+            .bind(ORG.0)
+            .bind(None::<i64>)
+            .fetch_all(&ledger.read)
+            .await
+            .unwrap();
+        let steps: Vec<String> = plan.iter().map(|step| sqlx::Row::get(step, "detail")).collect();
+        let of_teams: Vec<&String> = steps.iter().filter(|step| step.contains(" teams ")).collect();
+        assert_eq!(of_teams.len(), 2, "{steps:#?}");
+        assert!(of_teams[0].contains("(org_id=? AND gone_at=?)"), "{steps:#?}");
+        assert!(of_teams[1].contains("(org_id=? AND team_id=?)"), "{steps:#?}");
+    }
 }
