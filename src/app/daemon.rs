@@ -92,7 +92,6 @@ impl Daemon {
                 store.end_daemon_leases().await.with_context(writing)?;
             }
             store.mark_interrupted(None, store.clock().now()).await.with_context(writing)?;
-            store.note_fingerprint(&options::fingerprint(settings)).await?;
             let wake = Arc::new(Notify::new());
             intake = Some(super::intake(settings, &store, wake.clone(), secrets_now.clone()).await?);
             let worker = super::worker(settings, store.clone(), "daemon", wake)?;

@@ -78,7 +78,7 @@ pub fn worker(settings: &Settings, ledger: Ledger, role: &str, wake: Arc<Notify>
         github::Reader::new(upstreams::github(settings)?)?,
         datadog::Reader::new(&datadog)?,
         datadog::Writer::new(&datadog)?,
-        ledger,
+        options::governed(&ledger, settings),
         options,
         format!("{role}:{}", Uuid::new_v4()),
         wake,
@@ -91,7 +91,7 @@ pub fn survey(settings: &Settings, ledger: Ledger) -> anyhow::Result<Survey> {
     Ok(Survey::new(
         github::Reader::new(upstreams::github(settings)?)?,
         datadog::Reader::new(&upstreams::datadog(settings)?)?,
-        ledger,
+        options::governed(&ledger, settings),
         options,
     ))
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     intake,
-    ledger::Pace,
+    ledger::{Ledger, Pace},
     plan,
     reconcile::{self, DocumentOptions, RepositoriesOf, Source},
     settings::{GithubDocument, Integration, Integrations, OrgPolicy, Repositories, Settings, Verify},
@@ -116,10 +116,11 @@ pub(super) fn pace(settings: &Settings) -> Pace {
     Pace { debounce: settings.reconcile.debounce, max_wait: settings.reconcile.max_wait }
 }
 
-/// What decides which connections are wanted: when it changes between two runs, every team has to be looked at.
-pub(super) fn fingerprint(settings: &Settings) -> String {
-    let rules: Vec<_> = settings.mapping.specs().collect();
-    hex::encode(Sha256::digest(format!("{rules:?} {:?} {}", settings.policy, settings.datadog.managed_by)))
+/// The same ledger for looks that go by these settings: when the rules, the policy or our mark change, every team has to
+/// be looked at.
+pub(super) fn governed(ledger: &Ledger, settings: &Settings) -> Ledger {
+    let policy = format!("{:?} {}", settings.policy, settings.datadog.managed_by);
+    ledger.under(&settings.mapping.fingerprint(), &hex::encode(Sha256::digest(policy)))
 }
 
 /// The host that deliveries must name: a GitHub Enterprise Server, whose API lives under `/api/v3`, names itself

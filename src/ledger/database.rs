@@ -1,6 +1,6 @@
 //! The two databases that a ledger may be kept in: how each is opened, and the little in which they differ.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use backon::{ExponentialBuilder, Retryable};
@@ -73,7 +73,7 @@ async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<
     migrating.close().await.with_context(opening)?;
     let write = pool(1, SQLITE_WRITER).connect_with(options("rwc")?).await.with_context(opening)?;
     let read = pool(2, SQLITE_READER).connect_lazy_with(options("ro")?);
-    Ok(Ledger { engine: Engine::Sqlite, write, read, clock: Clock::default() })
+    Ok(Ledger { engine: Engine::Sqlite, write, read, clock: Clock::default(), rules: Arc::default() })
 }
 
 /// All connections do everything. A lost one is found before it is used, and made anew.
@@ -101,8 +101,13 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
         .await
         .map_err(told)
         .with_context(connecting)?;
-    let ledger =
-        Ledger { engine: Engine::Postgres, write: pool.clone(), read: pool, clock: Clock::default() };
+    let ledger = Ledger {
+        engine: Engine::Postgres,
+        write: pool.clone(),
+        read: pool,
+        clock: Clock::default(),
+        rules: Arc::default(),
+    };
     ledger.time(Time(0)).await.map_err(told).with_context(connecting)?;
     Ok(ledger)
 }

@@ -72,6 +72,16 @@ pub struct Ledger {
     write: AnyPool,
     read: AnyPool,
     clock: Clock,
+    rules: Arc<RulesInForce>,
+}
+
+/// The rules that the looks of a process go by.
+#[derive(Debug, Default)]
+struct RulesInForce {
+    /// The fingerprint of the rule set.
+    fingerprint: String,
+    /// The rule set, and all else that decides whether a team is in step.
+    in_step_for: String,
 }
 
 /// Who uses the ledger, for a query or a whole transaction, waits until this is over.
@@ -92,6 +102,14 @@ impl Ledger {
     /// The clock by which everything is timed that several processes read: the database's, where it has one.
     pub fn clock(&self) -> Clock {
         self.clock.clone()
+    }
+
+    /// Has looks go by the rule set with this fingerprint, and by what `policy` stands for. A team counts as in step only
+    /// if a look under the same two found it so.
+    pub fn under(&self, fingerprint: &str, policy: &str) -> Self {
+        let in_step_for = format!("{fingerprint} {policy}");
+        let rules = RulesInForce { fingerprint: fingerprint.to_owned(), in_step_for };
+        Self { rules: Arc::new(rules), ..self.clone() }
     }
 
     /// Waits for the connections to be closed; what was committed stays.

@@ -60,6 +60,7 @@ impl Ledger {
     pub async fn resume(&self, scope: PauseScope, reason: &str, now: Time) -> sqlx::Result<Vec<Pause>> {
         self.retried(move || async move {
             let (org, team) = rows::pause_columns(scope);
+            let rules = self.rules.in_step_for.as_str();
             let mut transaction = self.begin().await?;
             let ended: Vec<Pause> = sqlx::query(
                 "DELETE FROM paused WHERE $3 OR (org_id = $1 AND ($4 OR team_id = $2))
@@ -80,9 +81,11 @@ impl Ledger {
                     PauseScope::Team(key) => (vec![Target::Team(key)], Cause::Person, Asks::PERSON),
                     // A first pass's creates stay limited: this is not a person's `sync`.
                     PauseScope::Org(org) => {
-                        (behind(&mut transaction, Some(org)).await?, Cause::Pass, Asks::PASS)
+                        (behind(&mut transaction, Some(org), rules).await?, Cause::Pass, Asks::PASS)
                     }
-                    PauseScope::All => (behind(&mut transaction, None).await?, Cause::Pass, Asks::PASS),
+                    PauseScope::All => {
+                        (behind(&mut transaction, None, rules).await?, Cause::Pass, Asks::PASS)
+                    }
                 };
                 accept::mark_in(&mut transaction, &targets, cause, asks, now).await?;
             }
@@ -93,8 +96,8 @@ impl Ledger {
     }
 }
 
-/// The organisation as a whole (or each of them), and its teams that are known to be out of step.
-async fn behind(db: &mut AnyConnection, org: Option<OrgId>) -> sqlx::Result<Vec<Target>> {
+/// The organisation as a whole (or each of them), and its teams that aren't known to be in step by these rules.
+async fn behind(db: &mut AnyConnection, org: Option<OrgId>, rules: &str) -> sqlx::Result<Vec<Target>> {
     let org = org.map(|org| org.0);
     let orgs: Vec<i64> = sqlx::query_scalar("SELECT org_id FROM orgs WHERE org_id = COALESCE($1, org_id)")
         .bind(org)
@@ -102,13 +105,15 @@ async fn behind(db: &mut AnyConnection, org: Option<OrgId>) -> sqlx::Result<Vec<
         .await?;
     let teams: Vec<(i64, i64)> = sqlx::query_as(
         "SELECT org_id, team_id FROM teams
-         WHERE org_id = COALESCE($1, org_id) AND gone_at IS NULL AND NOT in_step
+         WHERE org_id = COALESCE($1, org_id) AND gone_at IS NULL
+             AND NOT (in_step AND COALESCE(in_step_for, '') = $2)
          UNION SELECT connections.org_id, connections.team_id FROM connections JOIN teams
              ON teams.org_id = connections.org_id AND teams.team_id = connections.team_id
          WHERE connections.org_id = COALESCE($1, connections.org_id) AND gone_at IS NOT NULL
          UNION SELECT org_id, team_id FROM intents WHERE org_id = COALESCE($1, org_id)",
     )
     .bind(org)
+    .bind(rules)
     .fetch_all(db)
     .await?;
     let orgs = orgs.into_iter().map(|org| Target::Org(OrgId(org)));

@@ -35,6 +35,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (2, "flags of marks", include_str!("migrations/0002_flags_of_marks.sql")),
     (4, "evidence of connections", include_str!("migrations/0004_evidence_of_connections.sql")),
     (5, "held sets by hash", include_str!("migrations/0005_held_sets_by_hash.sql")),
+    (6, "processes", include_str!("migrations/0006_processes.sql")),
     (7, "upkeep", include_str!("migrations/0007_upkeep.sql")),
     (10, "proof of absence", include_str!("migrations/0010_proof_of_absence.sql")),
 ];

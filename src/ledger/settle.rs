@@ -65,7 +65,7 @@ impl Ledger {
                     .execute(&mut *db)
                     .await?;
             }
-            store_teams(db, lane, teams, now).await?;
+            store_teams(db, lane, (teams, &self.rules.in_step_for), now).await?;
             for key in disowned {
                 by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3", lane, key)
                     .await?;
@@ -88,13 +88,15 @@ impl Ledger {
             }
             if let Some((orphans, foreigners)) = passed {
                 sqlx::query(
-                    "UPDATE orgs SET first_pass_at = COALESCE(first_pass_at, $1), orphans = $3, foreigners = $4
+                    "UPDATE orgs SET first_pass_at = COALESCE(first_pass_at, $1), passed_at = $1, passed_for = $5,
+                         orphans = $3, foreigners = $4
                      WHERE org_id = $2",
                 )
                 .bind(now.0)
                 .bind(org_id)
                 .bind(i64::try_from(*orphans).unwrap_or(i64::MAX))
                 .bind(i64::try_from(*foreigners).unwrap_or(i64::MAX))
+                .bind(self.rules.fingerprint.as_str())
                 .execute(&mut *db)
                 .await?;
             }
@@ -246,7 +248,13 @@ async fn teams_of(
     Ok(found.into_iter().map(rows::team).filter(|team| among.contains(team)).collect())
 }
 
-async fn store_teams(db: &mut AnyConnection, lane: Lane, teams: &[Settled], now: Time) -> sqlx::Result<()> {
+/// Stores teams as a look found them by the rules `in_step_for`.
+async fn store_teams(
+    db: &mut AnyConnection,
+    lane: Lane,
+    (teams, in_step_for): (&[Settled], &str),
+    now: Time,
+) -> sqlx::Result<()> {
     let bind = |row: &mut rows::Values, settled: &&Settled| {
         let MirrorTeam { facts, state, seen_at, deleted_event_at: _, in_step } = &settled.team;
         let (suspected, second, unlisted) = match state {
@@ -265,17 +273,18 @@ async fn store_teams(db: &mut AnyConnection, lane: Lane, teams: &[Settled], now:
             .bind(unlisted)
             .bind(seen_at.0)
             .bind(*in_step)
+            .bind(in_step_for)
             .bind(settled.waiting);
     };
     rows::insert(
         db,
         "INSERT INTO teams (org_id, team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at,
-             seen_at, in_step, waiting) ",
+             seen_at, in_step, in_step_for, waiting) ",
         " ON CONFLICT (org_id, team_id) DO UPDATE SET
              slug = excluded.slug, name = excluded.name, parent_id = excluded.parent_id,
              team_type = excluded.team_type, suspected_at = excluded.suspected_at, gone_at = excluded.gone_at,
              unlisted_at = excluded.unlisted_at, seen_at = excluded.seen_at, in_step = excluded.in_step,
-             waiting = excluded.waiting",
+             in_step_for = excluded.in_step_for, waiting = excluded.waiting",
         &rows::sorted(teams, |settled| settled.team.facts.id),
         bind,
     )

@@ -99,7 +99,7 @@ pub struct Progress {
 }
 
 /// The teams of organisation $1 that a look may need: those that are not gone, and of the others those that own a
-/// connection, have an interrupted write or are due, and team $2. The index of `gone_at` keeps it from reading the rest. No
+/// connection, have an interrupted write or are due, and team $2; in step by the rules $3. The index of `gone_at` keeps it from reading the rest. No
 /// database can use it for the second half, where it would lead to all that are gone.
 pub(super) const TEAMS: &str = "
     WITH shown AS (
@@ -110,8 +110,8 @@ pub(super) const TEAMS: &str = "
             UNION SELECT team_id FROM intents WHERE org_id = $1
             UNION SELECT team_id FROM marks WHERE org_id = $1 AND kind = 'team' AND due_at IS NOT NULL
             UNION SELECT CAST($2 AS BIGINT)))
-    SELECT shown.team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at, seen_at, in_step,
-        waiting, at
+    SELECT shown.team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at, seen_at, waiting, at,
+        CASE WHEN in_step_for = $3 THEN in_step ELSE FALSE END AS in_step
     FROM shown LEFT JOIN deleted_events
         ON deleted_events.org_id = shown.org_id AND deleted_events.team_id = shown.team_id";
 
@@ -216,8 +216,12 @@ impl Ledger {
         else {
             return Ok(None);
         };
-        let teams =
-            sqlx::query(TEAMS).bind(org.0).bind(also.map(|team| team.0)).fetch_all(&self.read).await?;
+        let teams = sqlx::query(TEAMS)
+            .bind(org.0)
+            .bind(also.map(|team| team.0))
+            .bind(self.rules.in_step_for.as_str())
+            .fetch_all(&self.read)
+            .await?;
         let mut waiting = BTreeSet::new();
         for row in &teams {
             if rows::flag(row, "waiting")? {

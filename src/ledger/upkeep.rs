@@ -236,30 +236,4 @@ impl Ledger {
         }
         Ok(forgotten)
     }
-
-    /// Compares a fingerprint of what decides desires (rules, owner's mark) with the one of the last run. When it
-    /// differs, no team is taken to be in step any more.
-    pub async fn note_fingerprint(&self, fingerprint: &str) -> sqlx::Result<bool> {
-        self.retried(move || async move {
-            let mut transaction = self.begin().await?;
-            let known: Option<String> =
-                sqlx::query_scalar("SELECT value FROM meta WHERE name = 'fingerprint'")
-                    .fetch_optional(&mut *transaction)
-                    .await?;
-            let changed = known.as_deref() != Some(fingerprint);
-            if changed {
-                sqlx::query(
-                    "INSERT INTO meta (name, value) VALUES ('fingerprint', $1)
-                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                )
-                .bind(fingerprint)
-                .execute(&mut *transaction)
-                .await?;
-                sqlx::query("UPDATE teams SET in_step = FALSE").execute(&mut *transaction).await?;
-            }
-            transaction.commit().await?;
-            Ok(changed)
-        })
-        .await
-    }
 }

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 
 use pattern::Pattern;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use template::Template;
 
 use crate::model::{DatadogTeamId, TeamFacts, TeamType};
@@ -136,6 +137,26 @@ impl Rules {
             TeamType::Organization => self.resolve(logins, &team.slug),
             TeamType::Enterprise => Resolution { rule: None, outcome: Outcome::Unmapped },
         }
+    }
+
+    /// Returns the fingerprint of the rule set: it covers what was compiled, in its order, and not how it was written.
+    /// It begins with its scheme.
+    pub fn fingerprint(&self) -> String {
+        let canonical = |Rule { spec, gives, .. }: &Rule| RuleSpec {
+            github: spec.github.to_lowercase(),
+            datadog: spec.datadog.iter().map(|handle| handle.to_lowercase()).collect(),
+            team_id: match gives {
+                Gives::TeamIds(ids) => ids.iter().map(ToString::to_string).collect(),
+                Gives::Handles(_) | Gives::Ignore => Vec::new(),
+            },
+            ignore: spec.ignore,
+        };
+        let rules: Vec<RuleSpec> = self.rules.iter().map(canonical).collect();
+        // A rule is texts, lists of texts and a flag: there is nothing that JSON can't say.
+        let rules = serde_json::to_string(&rules).unwrap_or_default();
+        let mut hash = hex::encode(Sha256::digest(rules));
+        hash.truncate(32);
+        format!("r1:{hash}")
     }
 
     /// What the rules say of the team with this slug. `logins` are those that its organisation answers to, the

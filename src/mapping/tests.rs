@@ -265,3 +265,33 @@ proptest! {
         prop_assert_eq!(from_existing(&connections, &teams), existing);
     }
 }
+
+#[test]
+fn a_fingerprint_covers_the_rules_in_their_order_and_not_how_they_are_written() {
+    let id = "6b2fd20c-05b5-4887-8f77-29a8e92dbd3b";
+    let of = |specs: &[RuleSpec]| Rules::compile(specs.to_vec()).unwrap().fingerprint();
+    let written = [
+        RuleSpec::handles("acme/Platform-*", ["Team-{1}"]),
+        RuleSpec::team_ids("acme/b", [id]),
+        RuleSpec::ignore("acme/*"),
+    ];
+    let same = [
+        RuleSpec::handles("ACME/platform-*", ["team-{1}"]),
+        RuleSpec::team_ids("acme/b", [id.to_uppercase()]),
+        RuleSpec::ignore("acme/*"),
+    ];
+    assert_eq!(of(&written), of(&same));
+    assert_eq!(of(&[]), of(&[RuleSpec::handles("*/*", ["{slug}"])]));
+    // The scheme, and what it gives, are stored in ledgers.
+    assert_eq!(of(&[]), "r1:d441b6bc8026f4bbae2cff5b9dc27887");
+    let [a, b, c] = written.clone();
+    let different = [
+        vec![b.clone(), a.clone(), c.clone()],
+        vec![a.clone(), b.clone()],
+        vec![a.clone(), b.clone(), RuleSpec::handles("acme/*", ["x"])],
+        vec![RuleSpec::handles("acme/platform-*", ["team-{1}", "x"]), b, c],
+    ];
+    for specs in different {
+        assert_ne!(of(&specs), of(&written), "{specs:?}");
+    }
+}

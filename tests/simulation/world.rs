@@ -148,11 +148,12 @@ impl World {
 
     /// The daemon is started anew, with what is set now.
     pub async fn restart(&mut self) {
+        let mode = format!("{:?}", self.setup.mode);
+        let rules = Rules::compile(self.setup.rules.clone()).unwrap().fingerprint();
+        self.ledger = self.ledger.under(&rules, &mode);
         self.worker = self.another();
         self.ledger.end_daemon_leases().await.unwrap();
         self.ledger.mark_interrupted(None, self.clock.now()).await.unwrap();
-        let wanted = format!("{:?} {:?}", self.setup.rules, self.setup.mode);
-        self.ledger.note_fingerprint(&wanted).await.unwrap();
     }
 
     /// What plans for a person.

@@ -272,6 +272,7 @@ async fn a_look_loads_no_gone_team_that_has_nothing(opened: Opened) {
         let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", state::TEAMS)))
             .bind(ORG.0)
             .bind(None::<i64>)
+            .bind("")
             .fetch_all(&ledger.read)
             .await
             .unwrap();
