@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use sqlx::AnyConnection;
 
-use super::{Ledger, ParkedPlace, parked, rows, team_lists};
+use super::{Ledger, ParkedPlace, parked, processes::Sign, rows, team_lists};
 use crate::model::{Asks, Cause, Integration, Lane, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
 
 /// What became of a delivery at our door.
@@ -132,6 +132,7 @@ impl Ledger {
             }
             let unique: Vec<&Accepting> = by_guid.into_values().collect();
 
+            let sign = self.sign(now).await?;
             let mut transaction = self.begin().await?;
             let known = store_deliveries(&mut transaction, &unique, now).await?;
             for entry in &unique {
@@ -158,7 +159,11 @@ impl Ledger {
             }
             let requests: Vec<Request> = requests.into_values().collect();
             write_marks(&mut transaction, &requests, pace, now).await?;
+            if let Some(sign) = &sign {
+                sign.store(&mut transaction).await?;
+            }
             transaction.commit().await?;
+            sign.into_iter().for_each(Sign::stored);
             Ok(Accepted { known, marked: requests.len() })
         })
         .await

@@ -5,7 +5,7 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use backon::{ExponentialBuilder, Retryable};
 use sqlx::{
-    Any, AnyConnection, Connection as _, Executor as _, Transaction,
+    Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
     sqlite::SqliteConnectOptions,
 };
@@ -73,7 +73,7 @@ async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<
     migrating.close().await.with_context(opening)?;
     let write = pool(1, SQLITE_WRITER).connect_with(options("rwc")?).await.with_context(opening)?;
     let read = pool(2, SQLITE_READER).connect_lazy_with(options("ro")?);
-    Ok(Ledger { engine: Engine::Sqlite, write, read, clock: Clock::default(), rules: Arc::default() })
+    Ok(ledger(Engine::Sqlite, write, read))
 }
 
 /// All connections do everything. A lost one is found before it is used, and made anew.
@@ -101,15 +101,13 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
         .await
         .map_err(told)
         .with_context(connecting)?;
-    let ledger = Ledger {
-        engine: Engine::Postgres,
-        write: pool.clone(),
-        read: pool,
-        clock: Clock::default(),
-        rules: Arc::default(),
-    };
+    let ledger = ledger(Engine::Postgres, pool.clone(), pool);
     ledger.time(Time(0)).await.map_err(told).with_context(connecting)?;
     Ok(ledger)
+}
+
+fn ledger(engine: Engine, write: AnyPool, read: AnyPool) -> Ledger {
+    Ledger { engine, write, read, clock: Clock::default(), rules: Arc::default(), presence: None }
 }
 
 /// What sqlx says, once: its messages contain those of their sources.

@@ -28,6 +28,7 @@ mod lock;
 mod parked;
 mod paused;
 mod printed;
+mod processes;
 mod rows;
 mod schema;
 mod settle;
@@ -55,6 +56,7 @@ pub use held::{Held, HeldSet};
 pub use intents::Intended;
 pub use lock::DaemonLock;
 pub use parked::{Parked, ParkedKind, ParkedPlace};
+pub use processes::{Newer, Process};
 pub use rows::lane_number;
 pub use settlement::{
     AuditAction, AuditEntry, AuditOutcome, IntentKind, MarkResult, Next, ParkedAction, ParkedStep, PassedOn,
@@ -73,6 +75,8 @@ pub struct Ledger {
     read: AnyPool,
     clock: Clock,
     rules: Arc<RulesInForce>,
+    /// Which worker uses it; none for a command.
+    presence: Option<Arc<processes::Presence>>,
 }
 
 /// The rules that the looks of a process go by.

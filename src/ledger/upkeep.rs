@@ -22,6 +22,7 @@
 //! - `removal_slots`: the guard's window.
 //! - `leases`: for good, because fences must not go back. One of an organisation that the ledger no longer has goes
 //!   [`GONE`] after it ended.
+//! - `processes`: a day after the process last said that it lives.
 //! - `connections`, `entries`, `documents`, `intents` and `held` say what is ours and what is under way. Only a look
 //!   deletes them. `orgs` binds logins for good. What a person has to deal with (`parked`, `paused`) stays until they do.
 //!   `meta` has a few rows.
@@ -116,6 +117,9 @@ const APPROVALS: &str = "DELETE FROM approvals WHERE expires_at < $1
 const REMOVAL_SLOTS: &str = "DELETE FROM removal_slots WHERE at <= $1 AND (datadog_team_id, github, at) IN
     (SELECT datadog_team_id, github, at FROM removal_slots WHERE at <= $1 LIMIT $2)";
 
+const PROCESSES: &str = "DELETE FROM processes WHERE seen_at < $1 AND id IN
+    (SELECT id FROM processes WHERE seen_at < $1 LIMIT $2)";
+
 /// Leases that ended before $1, of organisations that the ledger doesn't have. Those that are no organisation's have
 /// numbers below 0.
 const LEASES: &str = "DELETE FROM leases WHERE expires_at < $1 AND org_id IN
@@ -177,6 +181,7 @@ impl Ledger {
 
     /// Deletes what can no longer matter, in small transactions. Returns how many rows that were.
     pub async fn forget_old(&self, keep: Keep, now: Time) -> sqlx::Result<u64> {
+        let at = self.time(now).await?;
         let mut forgotten = self.forget_gone_teams(now - GONE).await?;
         for (sql, before) in [
             (DELIVERIES, now - keep.deliveries),
@@ -188,7 +193,8 @@ impl Ledger {
             (SETS_OF_OLDER_VERSIONS, now - SHOWN),
             (APPROVALS, now - DAY),
             (REMOVAL_SLOTS, now - keep.window),
-            (LEASES, self.time(now).await? - GONE),
+            (LEASES, at - GONE),
+            (PROCESSES, at - DAY),
         ] {
             loop {
                 let done = sqlx::query(sql).bind(before.0).bind(BATCH).execute(&self.write).await?;

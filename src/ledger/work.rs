@@ -142,8 +142,9 @@ impl Ledger {
         Ok(at.map(Time))
     }
 
-    /// Takes the lease on a lane. Returns its fence, or `None` while another holds it. If the last holder crashed,
-    /// this also marks the teams whose writes it left open: no other mark may exist for them.
+    /// Takes the lease on a lane. Returns its fence, or `None` while another holds it, and for a worker whose settings
+    /// are outdated. If the last holder crashed, this also marks the teams whose writes it left open: no other mark may exist
+    /// for them.
     pub async fn lease(
         &self,
         lane: Lane,
@@ -152,6 +153,9 @@ impl Ledger {
         ttl: Duration,
     ) -> sqlx::Result<Option<i64>> {
         let (at, org_id) = (self.time(now).await?, rows::lane_number(lane));
+        if !self.may_lease(at).await? {
+            return Ok(None);
+        }
         let free = format!(
             "UPDATE leases SET
                  holder = $2, fence = fence + 1, expires_at = $3, taken_over = (expires_at > 0)
@@ -205,12 +209,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends the leases of daemons that are gone. Only the holder of the daemon lock may call it: on a shared ledger the
+    /// Ends the leases of daemons that are gone, and deletes their rows in `processes`. Only the holder of the daemon lock may call it: on a shared ledger the
     /// others may live.
     pub async fn end_daemon_leases(&self) -> sqlx::Result<()> {
         sqlx::query("UPDATE leases SET expires_at = 0 WHERE holder LIKE 'daemon:%'")
             .execute(&self.write)
             .await?;
+        sqlx::query("DELETE FROM processes").execute(&self.write).await?;
         Ok(())
     }
 

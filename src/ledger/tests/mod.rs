@@ -88,6 +88,7 @@ macro_rules! on_both {
 mod answers;
 mod flags;
 mod printed;
+mod processes;
 mod rules;
 mod together;
 mod turns;
