@@ -40,13 +40,14 @@ async fn health_follows_the_loops_readiness_the_doors_and_metrics_the_facts() {
         loops: vec![("reconcile", check(&loop_turns))],
         doors: vec![("inbox", check(&door_works))],
         upstreams: vec![("datadog", Box::new(|| Err("answers 500".into())))],
+        workers: vec![("settings", Box::new(|| Err("they are outdated".into())))],
     });
 
-    // An upstream in trouble is told, and changes no status.
+    // An upstream in trouble is told, and so is a worker that doesn't work. Neither changes a status.
     assert_eq!(get(&router, "/healthz").await, (200, r#"{"ok":true,"loops":{"reconcile":"ok"}}"#.into()));
     assert_eq!(
         get(&router, "/readyz").await,
-        (200, r#"{"ok":true,"doors":{"inbox":"ok"},"upstreams":{"datadog":"answers 500"}}"#.into())
+        (200, r#"{"ok":true,"doors":{"inbox":"ok"},"upstreams":{"datadog":"answers 500"},"worker":{"settings":"they are outdated"}}"#.into())
     );
 
     door_works.store(false, Ordering::Relaxed);
@@ -55,7 +56,7 @@ async fn health_follows_the_loops_readiness_the_doors_and_metrics_the_facts() {
         get(&router, "/readyz").await,
         (
             503,
-            r#"{"ok":false,"doors":{"inbox":"the disk is full"},"upstreams":{"datadog":"answers 500"}}"#
+            r#"{"ok":false,"doors":{"inbox":"the disk is full"},"upstreams":{"datadog":"answers 500"},"worker":{"settings":"they are outdated"}}"#
                 .into()
         )
     );

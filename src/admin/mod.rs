@@ -2,7 +2,7 @@
 //!
 //! `/healthz` asks only whether the loops of this process still turn; it never depends on an upstream, so that
 //! an outage elsewhere cannot get a healthy process restarted. `/readyz` answers 200 while deliveries can be
-//! accepted; trouble upstream is told in its body, not in its status.
+//! accepted; trouble upstream, and whether this process works, is told in its body, not in its status.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,6 +30,9 @@ pub struct Options {
     pub doors: Vec<(&'static str, Check)>,
     /// The upstreams, by name; told by `/readyz`, without any effect on its status.
     pub upstreams: Vec<(&'static str, Check)>,
+    /// What keeps this process from working though it accepts deliveries, by name; told by `/readyz`, without any effect
+    /// on its status. None in a process that doesn't work.
+    pub workers: Vec<(&'static str, Check)>,
 }
 
 /// The body of `/healthz` and `/readyz`: `"ok"` or what is wrong, by name.
@@ -55,7 +58,11 @@ async fn healthz(State(options): State<Arc<Options>>) -> impl IntoResponse {
 
 async fn readyz(State(options): State<Arc<Options>>) -> impl IntoResponse {
     let (_, upstreams) = ask(&options.upstreams);
-    report(ask(&options.doors), BTreeMap::from([("upstreams", upstreams)]), "doors")
+    let mut sections = BTreeMap::from([("upstreams", upstreams)]);
+    if !options.workers.is_empty() {
+        sections.insert("worker", ask(&options.workers).1);
+    }
+    report(ask(&options.doors), sections, "doors")
 }
 
 async fn render_metrics(State(options): State<Arc<Options>>) -> impl IntoResponse {

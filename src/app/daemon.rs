@@ -1,6 +1,10 @@
 //! The daemon: which tasks a role has, how they start and how they end.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, bail};
 use axum::Router;
@@ -12,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{options, secrets};
+use super::{options, presence, secrets};
 use crate::{
     admin,
     intake::Inbox,
@@ -62,6 +66,7 @@ impl Daemon {
     /// Starts the tasks of a role. It returns once the listener is open and the ledger is ready; the broker may
     /// still be away.
     pub async fn start(settings: &Settings, role: Role, metrics: Metrics) -> anyhow::Result<Self> {
+        let loaded = Instant::now();
         let queue = super::broker::broker(settings);
         if role == Role::Webhook && queue.is_none() {
             bail!(
@@ -74,8 +79,13 @@ impl Daemon {
         let addr = listener.local_addr()?;
         let stop = CancellationToken::new();
         let mut tasks = Tasks::default();
-        let mut health =
-            admin::Options { metrics, loops: Vec::new(), doors: Vec::new(), upstreams: Vec::new() };
+        let mut health = admin::Options {
+            metrics,
+            loops: Vec::new(),
+            doors: Vec::new(),
+            upstreams: Vec::new(),
+            workers: Vec::new(),
+        };
 
         let (secrets, secrets_now) = watch::channel(settings.server.webhook_secrets.clone());
         let (mut ledger, mut lock, mut intake) = (None, None, None);
@@ -83,7 +93,8 @@ impl Daemon {
         if role != Role::Webhook {
             // Before anything is read: a second daemon on the same file must not touch it.
             lock = DaemonLock::take(settings.ledger.url.expose_secret())?;
-            let store = super::ledger(settings).await?;
+            let process = presence::process(settings, role_name(role), loaded);
+            let store = super::ledger(settings).await?.as_process(process);
             let writing = || {
                 let url = super::place(&settings.ledger.url);
                 format!("failed to write to the ledger {url}; it and its folder must be writable")
@@ -102,6 +113,9 @@ impl Daemon {
                 let told = move || gate.trouble(upstream).map_or(Ok(()), Err);
                 health.upstreams.push((upstream.as_str(), Box::new(told)));
             }
+            let shown = store.clone();
+            health.workers.push(("settings", Box::new(move || presence::in_force(&shown))));
+            store.announce(store.clock().now()).await.with_context(writing)?;
             start_work(&mut tasks, settings, &worker, &store, &stop);
             ledger = Some(store);
         }
@@ -181,6 +195,9 @@ impl Daemon {
         self.stop.cancel();
         let late = self.tasks.drain(self.grace).await;
         if let Some(ledger) = self.ledger {
+            if let Err(error) = ledger.leave().await {
+                telemetry::work::ledger_failed("say that this worker ends", &error);
+            }
             ledger.close().await;
         }
         late
@@ -221,6 +238,7 @@ fn start_work(
         audit: settings.ledger.keep_audit,
         window: settings.guard.window,
     };
+    tasks.spawn("presence", until(stop, presence::show(ledger.clone())));
     tasks.spawn("gauges", until(stop, gauges(ledger.clone())));
     tasks.spawn("forgetting", until(stop, forgetting(ledger.clone(), keep)));
     tasks.spawn("directory", until(stop, directory(worker.clone(), settings.datadog.teams_ttl)));

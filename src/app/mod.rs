@@ -5,6 +5,7 @@
 pub mod broker;
 mod daemon;
 mod options;
+mod presence;
 mod secrets;
 pub mod upstreams;
 
@@ -70,17 +71,19 @@ pub async fn intake_alone(settings: &Settings, ledger: &Ledger) -> anyhow::Resul
     intake(settings, ledger, Arc::default(), secrets).await
 }
 
-/// A worker with its clients. `role` tells the leases of daemons from those of commands.
+/// A worker with its clients. `role` tells the leases of daemons from those of commands. A daemon's leases name its
+/// process.
 pub fn worker(settings: &Settings, ledger: Ledger, role: &str, wake: Arc<Notify>) -> anyhow::Result<Worker> {
     let datadog = upstreams::datadog(settings)?;
     let options = options::reconcile(settings, ledger.clock())?;
+    let id = ledger.process_id().map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
     Ok(Worker::new(
         github::Reader::new(upstreams::github(settings)?)?,
         datadog::Reader::new(&datadog)?,
         datadog::Writer::new(&datadog)?,
         options::governed(&ledger, settings),
         options,
-        format!("{role}:{}", Uuid::new_v4()),
+        format!("{role}:{id}"),
         wake,
     ))
 }

@@ -123,9 +123,56 @@ pub(super) fn governed(ledger: &Ledger, settings: &Settings) -> Ledger {
     ledger.under(&settings.mapping.fingerprint(), &hex::encode(Sha256::digest(policy)))
 }
 
+/// Returns the hash of the settings that decide what is written. Workers with another one must not write at the same time.
+pub(super) fn deciding_writes(settings: &Settings) -> String {
+    let Settings { github, datadog, policy, guard, mapping, integrations, .. } = settings;
+    let mut orgs: Vec<String> = github.orgs.iter().map(|login| login.to_lowercase()).collect();
+    orgs.sort_unstable();
+    let (rules, mark) = (mapping.fingerprint(), &datadog.managed_by);
+    let all = format!("{rules} {orgs:?} {policy:?} {guard:?} {mark:?} {integrations:?}");
+    format!("s1:{}", hex::encode(Sha256::digest(all)))
+}
+
 /// The host that deliveries must name: a GitHub Enterprise Server, whose API lives under `/api/v3`, names itself
 /// in each; github.com names none.
 pub(super) fn github_host(settings: &Settings) -> Option<String> {
     let base = &settings.github.base_url;
     base.path().starts_with("/api/v3").then(|| base.host_str().map(str::to_owned)).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{RuleSpec, Rules};
+
+    fn settings(env: &[(&str, &str)]) -> Settings {
+        let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Settings::load(&[], &env).unwrap().settings
+    }
+
+    #[test]
+    fn settings_that_decide_no_write_leave_the_hash_of_those_that_do() {
+        let of = |env: &[(&str, &str)]| deciding_writes(&settings(env));
+        let same = [
+            ("TEAMLINK_GITHUB__ORGS", "Globex,acme"),
+            ("TEAMLINK_SERVER__LISTEN", "127.0.0.1:1"),
+            ("TEAMLINK_RECONCILE__EVERY", "1h"),
+            ("TEAMLINK_LEDGER__URL", "postgres://elsewhere/teamlink"),
+            ("GITHUB_TOKEN", "other"),
+        ];
+        let orgs = [("TEAMLINK_GITHUB__ORGS", "acme,globex")];
+        assert_eq!(of(&same), of(&orgs));
+        for (key, value) in [
+            ("TEAMLINK_GITHUB__ORGS", "acme"),
+            ("TEAMLINK_POLICY__MODE", "upsert"),
+            ("TEAMLINK_GUARD__MAX_REMOVALS", "3"),
+            ("TEAMLINK_DATADOG__MANAGED_BY", "other"),
+            ("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "org"),
+        ] {
+            assert_ne!(of(&[orgs[0], (key, value)]), of(&orgs), "{key}");
+        }
+        let mut other = settings(&orgs);
+        other.mapping = Rules::compile(vec![RuleSpec::handles("acme/*", ["x"])]).unwrap();
+        assert_ne!(deciding_writes(&other), of(&orgs), "the rules");
+    }
 }

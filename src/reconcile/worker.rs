@@ -126,7 +126,7 @@ impl Worker {
             let due = self.due_lanes().await?;
             let (able, resting): (Vec<_>, Vec<_>) =
                 due.into_iter().partition(|due| self.upstreams_rest(due).is_zero());
-            let Some(&due) = turns.in_order(able).first() else {
+            let Some(&due) = turns.in_order(able).first().filter(|_| self.may_lease()) else {
                 let rests = resting.iter().map(|due| now + self.upstreams_rest(due)).min();
                 return Ok(self.ledger.next_due(now).await?.into_iter().chain(rests).min());
             };
@@ -225,6 +225,11 @@ impl Worker {
         }
     }
 
+    /// Whether this worker takes leases: not while another one has loaded other settings later.
+    fn may_lease(&self) -> bool {
+        self.ledger.outdated().is_none()
+    }
+
     pub(super) fn now(&self) -> Time {
         self.eyes.options.clock.now()
     }
@@ -232,6 +237,9 @@ impl Worker {
     /// Starts what may be started, and says how long to sleep otherwise. `patient`: what needs an upstream that fails
     /// waits for it; whoever is not looks all the same, to be able to say what is wrong.
     async fn start_due(&self, crew: &mut Crew, ours: impl Fn(Lane) -> bool, patient: bool) -> Duration {
+        if !self.may_lease() {
+            return POLL;
+        }
         let now = self.now();
         let due = match self.lift_healed().await.and(self.due_lanes().await) {
             Ok(due) => due,

@@ -71,5 +71,9 @@ pub(super) fn describe() {
         "when a full pass last succeeded, by target"
     );
     describe_gauge!("teamlink_breaker_open", "1 while a scope of an upstream is given a rest");
+    describe_gauge!(
+        "teamlink_settings_outdated",
+        "1 while this worker takes no leases, because another one loaded other settings later"
+    );
     describe_gauge!("teamlink_build_info", "always 1; its label says which version this is");
 }

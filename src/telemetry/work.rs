@@ -281,6 +281,23 @@ pub fn started(listen: std::net::SocketAddr, role: &'static str) {
     info!(%listen, role, "teamlink {} is up", env!("CARGO_PKG_VERSION"));
 }
 
+/// The settings of this worker are in force.
+pub fn settings_in_force() {
+    gauge!("teamlink_settings_outdated").set(0.0);
+}
+
+/// Another worker has loaded other settings: this one takes no leases.
+pub fn settings_outdated(why: &str) {
+    gauge!("teamlink_settings_outdated").set(1.0);
+    warn!("{why}");
+}
+
+/// Every worker has the settings of this one again, or loaded other ones before.
+pub fn settings_in_force_again() {
+    settings_in_force();
+    info!("no other worker has newer settings any more; this one takes leases again");
+}
+
 /// The gauges of what the ledger holds.
 pub fn counts(counts: &Counts, now: Time) {
     let Counts { due, oldest_due, held, parked, paused, owned, orphans, foreigners, intents: _ } = *counts;

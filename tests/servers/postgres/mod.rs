@@ -3,4 +3,5 @@
 mod chaos;
 mod ledgers;
 mod processes;
+mod settings;
 mod workers;

@@ -28,10 +28,16 @@ impl Worker {
     /// Starts it under the world's settings and these; what it says goes into the log. It has a way to Datadog of its
     /// own, so that its requests can be told from the others'.
     pub async fn start(world: &World, env: &[(String, String)], log: &File) -> Self {
+        Self::run(world, &["--role", "worker"], env, log).await
+    }
+
+    /// The same with these arguments.
+    pub async fn run(world: &World, args: &[&str], env: &[(String, String)], log: &File) -> Self {
         let datadog = Proxy::to(&world.sandbox.url(), 80).await;
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_teamlink"))
-            .args(["run", "--role", "worker"])
+            .arg("run")
+            .args(args)
             .env_clear()
             .envs(&world.env)
             .envs(env.iter().map(|(key, value)| (key, value)))
@@ -42,6 +48,11 @@ impl Worker {
             .spawn()
             .unwrap();
         Self { child, address, _datadog: datadog }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Waits until it consumes the queue.
@@ -119,4 +130,13 @@ pub async fn writes_in_order(world: &World, since: u64) -> Writes {
         writes.takeovers += usize::from(taken_over && !before.1.is_empty());
     }
     writes
+}
+
+/// Who wrote to Datadog since a request.
+pub async fn writers(world: &World, since: u64) -> BTreeSet<String> {
+    let writes = world.requests(since).await.into_iter().filter(|request| {
+        request["method"] != "GET"
+            && request["path"].as_str().unwrap().starts_with("/api/v2/team/connections")
+    });
+    writes.map(|request| request["host"].as_str().unwrap().to_owned()).collect()
 }
