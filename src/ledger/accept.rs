@@ -224,16 +224,29 @@ pub(super) async fn mark_in(
     targets.dedup();
     let requests: Vec<Request> =
         targets.into_iter().map(|target| Request { target, cause, asks, received_at: None }).collect();
-    for request in &requests {
-        if let Target::Team(key) = request.target {
-            sqlx::query("UPDATE teams SET in_step = false WHERE org_id = $1 AND team_id = $2")
-                .bind(key.org.0)
-                .bind(key.team.0)
-                .execute(&mut *connection)
-                .await?;
-        }
-    }
+    let team = |request: &Request| match request.target {
+        Target::Team(key) => Some(key),
+        Target::Org(_) | Target::Document(_) => None,
+    };
+    clear_in_step(connection, &requests.iter().filter_map(team).collect::<Vec<_>>()).await?;
     write_marks(connection, &requests, at_once, now).await
+}
+
+/// Takes these teams for out of step. They come in the order of their keys, in which PostgreSQL locks their rows before it
+/// writes any: it would write them in an order of its own, and wait for another writer that waits for this one.
+async fn clear_in_step(connection: &mut AnyConnection, teams: &[TeamKey]) -> sqlx::Result<()> {
+    let head = "UPDATE teams SET in_step = FALSE WHERE (org_id, team_id) IN (
+                    SELECT org_id, team_id FROM (";
+    let join = ") AS marked JOIN teams ON org_id = column1 AND team_id = column2";
+    let tail = match connection.backend_name() {
+        "PostgreSQL" => format!("{join} ORDER BY org_id, team_id FOR UPDATE OF teams)"),
+        _ => format!("{join})"),
+    };
+    rows::insert(connection, head, &tail, teams, |row, key| {
+        row.bind(key.org.0).bind(key.team.0);
+    })
+    .await?;
+    Ok(())
 }
 
 async fn write_marks(

@@ -49,7 +49,7 @@ impl Values {
     }
 }
 
-/// Inserts `rows` with one statement a run: `head VALUES (…), (…) tail`. For an upsert they are [`sorted`] before.
+/// Writes `rows` with one statement a run: `head VALUES (…), (…) tail`. For an upsert they are [`sorted`] before.
 /// Answers how many rows were written.
 pub(super) async fn insert<'a, T>(
     connection: &mut AnyConnection,

@@ -87,6 +87,7 @@ macro_rules! on_both {
 
 mod answers;
 mod flags;
+mod marks;
 mod printed;
 mod processes;
 mod rules;
