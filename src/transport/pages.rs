@@ -9,8 +9,10 @@ use futures_util::future::try_join_all;
 
 use crate::model::{Class, Trouble};
 
-/// Longest list read, in pages of 100. A server that never stops must not keep us for ever.
-const MOST_PAGES: usize = 2_000;
+/// Longest list read, in pages of 100. A server that never stops must not keep us for ever. The longest list that there is
+/// must fit: an organisation with 100,000 teams that are connected with several Datadog teams each has several thousand
+/// pages of connections.
+const MOST_PAGES: usize = 10_000;
 
 /// One page of a list.
 #[derive(Clone, Debug)]
