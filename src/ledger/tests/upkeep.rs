@@ -76,7 +76,7 @@ async fn a_gone_team_is_forgotten_once_nothing_needs_it(opened: Opened) {
         .await
         .unwrap();
     let kept = |team: i64| ConnectionKey { datadog_team: "d".into(), github: format!("@acme/s{team}") };
-    let owned = Owned { key: kept(1), id: "c".into(), team: TeamId(1) };
+    let owned = Owned { key: kept(1), id: "c".into(), team: TeamId(1), managed_by: None };
     let key = HeldKey::new(HeldKind::Delete, kept(3));
     let stored = Settlement {
         owned: vec![owned],
@@ -91,7 +91,8 @@ async fn a_gone_team_is_forgotten_once_nothing_needs_it(opened: Opened) {
         ..Settlement::default()
     };
     ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
-    ledger.intend(ORG, fence, &[(IntentKind::Delete, kept(2), Some(TeamId(2)))], at(1)).await.unwrap();
+    let intent = Intended { kind: IntentKind::Create, key: kept(2), team: Some(TeamId(2)) };
+    ledger.intend(ORG, fence, &[intent], "teamlink", at(1)).await.unwrap();
     let approval =
         Held { key: HeldKey::new(HeldKind::Delete, kept(5)), team: None, reason: "an orphan".into() };
     let hash = ledger.remember_held(LANE, &[approval], at(NOW)).await.unwrap();
@@ -178,7 +179,7 @@ async fn a_deleted_event_is_kept_as_long_as_it_may_prove_something(opened: Opene
         (seen.team.state, seen.team.seen_at) = (state, at(day * DAY));
         seen
     };
-    let suspected = TeamState::Suspected { since: at(300 * DAY) };
+    let suspected = TeamState::Suspected { since: at(300 * DAY), second: None };
     let teams_ = vec![
         seen(1, 399, TeamState::Present), // It was there long after the event: the event was wrong.
         seen(2, 299, TeamState::Present), // Nobody has looked since.
@@ -255,11 +256,12 @@ async fn a_look_loads_no_gone_team_that_has_nothing(opened: Opened) {
     let kept = |team: i64| ConnectionKey { datadog_team: "d".into(), github: format!("@acme/s{team}") };
     let stored = Settlement {
         teams: vec![settled(20_000, None)],
-        owned: vec![Owned { key: kept(1), id: "c".into(), team: TeamId(1) }],
+        owned: vec![Owned { key: kept(1), id: "c".into(), team: TeamId(1), managed_by: None }],
         ..Settlement::default()
     };
     ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
-    ledger.intend(ORG, fence, &[(IntentKind::Delete, kept(2), Some(TeamId(2)))], at(1)).await.unwrap();
+    let intent = Intended { kind: IntentKind::Create, key: kept(2), team: Some(TeamId(2)) };
+    ledger.intend(ORG, fence, &[intent], "teamlink", at(1)).await.unwrap();
     // An event still finds the team that it names.
     ledger.accept(&[entry("a", 3)], PACE, at(1)).await.unwrap();
     let loaded = |state: OrgState| state.teams.into_keys().map(|team| team.0).collect::<Vec<_>>();
