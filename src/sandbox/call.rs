@@ -11,6 +11,8 @@ use axum::http::request::Parts;
 pub(crate) struct Call {
     /// The moment to read the world at: [`NOW`](super::table::NOW), or earlier for a stale read.
     pub(crate) at: u64,
+    /// The slug of a team that a list leaves out.
+    pub(crate) lacks: Option<String>,
     /// Send no webhooks for this write.
     pub(crate) drop_webhooks: bool,
     /// `http://host`, as the caller named this server.

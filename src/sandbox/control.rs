@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Shared;
+use super::rate::{Limit, Limits};
 use super::seed;
 
 pub(crate) fn routes() -> Router<Arc<Shared>> {
@@ -22,6 +23,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/_sandbox/requests", get(requests))
         .route("/_sandbox/seed", post(fill))
         .route("/_sandbox/faults", put(faults))
+        .route("/_sandbox/limits", put(limits))
 }
 
 async fn stats(State(shared): State<Arc<Shared>>) -> Response {
@@ -56,6 +58,20 @@ async fn faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     match rules.and_then(|rules| shared.faults().set(rules)) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(why) => (StatusCode::BAD_REQUEST, format!("cannot take the faults: {why}\n")).into_response(),
+    }
+}
+
+async fn limits(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let set = || -> Result<(), String> {
+        let Limits { github, datadog } = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+        github.into_iter().chain(datadog).try_for_each(Limit::check)?;
+        shared.github_rate.enforce(github);
+        shared.datadog_rate.enforce(datadog);
+        Ok(())
+    };
+    match set() {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(why) => (StatusCode::BAD_REQUEST, format!("cannot take the limits: {why}\n")).into_response(),
     }
 }
 

@@ -52,6 +52,12 @@ pub(crate) struct Rule {
     /// Answers 200 with an empty list.
     #[serde(default)]
     pub(crate) empty: bool,
+    /// Added to the total that a list tells.
+    #[serde(default)]
+    pub(crate) total_off: i64,
+    /// A list of GitHub's teams lacks the one with this slug.
+    #[serde(default)]
+    pub(crate) lacks: Option<String>,
     /// A write sends no webhooks.
     #[serde(default)]
     pub(crate) drop_webhooks: bool,

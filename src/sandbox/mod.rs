@@ -2,7 +2,7 @@
 //! they were recorded. It imports nothing of teamlink: it is the judge.
 //!
 //! ```text
-//! listener (cuttable) → pipeline: body · fault · credentials → route → spoil · finish · journal · delay
+//! listener (cuttable) → pipeline: body · fault · limit · credentials → route → spoil · finish · journal · delay
 //!                                              github/  datadog/   over  table (keeps the past)
 //!                                              └─ write → hooks (signed, in order)
 //! ```
@@ -163,8 +163,8 @@ fn worlds(
         hooks: hooks::Hooks::new(options.seed, stop.clone()),
         faults: Mutex::new(faults::Faults::new(options.seed)),
         journal: Mutex::default(),
-        github_rate: rate::Rate::default(),
-        datadog_rate: rate::Rate::default(),
+        github_rate: rate::Rate::promising(1_000_000, 3600),
+        datadog_rate: rate::Rate::promising(1_000_000, 60),
     });
     seed::sow(&shared, seed::Seed::of(options)).map_err(io::Error::other)?;
     Ok(shared)

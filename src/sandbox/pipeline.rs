@@ -1,5 +1,5 @@
-//! What happens around every request of the two APIs: body, fault, credentials, route, spoiling, finishing, journal,
-//! delay. The routes themselves know nothing of it but [`Call`].
+//! What happens around every request of the two APIs: body, fault, limit, credentials, route, spoiling, finishing,
+//! journal, delay. The routes themselves know nothing of it but [`Call`].
 //!
 //! An answer is held back only after the request was carried out and noted: a caller that gives up waiting must not
 //! know whether its write took place, which is the harder case.
@@ -25,6 +25,10 @@ use super::{datadog, github};
 /// Larger bodies are refused; the largest real one is a batch of connections.
 const MAX_BODY: usize = 16 << 20;
 
+/// Marks the request of a person who stands outside of the test, such as its judge: no fault or limit meets it, it counts
+/// towards none, and the journal leaves it out.
+const EXEMPT: &str = "x-sandbox-exempt";
+
 /// The middleware of both APIs.
 pub(crate) async fn around(
     State(shared): State<Arc<Shared>>,
@@ -43,11 +47,13 @@ pub(crate) async fn around(
         let within = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text);
         within(&body) || parts.headers.values().any(|value| within(value.as_bytes()))
     };
-    let rule = shared.faults().hit(method.as_str(), &path, holds);
+    let exempt = parts.headers.contains_key(EXEMPT);
+    let rule = if exempt { None } else { shared.faults().hit(method.as_str(), &path, holds) };
     let stale_us = rule.as_ref().map_or(0, |rule| rule.stale_ms.saturating_mul(1000));
     let host = header_text(&parts.headers, header::HOST.as_str());
     let call = Arc::new(Call {
         at: if stale_us > 0 && method == "GET" { shared.clock.now().saturating_sub(stale_us) } else { NOW },
+        lacks: rule.as_ref().and_then(|rule| rule.lacks.clone()),
         drop_webhooks: rule.as_ref().is_some_and(|rule| rule.drop_webhooks),
         base: host.map_or_else(|| shared.url.clone(), |host| format!("http://{host}")),
         path: path.clone(),
@@ -56,18 +62,21 @@ pub(crate) async fn around(
         body: body.clone(),
     });
     parts.extensions.insert(call.clone());
+    if exempt {
+        return next.run(Request::from_parts(parts, Body::empty())).await;
+    }
     let route = parts.extensions.get::<MatchedPath>().map_or("(no route)", MatchedPath::as_str);
     let route = format!("{method} {route}");
     let headers = parts.headers.clone();
 
-    let unauthorised = || {
+    let refused = || {
         if of_datadog {
-            datadog::unauthorised(&path, &headers)
+            datadog::limited(&shared).or_else(|| datadog::unauthorised(&path, &headers))
         } else {
-            github::unauthorised(&shared, &path, &headers)
+            github::limited(&shared).or_else(|| github::unauthorised(&shared, &path, &headers))
         }
     };
-    let mut response = match rule.as_ref().and_then(|rule| made_up(rule, of_datadog)).or_else(unauthorised) {
+    let mut response = match rule.as_ref().and_then(|rule| made_up(rule, of_datadog)).or_else(refused) {
         Some(response) => response,
         None => next.run(Request::from_parts(parts, Body::empty())).await,
     };
@@ -126,12 +135,13 @@ fn made_up(rule: &Rule, of_datadog: bool) -> Option<Response> {
     Some(response)
 }
 
-/// Empties or halves a list, and adds the rule's headers.
+/// Empties, halves or miscounts a list, and adds the rule's headers.
 async fn spoil(rule: &Rule, of_datadog: bool, response: Response) -> Response {
     let (mut parts, mut body) = response.into_parts();
-    if rule.empty || rule.truncate {
+    if rule.empty || rule.truncate || rule.total_off != 0 {
         let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        let json: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let mut json: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let wrong = miscount(rule.total_off, &mut json);
         body = Body::from(if rule.empty {
             parts.status = StatusCode::OK;
             parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -139,7 +149,13 @@ async fn spoil(rule: &Rule, of_datadog: bool, response: Response) -> Response {
             parts.headers.remove(header::CONTENT_LENGTH);
             if of_datadog { datadog::emptied(json).to_string() } else { "[]".to_owned() }.into()
         } else {
-            truncated(json, &mut parts.headers).map_or(bytes, |json| json.to_string().into())
+            let cut = if rule.truncate { truncated(&mut json, &mut parts.headers) } else { wrong };
+            if cut || wrong {
+                parts.headers.remove(header::CONTENT_LENGTH);
+                json.to_string().into()
+            } else {
+                bytes
+            }
         });
     }
     for (name, value) in &rule.headers {
@@ -150,17 +166,31 @@ async fn spoil(rule: &Rule, of_datadog: bool, response: Response) -> Response {
     Response::from_parts(parts, body)
 }
 
-/// A list page without the second half of its items; `None` if it is no list page. Totals stay as they are: that is
+/// Adds to the total that a list page tells; returns whether it tells one.
+fn miscount(by: i64, json: &mut Value) -> bool {
+    let mut told = false;
+    for at in ["/meta/page/total", "/meta/pagination/total"] {
+        if let Some(total) = json.pointer_mut(at)
+            && let Some(true_one) = total.as_i64()
+        {
+            *total = true_one.saturating_add(by).max(0).into();
+            told = true;
+        }
+    }
+    told && by != 0
+}
+
+/// Drops the second half of a list page's items; returns whether it is a list page. Totals stay as they are: that is
 /// how a caller can tell.
-fn truncated(mut json: Value, headers: &mut HeaderMap) -> Option<Value> {
-    let items = if json.is_array() { &mut json } else { json.get_mut("data")? }.as_array_mut()?;
+fn truncated(json: &mut Value, headers: &mut HeaderMap) -> bool {
+    let list = if json.is_array() { Some(&mut *json) } else { json.get_mut("data") };
+    let Some(items) = list.and_then(Value::as_array_mut) else { return false };
     items.truncate(items.len().div_ceil(2));
     headers.remove(header::LINK);
-    headers.remove(header::CONTENT_LENGTH);
     for at in ["/meta/page/next_number", "/meta/page/next_offset", "/links/next"] {
         if let Some(next) = json.pointer_mut(at) {
             *next = Value::Null;
         }
     }
-    Some(json)
+    true
 }

@@ -9,6 +9,9 @@ use super::table::NOW;
 use super::{Options, Shared};
 use super::{datadog, github};
 
+/// The id of the one enterprise of this world.
+const ENTERPRISE: u64 = 1;
+
 /// What to add to the worlds. Organisations that exist already get more.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,15 @@ struct SeedOrg {
     teams: Vec<SeedTeam>,
     #[serde(default)]
     repos: Vec<SeedRepo>,
+    /// Teams of the enterprise that are assigned to this organisation.
+    #[serde(default)]
+    enterprise_teams: Vec<SeedEnterpriseTeam>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SeedEnterpriseTeam {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +79,7 @@ impl Seed {
                 login,
                 teams: names.iter().map(|name| SeedTeam { name: name.clone(), parent: None }).collect(),
                 repos: repos.map(|name| SeedRepo { name, archived: false, private: false }).collect(),
+                enterprise_teams: Vec::new(),
             }],
             datadog_teams: names
                 .into_iter()
@@ -100,6 +113,18 @@ fn sow_org(shared: &Shared, seed: &SeedOrg) -> Result<Value, String> {
             .map_err(|why| format!("cannot create team {name:?} of {login}: {why:?}"))?;
         teams.push(json!({"id": team.id, "name": team.name, "slug": team.slug}));
     }
+    let mut enterprise_teams = Vec::new();
+    for SeedEnterpriseTeam { name } in &seed.enterprise_teams {
+        let draft = github::Team {
+            enterprise: Some(ENTERPRISE),
+            privacy: "closed".to_owned(),
+            ..github::Team::draft(org.id, name.clone(), None)
+        };
+        let team = world.create_team(draft, now);
+        let team =
+            team.map_err(|why| format!("cannot create enterprise team {name:?} of {login}: {why:?}"))?;
+        enterprise_teams.push(json!({"id": team.id, "name": team.name, "slug": team.slug}));
+    }
     let mut repos = Vec::new();
     for SeedRepo { name, archived, private } in &seed.repos {
         let mut draft = github::Repo { archived: *archived, ..github::Repo::draft(org.id, name.clone()) };
@@ -110,7 +135,9 @@ fn sow_org(shared: &Shared, seed: &SeedOrg) -> Result<Value, String> {
         let repo = repo.map_err(|why| format!("cannot create repository {name:?} of {login}: {why:?}"))?;
         repos.push(json!({"id": repo.id, "name": repo.name}));
     }
-    Ok(json!({"id": org.id, "login": org.login, "teams": teams, "repos": repos}))
+    Ok(
+        json!({"id": org.id, "login": org.login, "teams": teams, "enterprise_teams": enterprise_teams, "repos": repos}),
+    )
 }
 
 fn sow_datadog_team(shared: &Shared, seed: SeedDatadogTeam) -> Result<Value, String> {

@@ -17,7 +17,7 @@ use axum::Router;
 use axum::routing::{get, patch, put};
 use serde_json::Value;
 
-pub(crate) use reply::{emptied, finish, unauthorised};
+pub(crate) use reply::{emptied, finish, limited, unauthorised};
 pub(crate) use world::{Connection, Refusal, Team, World};
 
 use super::Shared;

@@ -9,12 +9,6 @@ use super::world::Refusal;
 use crate::sandbox::Shared;
 use crate::sandbox::call::Call;
 
-/// Requests a minute that the headers promise. Nothing is enforced: a fault rule can answer 429.
-const RATE_LIMIT: u64 = 1_000_000;
-
-/// Seconds; windows are aligned to the calendar (documented).
-const RATE_PERIOD: u64 = 60;
-
 /// The largest page (documented); what a larger wish gets is not known, 400 is assumed.
 const MAX_PAGE: usize = 100;
 
@@ -67,14 +61,15 @@ pub(crate) fn unauthorised(path: &str, headers: &HeaderMap) -> Option<Response> 
 /// recorded one does, that nothing remains and one second is to be waited.
 pub(crate) fn finish(shared: &Shared, mut response: Response) -> Response {
     let now = shared.clock.now() / 1_000_000;
-    let used = shared.datadog_rate.count(now / RATE_PERIOD, 1).min(RATE_LIMIT - 1);
+    // Windows are aligned to the calendar (documented).
+    let rate = shared.datadog_rate.count(now, 1);
     let (remaining, reset) = match response.status() {
         StatusCode::TOO_MANY_REQUESTS => (0, 1),
-        _ => (RATE_LIMIT - used, RATE_PERIOD - now % RATE_PERIOD),
+        _ => (rate.remaining, rate.ends - now),
     };
     let figures = [
-        ("x-ratelimit-limit", RATE_LIMIT),
-        ("x-ratelimit-period", RATE_PERIOD),
+        ("x-ratelimit-limit", rate.limit),
+        ("x-ratelimit-period", rate.period),
         ("x-ratelimit-remaining", remaining),
         ("x-ratelimit-reset", reset),
     ];
@@ -84,6 +79,21 @@ pub(crate) fn finish(shared: &Shared, mut response: Response) -> Response {
     let name = HeaderValue::from_static("sandbox_teams");
     response.headers_mut().entry("x-ratelimit-name").or_insert(name);
     response
+}
+
+/// The refusal of a request above the limit, which says when the window ends.
+pub(crate) fn limited(shared: &Shared) -> Option<Response> {
+    let now = shared.clock.now() / 1_000_000;
+    shared.datadog_rate.refuses(now)?;
+    let rate = shared.datadog_rate.count(now, 0);
+    let refusal = Refusal::Text(429, "Too many requests".to_owned());
+    Some(
+        (
+            [("x-ratelimit-remaining", "0".to_owned()), ("x-ratelimit-reset", (rate.ends - now).to_string())],
+            refusal,
+        )
+            .into_response(),
+    )
 }
 
 /// What a page asks for.

@@ -19,7 +19,7 @@ use axum::routing::{get, post, put};
 use serde::de::DeserializeOwned;
 
 pub(crate) use events::Teller;
-pub(crate) use reply::{finish, unauthorised};
+pub(crate) use reply::{finish, limited, unauthorised};
 pub(crate) use slug::slug;
 pub(crate) use world::{Installation, Org, Refusal, Repo, Team, World};
 

@@ -13,9 +13,6 @@ use super::world::Refusal;
 use crate::sandbox::Shared;
 use crate::sandbox::call::Call;
 
-/// Requests an hour that the headers promise. Nothing is enforced: a fault rule can answer 403 or 429.
-const RATE_LIMIT: u64 = 1_000_000;
-
 /// The refusal of a request without credentials, or with those of an App that may not ask this; any other
 /// `Authorization` will do.
 pub(crate) fn unauthorised(shared: &Shared, path: &str, headers: &HeaderMap) -> Option<Response> {
@@ -25,6 +22,13 @@ pub(crate) fn unauthorised(shared: &Shared, path: &str, headers: &HeaderMap) -> 
         Some(credential) => app::check(shared, path, credential),
     };
     refused.err().map(Refusal::into_response)
+}
+
+/// The refusal of a request above the limit; the headers of every answer say when the window ends.
+pub(crate) fn limited(shared: &Shared) -> Option<Response> {
+    let status = shared.github_rate.refuses(shared.clock.now() / 1_000_000)?;
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+    Some(error(status, "API rate limit exceeded for user ID 1.", None))
 }
 
 /// A JSON answer.
@@ -141,12 +145,12 @@ pub(crate) async fn finish(
             parts.headers.insert(header::ETAG, value);
         }
     }
-    let used = shared.github_rate.count(now / 3600, u64::from(fresh)).min(RATE_LIMIT - 1);
+    let rate = shared.github_rate.count(now, u64::from(fresh));
     let figures = [
-        ("x-ratelimit-limit", RATE_LIMIT),
-        ("x-ratelimit-used", used),
-        ("x-ratelimit-remaining", RATE_LIMIT - used),
-        ("x-ratelimit-reset", (now / 3600 + 1) * 3600),
+        ("x-ratelimit-limit", rate.limit),
+        ("x-ratelimit-used", rate.used),
+        ("x-ratelimit-remaining", rate.remaining),
+        ("x-ratelimit-reset", rate.ends),
     ];
     for (name, value) in figures {
         // A rule's own header stays.

@@ -24,7 +24,10 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let world = read(&shared);
     let org = world.org(&org, call.at)?;
+    let kind = call.param("team_type").filter(|kind| kind != "all");
     let teams = world.teams_of(org.id, call.at);
+    let teams = teams.filter(|team| kind.as_deref().is_none_or(|kind| kind == wire::team_type(team)));
+    let teams = teams.filter(|team| call.lacks.as_ref() != Some(&team.slug));
     Ok(page(&call, teams, |team| wire::team(&world, &call.base, org, team, call.at)))
 }
 
@@ -47,7 +50,8 @@ pub(super) async fn show_by_id(
     let world = read(&shared);
     let org = world.org_by_id(id(&org_id)?, call.at)?;
     let team = world.team_by_id(id(&team_id)?, call.at)?;
-    if team.org_id != org.id {
+    // Recorded nowhere; assumed, as the harder case: a team of the enterprise has no path by id in an organisation.
+    if team.org_id != org.id || team.enterprise.is_some() {
         return Err(Refusal::NotFound);
     }
     Ok(json_reply(StatusCode::OK, &wire::full_team(&world, &call.base, org, team, call.at)))
@@ -108,7 +112,7 @@ pub(super) async fn update(
     let fields: TeamFields = body(&call)?;
     write(&shared, &call, |world, tell, now| {
         let org = world.org(&org, NOW)?.clone();
-        let before = world.team(org.id, &slug, NOW)?.clone();
+        let before = world.own_team(org.id, &slug)?.clone();
         let mut after = Team::clone(&before);
         fields.apply(&mut after);
         let changes = changes(&before, &after);
@@ -141,7 +145,7 @@ pub(super) async fn delete(
 ) -> Result<Response, Refusal> {
     write(&shared, &call, |world, tell, now| {
         let org = world.org(&org, NOW)?.clone();
-        let team = world.team(org.id, &slug, NOW)?.clone();
+        let team = world.own_team(org.id, &slug)?.clone();
         let members: Vec<_> = world.members(team.id, NOW).cloned().collect();
         // The children go too, but only the parent's deletion is told.
         tell.team(world, &org, "deleted", &team, None);

@@ -16,6 +16,11 @@ pub(crate) struct TeamLine<'a> {
     id: u64,
     node_id: String,
     slug: &'a str,
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organization_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enterprise_id: Option<u64>,
     description: Option<&'a str>,
     privacy: &'a str,
     notification_setting: &'a str,
@@ -37,6 +42,11 @@ pub(crate) fn team<'a>(world: &'a World, base: &str, org: &Org, team: &'a Team, 
     line
 }
 
+/// Whose team it is: `type`, and what `team_type` selects.
+pub(crate) fn team_type(team: &Team) -> &'static str {
+    if team.enterprise.is_some() { "enterprise" } else { "organization" }
+}
+
 fn bare_team<'a>(base: &str, org: &Org, team: &'a Team) -> TeamLine<'a> {
     let url = format!("{base}/organizations/{}/team/{}", org.id, team.id);
     TeamLine {
@@ -44,6 +54,9 @@ fn bare_team<'a>(base: &str, org: &Org, team: &'a Team) -> TeamLine<'a> {
         id: team.id,
         node_id: format!("T_{:x}", team.id),
         slug: &team.slug,
+        r#type: team_type(team),
+        organization_id: team.enterprise.is_none().then_some(org.id),
+        enterprise_id: team.enterprise,
         description: team.description.as_deref(),
         privacy: &team.privacy,
         notification_setting: &team.notification_setting,

@@ -41,6 +41,8 @@ pub(crate) struct Team {
     pub(crate) notification_setting: String,
     pub(crate) permission: String,
     pub(crate) parent: Option<u64>,
+    /// The enterprise to which the team belongs, if it is not the organisation's own.
+    pub(crate) enterprise: Option<u64>,
     pub(crate) created_at: u64,
     pub(crate) updated_at: u64,
 }
@@ -74,6 +76,7 @@ impl Team {
             notification_setting: "notifications_enabled".to_owned(),
             permission: "pull".to_owned(),
             parent,
+            enterprise: None,
             created_at: 0,
             updated_at: 0,
         }
@@ -260,6 +263,13 @@ impl World {
         self.put_team(draft, None, now)
     }
 
+    /// An organisation's own team, to change or to delete: those of its enterprise are not its to edit.
+    pub(crate) fn own_team(&self, org_id: u64, slug: &str) -> Result<&Arc<Team>, Refusal> {
+        let team = self.team(org_id, slug, NOW)?;
+        let own = Refusal::Invalid { resource: "Team", code: "custom", field: "enterprise" };
+        if team.enterprise.is_none() { Ok(team) } else { Err(own) }
+    }
+
     /// Changes a team; its slug follows the name.
     pub(crate) fn update_team(&mut self, before: &Team, after: Team, now: u64) -> Result<Arc<Team>, Refusal> {
         self.put_team(after, Some(before), now)
@@ -279,6 +289,9 @@ impl World {
         team.slug = slug(&team.name);
         if team.slug.is_empty() {
             team.slug = format!("team-{}", team.id);
+        }
+        if team.enterprise.is_some() {
+            team.slug.insert_str(0, "ent:");
         }
         let key = (team.org_id, team.slug.clone());
         if before.is_none_or(|before| before.slug != team.slug) {

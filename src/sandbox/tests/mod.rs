@@ -3,6 +3,7 @@
 mod control;
 mod github;
 mod hooks;
+mod limits;
 
 use std::collections::VecDeque;
 
