@@ -41,7 +41,7 @@ impl Clock {
     /// machines follow the one of the database that they share. Differences that the way there explains say nothing.
     pub fn follow(&self, time: Time, took: Duration) {
         let took = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
-        let ahead = time.0 + took / 2 - Time::from(SystemTime::now()).0;
+        let ahead = time.0 + took / 2 - self.machine();
         if (ahead - self.ahead.load(Ordering::Relaxed)).abs() > took {
             self.ahead.store(ahead, Ordering::Relaxed);
         }
@@ -70,11 +70,15 @@ impl Clock {
 
     /// The wall clock's time.
     pub fn now(&self) -> Time {
-        let machine = match &self.simulated {
+        Time(self.machine() + self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// The time of this machine, or of the simulation.
+    fn machine(&self) -> i64 {
+        match &self.simulated {
             None => Time::from(SystemTime::now()).0,
             Some(simulated) => simulated.micros.load(Ordering::SeqCst),
-        };
-        Time(machine + self.ahead.load(Ordering::Relaxed))
+        }
     }
 
     /// How long it is since some moment of this process: never goes back, whatever becomes of the wall clock.
@@ -119,5 +123,14 @@ mod tests {
         there.advance(Duration::from_secs(1));
         assert_eq!((here.now(), there.now()), (Time(8_000_000), Time(11_000_000)));
         assert_eq!(here.monotonic() - began, Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_simulated_clock_follows_another() {
+        let here = Clock::simulated(Time(10_000_000), 1);
+        let database = here.of_another_machine();
+        here.step(-3_000_000);
+        here.follow(database.now(), Duration::ZERO);
+        assert_eq!(here.now(), Time(10_000_000));
     }
 }

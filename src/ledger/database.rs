@@ -107,7 +107,8 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
 }
 
 fn ledger(engine: Engine, write: AnyPool, read: AnyPool) -> Ledger {
-    Ledger { engine, write, read, clock: Clock::default(), rules: Arc::default(), presence: None }
+    let (clock, rules) = (Clock::default(), Arc::default());
+    Ledger { engine, write, read, clock, rules, presence: None, database: None }
 }
 
 /// What sqlx says, once: its messages contain those of their sources.
@@ -170,6 +171,10 @@ impl Ledger {
     /// The time by which leases are judged, so that the clocks of workers do not matter: PostgreSQL's own. An SQLite file
     /// is used by one machine, whose time is `now`.
     pub(super) async fn time(&self, now: Time) -> sqlx::Result<Time> {
+        if let Some(database) = &self.database {
+            self.clock.follow(database.now(), Duration::ZERO);
+            return Ok(database.now());
+        }
         if self.engine == Engine::Sqlite {
             return Ok(now);
         }

@@ -77,6 +77,8 @@ pub struct Ledger {
     rules: Arc<RulesInForce>,
     /// Which worker uses it; none for a command.
     presence: Option<Arc<processes::Presence>>,
+    /// The clock of the database that a simulation has in place of a server's.
+    database: Option<Clock>,
 }
 
 /// The rules that the looks of a process go by.
@@ -101,6 +103,13 @@ impl Ledger {
     /// The same, of which each use passes through a turnstile first: how a simulation ends a process between any two.
     pub async fn open_behind(url: &str, turnstile: Turnstile) -> anyhow::Result<Self> {
         database::open(url, Some(turnstile)).await
+    }
+
+    /// Returns the same ledger as it is on a machine with this clock. With a clock for the database too, a simulation
+    /// behaves as on PostgreSQL: leases go by the database's clock, and the machine's follows it.
+    #[must_use]
+    pub fn on_machine(&self, clock: Clock, database: Option<Clock>) -> Self {
+        Self { clock, database, ..self.clone() }
     }
 
     /// The clock by which everything is timed that several processes read: the database's, where it has one.
