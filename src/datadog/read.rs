@@ -149,12 +149,13 @@ impl Reader {
         path: &[&str],
         query: &[(&'static str, String)],
     ) -> Result<Vec<T>, Trouble> {
+        let size = self.client.http.page();
         let fetch = |number| async move {
-            let list: List = self.client.get(operation, attempt, path, &paged(query, PAGE, number)).await?;
+            let list: List = self.client.get(operation, attempt, path, &paged(query, size, number)).await?;
             let total = list.total();
             Ok(Page {
-                more: list.data.len() >= PAGE,
-                pages: total.map(|total| total.div_ceil(PAGE)),
+                more: list.data.len() >= size,
+                pages: total.map(|total| total.div_ceil(size)),
                 total,
                 items: list.data.into_iter().map(T::from).collect(),
             })

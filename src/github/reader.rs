@@ -10,9 +10,6 @@ use crate::{
     upstream::{Reply, many, one},
 };
 
-/// GitHub's page size limit.
-const PAGE: usize = 100;
-
 /// Reads GitHub with one credential. Cheap to clone; clones share the cache and the limit on concurrency.
 #[derive(Clone)]
 pub struct Reader {
@@ -234,14 +231,15 @@ impl Reader {
         W: DeserializeOwned + Into<T>,
         T: Clone + Send + Sync + 'static,
     {
+        let size = self.client.line.carrier.http.page();
         let decode = |reply: &Reply| {
             let items: Vec<W> = serde_json::from_slice(&reply.body)?;
             let (next, pages) = wire::links(&reply.headers);
-            let more = next || items.len() >= PAGE;
+            let more = next || items.len() >= size;
             Ok(Page { items: items.into_iter().map(Into::into).collect(), more, pages, total: None })
         };
         let fetch = |number: usize| async move {
-            let uri = format!("{uri}?per_page={PAGE}&page={}", number + 1);
+            let uri = format!("{uri}?per_page={size}&page={}", number + 1);
             self.client.get(of, operation, attempt, &uri, decode).await
         };
         transport::pages(attempt, fetch, id).await

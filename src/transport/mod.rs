@@ -40,6 +40,9 @@ use crate::{
 /// How long a TCP and TLS connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The largest page of both upstreams.
+const PAGE: usize = 100;
+
 /// No answer is read beyond this: a page of 100 items is some hundred kilobytes.
 const LARGEST_BODY: usize = 32 << 20;
 
@@ -50,6 +53,7 @@ pub struct Client {
     wire: reqwest::Client,
     direct: Option<Direct>,
     gate: Gate,
+    page: usize,
 }
 
 /// Answers requests within this process. An error is a connection that broke before the answer.
@@ -60,7 +64,19 @@ impl Client {
     pub fn direct(direct: Direct, clock: Clock) -> Self {
         // It only forms requests. Setting one up reads every certificate authority of the system: once is enough.
         static FORMS: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
-        Self { wire: FORMS.clone(), direct: Some(direct), gate: Gate::new(clock) }
+        Self { wire: FORMS.clone(), direct: Some(direct), gate: Gate::new(clock), page: PAGE }
+    }
+
+    /// Returns the same client, which asks for pages of this many items, so that the short lists of a simulation have
+    /// several pages too.
+    #[must_use]
+    pub fn paging(self, page: usize) -> Self {
+        Self { page, ..self }
+    }
+
+    /// Returns how many items a full page has.
+    pub fn page(&self) -> usize {
+        self.page
     }
 
     /// What is known of the upstream.
@@ -98,7 +114,7 @@ pub fn client(base_url: &Url, extra_ca: Option<&[u8]>) -> anyhow::Result<Client>
         builder = builder.tls_certs_merge(certificates);
     }
     let wire = builder.build().context("failed to set up the HTTPS client")?;
-    Ok(Client { wire, direct: None, gate: Gate::default() })
+    Ok(Client { wire, direct: None, gate: Gate::default(), page: PAGE })
 }
 
 fn on_this_machine(url: &Url) -> bool {
