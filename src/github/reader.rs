@@ -239,7 +239,8 @@ impl Reader {
             Ok(Page { items: items.into_iter().map(Into::into).collect(), more, pages, total: None })
         };
         let fetch = |number: usize| async move {
-            let uri = format!("{uri}?per_page={size}&page={}", number + 1);
+            let joins = if uri.contains('?') { '&' } else { '?' };
+            let uri = format!("{uri}{joins}per_page={size}&page={}", number + 1);
             self.client.get(of, operation, attempt, &uri, decode).await
         };
         transport::pages(attempt, fetch, id).await

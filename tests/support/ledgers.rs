@@ -161,7 +161,8 @@ pub async fn an_old_worker_is_not_left_behind<L: Old>() {
     assert_eq!(old.tables().await, leased, "the refused ledger changed");
     old.execute("UPDATE leases SET expires_at = 0 WHERE holder LIKE 'daemon:%'").await;
     migrate(&old.url()).await;
-    let connections = |tables: &Tables| Tables::from([("connections".to_owned(), tables["connections"].clone())]);
+    let connections =
+        |tables: &Tables| Tables::from([("connections".to_owned(), tables["connections"].clone())]);
     assert_eq!(losses(&connections(&before), &connections(&old.tables().await)), Vec::<String>::new());
     old.remove().await;
 }
