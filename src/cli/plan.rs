@@ -135,7 +135,7 @@ fn markdown(plans: &[OrgPlan], document: &PlanDocument) -> String {
 
 /// Every step, those that are held last.
 fn lines(guarded: &Guarded, plan: &OrgPlan) -> Vec<Line> {
-    let held = guarded.held.iter().map(|(planned, reason)| (planned, Some(reason.as_str())));
+    let held = guarded.held.iter().map(|(planned, reason)| (planned, Some(reason.text.as_str())));
     let ready = guarded.ready.actions.iter().map(|planned| (planned, None));
     ready.chain(held).map(|(planned, held)| Line::of(planned, held, plan)).collect()
 }
@@ -256,7 +256,9 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
     left.iter()
         .map(|LeftAlone { team, why }| {
             let github = match why {
-                Why::Orphan { key, .. } | Why::Policy { key } if team.is_none() => named(key),
+                Why::Orphan { key, .. } | Why::Policy { key } | Why::Protected { key } if team.is_none() => {
+                    named(key)
+                }
                 _ => slug(plan, *team),
             };
             let (key, why) = match why {
@@ -289,6 +291,9 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                     format!("stays: the handle of a team of {login}, which is not served"),
                 ),
                 Why::Policy { key } => (handle(plan, key), "policy.mode is upsert: never deletes".to_owned()),
+                Why::Protected { key } => {
+                    (handle(plan, key), "protected by policy.protected: never deleted".to_owned())
+                }
                 Why::Orphan { key, because } => (handle(plan, key), format!("an orphan; {because}")),
             };
             vec!["·".to_owned(), github, key, why]

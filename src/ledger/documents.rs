@@ -1,11 +1,16 @@
 //! What the ledger remembers of integration documents: the entries that we added, by repository where they are one's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
-use super::{Ledger, LedgerError, held, rows, settle, team_lists};
-use crate::model::{EntryKey, HeldKey, Integration, Lane, OrgId, RepositoryId, Subject, TeamKey, Time};
+use super::{Ledger, LedgerError, held, rows, settle, slots, team_lists};
+use crate::model::{
+    EntryKey, HeldKey, HoldReason, Integration, Lane, OrgId, RepositoryId, Subject, TeamKey, Time,
+};
 
 /// An entry that we added, or are about to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,9 +31,11 @@ pub struct DocumentState {
     /// The Datadog organisation that it was first read in.
     pub datadog_org: Option<i64>,
     /// Removals that wait for a person, and why.
-    pub held: BTreeMap<EntryKey, String>,
+    pub held: BTreeMap<EntryKey, HoldReason>,
     /// Removals that are approved.
     pub approved: BTreeSet<EntryKey>,
+    /// Removals that were done within the guard's window, but for those that a person approved.
+    pub removed: usize,
 }
 
 /// What a look at a document stores.
@@ -47,8 +54,13 @@ pub struct SettledDocument {
 }
 
 impl Ledger {
-    /// What is known of a document.
-    pub async fn document_state(&self, integration: Integration, now: Time) -> sqlx::Result<DocumentState> {
+    /// What is known of a document. `window` is the guard's.
+    pub async fn document_state(
+        &self,
+        integration: Integration,
+        window: Duration,
+        now: Time,
+    ) -> sqlx::Result<DocumentState> {
         let mut connection = self.read.acquire().await?;
         let rows = sqlx::query(
             "SELECT entry, org_id, repository_id, team, suspected_at FROM entries WHERE integration = $1",
@@ -72,6 +84,7 @@ impl Ledger {
             datadog_org,
             held: held.into_iter().filter_map(|item| Some((entry(item.key)?, item.reason))).collect(),
             approved: approved.into_iter().filter_map(entry).collect(),
+            removed: self.removals_done(lane, window, now).await?,
         })
     }
 
@@ -105,6 +118,8 @@ pub(super) async fn store(
         .fetch_all(&mut *db)
         .await?;
     for entry in known.into_iter().map(EntryKey).filter(|entry| !entries.contains_key(entry)) {
+        // It went, and a slot that it has says by whose hand; the answer to that PUT may have been lost.
+        slots::note_done(db, &Subject::Entry(*integration, entry.clone()), now).await?;
         sqlx::query("DELETE FROM entries WHERE integration = $1 AND entry = $2")
             .bind(integration.as_str())
             .bind(entry.0)

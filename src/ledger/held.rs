@@ -1,9 +1,6 @@
 //! What waits for a person, the sets that were shown to one, and what was approved.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
@@ -13,8 +10,11 @@ use super::{
     rows::{self, Flag},
 };
 use crate::model::{
-    Asks, Cause, HeldKey, HeldKind, Lane, OrgId, Subject, Target, TeamId, Time, team_or_zero,
+    Asks, Cause, HeldKey, HeldKind, HoldReason, HoldRule, Lane, OrgId, Target, TeamId, Time, team_or_zero,
 };
+
+const END_HOLD: &str =
+    "DELETE FROM held WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4";
 
 /// One held action.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -26,7 +26,7 @@ pub struct Held {
     #[serde(with = "team_or_zero")]
     pub team: Option<TeamId>,
     /// Why it waits.
-    pub reason: String,
+    pub reason: HoldReason,
 }
 
 /// A held set as it stands.
@@ -106,11 +106,10 @@ impl Ledger {
         &self,
         org: OrgId,
         now: Time,
-    ) -> sqlx::Result<(BTreeMap<HeldKey, String>, BTreeSet<HeldKey>)> {
+    ) -> sqlx::Result<(Vec<Held>, BTreeSet<HeldKey>)> {
         let mut connection = self.read.acquire().await?;
         let held = held_of(&mut connection, Lane::Org(org)).await?;
-        let held = held.into_iter().filter(|item| item.team.is_some());
-        let held = held.map(|item| (item.key, item.reason)).collect();
+        let held = held.into_iter().filter(|item| item.team.is_some()).collect();
         Ok((held, approved_of(&mut connection, Lane::Org(org), now).await?))
     }
 
@@ -118,81 +117,6 @@ impl Ledger {
     pub async fn held_teams(&self, org: OrgId) -> sqlx::Result<Vec<(HeldKey, TeamId)>> {
         let held = held_of(&mut *self.read.acquire().await?, Lane::Org(org)).await?;
         Ok(held.into_iter().filter_map(|item| Some((item.key, item.team?))).collect())
-    }
-
-    /// Takes slots of the window for removals, at most `max` in it over all organisations. Answers those that
-    /// got one. A key that has one keeps it, from now on anew, until it is removed: what is made again after that needs
-    /// another.
-    pub async fn take_slots(
-        &self,
-        subjects: &[Subject],
-        max: usize,
-        window: Duration,
-        now: Time,
-    ) -> sqlx::Result<BTreeSet<Subject>> {
-        if subjects.is_empty() {
-            return Ok(BTreeSet::new());
-        }
-        self.retried(move || async move {
-            let mut transaction = self.begin().await?;
-            // Taken by one at a time, in whichever process.
-            sqlx::query("UPDATE meta SET value = value WHERE name = 'removal_slots'")
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query("DELETE FROM removal_slots WHERE at <= $1")
-                .bind((now - window).0)
-                .execute(&mut *transaction)
-                .await?;
-            let slots: Vec<(String, String, i64, Flag)> = sqlx::query_as(
-                "SELECT datadog_team_id, github, at, EXISTS (
-                     SELECT 1 FROM connections
-                     WHERE connections.datadog_team_id = removal_slots.datadog_team_id
-                         AND connections.github = removal_slots.github AND created_at > at
-                     UNION ALL
-                     SELECT 1 FROM entries
-                     WHERE 'integration:' || entries.integration = removal_slots.datadog_team_id
-                         AND entries.entry = removal_slots.github AND added_at > at) AS used
-                 FROM removal_slots",
-            )
-            .fetch_all(&mut *transaction)
-            .await?;
-            let mut taken = slots.len();
-            let kept: BTreeMap<Subject, i64> = slots
-                .into_iter()
-                .filter(|(.., used)| !used.0)
-                .map(|(datadog, github, at, _)| (Subject::named(datadog, github), at))
-                .collect();
-            let mut granted = BTreeSet::new();
-            for subject in subjects {
-                let at = kept.get(subject);
-                if at.is_none() && taken >= max {
-                    continue;
-                }
-                let sql = if at.is_some() {
-                    "UPDATE removal_slots SET at = $3 WHERE datadog_team_id = $1 AND github = $2 AND at = $4"
-                } else {
-                    taken += 1;
-                    "INSERT INTO removal_slots (datadog_team_id, github, at) VALUES ($1, $2, $3)"
-                };
-                let (datadog, github) = subject.names();
-                let query = sqlx::query(sql).bind(datadog).bind(github).bind(now.0);
-                let query = if let Some(at) = at { query.bind(at) } else { query };
-                query.execute(&mut *transaction).await?;
-                granted.insert(subject.clone());
-            }
-            transaction.commit().await?;
-            Ok(granted)
-        })
-        .await
-    }
-
-    /// The removals that have a slot of the window now.
-    pub async fn slots_taken(&self, window: Duration, now: Time) -> sqlx::Result<usize> {
-        let taken: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM removal_slots WHERE at > $1")
-            .bind((now - window).0)
-            .fetch_one(&self.read)
-            .await?;
-        Ok(usize::try_from(taken).unwrap_or(0))
     }
 }
 
@@ -254,39 +178,34 @@ pub(super) async fn replace_held(
     let still: BTreeSet<&HeldKey> = held.iter().map(|item| &item.key).collect();
     for item in held_of(db, lane).await? {
         if looked_at.contains(&item.team) && !still.contains(&item.key) {
-            forget(
-                db,
-                "DELETE FROM held WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4",
-                lane,
-                &item.key,
-            )
-            .await?;
+            forget(db, END_HOLD, lane, &item.key).await?;
         }
     }
-    // Rows that stay keep the time since when they are held, and their reason.
+    // Rows that stay keep the time since when they are held.
     rows::insert(
         db,
-        "INSERT INTO held (org_id, kind, datadog_team_id, github, team_id, reason, since) ",
-        " ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET team_id = excluded.team_id",
+        "INSERT INTO held (org_id, kind, datadog_team_id, github, team_id, reason, rule, since) ",
+        " ON CONFLICT (org_id, kind, datadog_team_id, github) DO UPDATE SET
+             team_id = excluded.team_id, reason = excluded.reason, rule = excluded.rule",
         &rows::sorted(held, |item| &item.key),
         |row, item: &&Held| {
             let (datadog, github) = item.key.subject.names();
             row.bind(rows::lane_number(lane)).bind(item.key.kind.as_str()).bind(datadog);
             row.bind(github).bind(rows::team_column(item.team));
-            row.bind(rows::clean(&item.reason)).bind(now.0);
+            row.bind(rows::clean(&item.reason.text)).bind(item.reason.rule.as_str()).bind(now.0);
         },
     )
     .await?;
     Ok(())
 }
 
-/// Lets go of the creates of a first pass, because a person asked for the pass.
+/// Ends the holds of a first pass's creates, because a person asked for the pass. Other creates stay held.
 pub(super) async fn lift_creates(db: &mut AnyConnection, lane: Lane) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM held WHERE org_id = $1 AND kind = $2")
-        .bind(rows::lane_number(lane))
-        .bind(HeldKind::Create.as_str())
-        .execute(db)
-        .await?;
+    let of_first_pass =
+        |held: &Held| held.key.kind == HeldKind::Create && held.reason.rule == HoldRule::FirstCreates;
+    for held in held_of(db, lane).await?.iter().filter(|held| of_first_pass(held)) {
+        forget(db, END_HOLD, lane, &held.key).await?;
+    }
     Ok(())
 }
 
@@ -322,7 +241,7 @@ async fn forget(db: &mut AnyConnection, sql: &'static str, lane: Lane, key: &Hel
 
 pub(super) async fn held_of(db: &mut AnyConnection, lane: Lane) -> sqlx::Result<Vec<Held>> {
     let rows = sqlx::query(
-        "SELECT kind, datadog_team_id, github, team_id, reason FROM held WHERE org_id = $1
+        "SELECT kind, datadog_team_id, github, team_id, reason, rule FROM held WHERE org_id = $1
          ORDER BY kind, github, datadog_team_id",
     )
     .bind(rows::lane_number(lane))
@@ -331,7 +250,9 @@ pub(super) async fn held_of(db: &mut AnyConnection, lane: Lane) -> sqlx::Result<
     rows.iter()
         .filter_map(|row| held_key(row).transpose().map(|key| (row, key)))
         .map(|(row, key)| {
-            let (team, reason) = (rows::team(row.try_get("team_id")?), row.try_get("reason")?);
+            let team = rows::team(row.try_get("team_id")?);
+            let rule: Option<String> = row.try_get("rule")?;
+            let reason = HoldReason::stored(rule.as_deref(), row.try_get("reason")?);
             Ok(Held { key: key?, team, reason })
         })
         .collect()

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AnyConnection;
 
-use super::{IntentKind, Ledger, LedgerError, rows, settle::check_fence};
+use super::{IntentKind, Ledger, LedgerError, rows, settle::check_fence, slots};
 use crate::model::{ConnectionId, ConnectionKey, GithubHandle, Lane, OrgId, TeamId, TeamKey, Time};
 
 /// A write that is about to be sent.
@@ -177,6 +177,10 @@ pub(super) async fn store_intents(
     managed_by: &str,
     now: Time,
 ) -> sqlx::Result<BTreeSet<ConnectionKey>> {
+    // What is made again was removed by an earlier write of ours, if that was to delete it.
+    let made = intents.iter().filter(|intent| intent.kind == IntentKind::Create);
+    let made: Vec<ConnectionKey> = made.map(|intent| intent.key.clone()).collect();
+    slots::note_deleted(db, &made, now).await?;
     rows::insert(
         &mut *db,
         "INSERT INTO intents (org_id, datadog_team_id, github, kind, team_id, fence, at, managed_by) ",

@@ -33,6 +33,7 @@ mod rows;
 mod schema;
 mod settle;
 mod settlement;
+mod slots;
 mod state;
 mod story;
 mod team_lists;
@@ -62,6 +63,7 @@ pub use settlement::{
     AuditAction, AuditEntry, AuditOutcome, IntentKind, MarkResult, Next, ParkedAction, ParkedStep, PassedOn,
     Settled, Settlement,
 };
+pub use slots::Removed;
 pub use state::{Intent, OrgRow, OrgState, Progress};
 pub use story::{EventLine, Looks, TeamStory};
 pub use upkeep::{Counts, Keep};

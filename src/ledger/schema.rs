@@ -37,6 +37,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (5, "held sets by hash", include_str!("migrations/0005_held_sets_by_hash.sql")),
     (6, "processes", include_str!("migrations/0006_processes.sql")),
     (7, "upkeep", include_str!("migrations/0007_upkeep.sql")),
+    (8, "removals within the window", include_str!("migrations/0008_removals_within_the_window.sql")),
     (10, "proof of absence", include_str!("migrations/0010_proof_of_absence.sql")),
 ];
 

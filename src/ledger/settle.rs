@@ -5,7 +5,7 @@ use sqlx::AnyConnection;
 
 use super::{
     AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, PassedOn, Settled, Settlement, accept,
-    documents, held, intents, rows,
+    documents, held, intents, rows, slots,
 };
 use crate::model::{
     Asks, Cause, ConnectionKey, HeldKey, HeldKind, Lane, MirrorTeam, Owned, Target, TeamId, TeamKey,
@@ -66,6 +66,9 @@ impl Ledger {
                     .await?;
             }
             store_teams(db, lane, (teams, &self.rules.in_step_for), now).await?;
+            slots::not_ahead(db, now).await?;
+            slots::note_deleted(db, disowned, now).await?;
+            slots::note_spent(db, spent, now).await?;
             for key in disowned {
                 by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3", lane, key)
                     .await?;

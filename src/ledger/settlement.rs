@@ -150,6 +150,8 @@ pub enum AuditAction {
     RemoveEntry,
     /// A person approved a held action.
     Approve,
+    /// A hold ended though nobody approved its action.
+    EndHold,
     /// A person paused something.
     Pause,
     /// A person ended a pause.
@@ -173,6 +175,7 @@ impl AuditAction {
             Self::AddEntry => "add_entry",
             Self::RemoveEntry => "remove_entry",
             Self::Approve => "approve",
+            Self::EndHold => "end_hold",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Replay => "replay",

@@ -1,6 +1,8 @@
 //! What waits for a person, and the hash by which a person names it.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::Subject;
@@ -47,6 +49,135 @@ impl HeldKey {
     /// The held action of this kind about this subject.
     pub fn new(kind: HeldKind, subject: impl Into<Subject>) -> Self {
         Self { kind, subject: subject.into() }
+    }
+}
+
+/// The rule by which the guard holds an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoldRule {
+    /// No change in GitHub caused the removal: a mapping rule or Datadog's team list did.
+    NotFromGithub,
+    /// The connection has our mark, and this ledger doesn't know it.
+    Orphan,
+    /// `guard.max_removals`
+    MaxRemovals,
+    /// `guard.max_share`
+    MaxShare,
+    /// `guard.max_per_window`
+    MaxPerWindow,
+    /// The removals would leave the organisation without a connection.
+    LastConnection,
+    /// The removals would leave the list of a document empty.
+    EmptyList,
+    /// `guard.first_creates`
+    FirstCreates,
+    /// Somebody else removes the connection again and again.
+    SecondWriter,
+}
+
+/// The two kinds of rules. The kind decides how a hold may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleKind {
+    /// The rule looks at what caused the action. Each look judges it again.
+    Cause,
+    /// The rule bounds how much may happen without a person. Such a hold never lapses by time: it ends with an approval,
+    /// or when the action is no longer wanted.
+    Limit,
+}
+
+impl HoldRule {
+    /// Every rule.
+    pub const ALL: [Self; 9] = [
+        Self::NotFromGithub,
+        Self::Orphan,
+        Self::MaxRemovals,
+        Self::MaxShare,
+        Self::MaxPerWindow,
+        Self::LastConnection,
+        Self::EmptyList,
+        Self::FirstCreates,
+        Self::SecondWriter,
+    ];
+
+    /// The kind of the rule.
+    pub fn kind(self) -> RuleKind {
+        match self {
+            Self::NotFromGithub | Self::Orphan => RuleKind::Cause,
+            Self::MaxRemovals
+            | Self::MaxShare
+            | Self::MaxPerWindow
+            | Self::LastConnection
+            | Self::EmptyList
+            | Self::FirstCreates
+            | Self::SecondWriter => RuleKind::Limit,
+        }
+    }
+
+    /// The rule as one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFromGithub => "not_from_github",
+            Self::Orphan => "orphan",
+            Self::MaxRemovals => "max_removals",
+            Self::MaxShare => "max_share",
+            Self::MaxPerWindow => "max_per_window",
+            Self::LastConnection => "last_connection",
+            Self::EmptyList => "empty_list",
+            Self::FirstCreates => "first_creates",
+            Self::SecondWriter => "second_writer",
+        }
+    }
+
+    /// Derives the rule from a reason. Ledgers of a version that stored no rule have only that. A text that nobody knows
+    /// counts as a limit, because such a hold needs a person.
+    fn of_text(text: &str) -> Self {
+        let texts = [
+            ("no change in GitHub caused it", Self::NotFromGithub),
+            // Protection held removals once. It is judged again at each look, as a cause is.
+            ("is protected by `policy.protected`", Self::NotFromGithub),
+            ("this ledger does not know it", Self::Orphan),
+            ("`guard.max_share`", Self::MaxShare),
+            ("`guard.max_per_window`", Self::MaxPerWindow),
+            ("leave the org with no connection", Self::LastConnection),
+            ("leave the list empty", Self::EmptyList),
+            ("`guard.first_creates`", Self::FirstCreates),
+        ];
+        texts.iter().find(|(part, _)| text.contains(part)).map_or(Self::MaxRemovals, |(_, rule)| *rule)
+    }
+}
+
+/// Why an action is held. It is printed and serialised as its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HoldReason {
+    /// The rule.
+    pub rule: HoldRule,
+    /// The reason, for people.
+    pub text: String,
+}
+
+impl HoldReason {
+    /// A hold by this rule.
+    pub fn new(rule: HoldRule, text: impl Into<String>) -> Self {
+        Self { rule, text: text.into() }
+    }
+
+    /// The reason that these columns of a ledger hold. `rule` is empty in rows of a version that stored none, and may be
+    /// one that only a later version knows.
+    pub fn stored(rule: Option<&str>, text: String) -> Self {
+        let known = rule.and_then(|word| HoldRule::ALL.into_iter().find(|rule| rule.as_str() == word));
+        Self { rule: known.unwrap_or_else(|| HoldRule::of_text(&text)), text }
+    }
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for HoldReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 
@@ -100,5 +231,30 @@ mod tests {
             assert_eq!(HeldKind::named(kind.as_str()), Some(kind));
         }
         assert_eq!(HeldKind::named("let go"), None);
+    }
+
+    #[test]
+    fn a_rule_is_found_again_by_its_word_and_in_old_ledgers_by_its_text() {
+        for rule in HoldRule::ALL {
+            assert_eq!(HoldReason::stored(Some(rule.as_str()), "x".into()), HoldReason::new(rule, "x"));
+        }
+        for (text, rule) in [
+            ("no change in GitHub caused it", HoldRule::NotFromGithub),
+            ("@acme/a is protected by `policy.protected`", HoldRule::NotFromGithub),
+            ("it has our mark, but this ledger does not know it", HoldRule::Orphan),
+            ("12 removals exceed `guard.max_removals` (3)", HoldRule::MaxRemovals),
+            ("4 removals of 12 connections exceed `guard.max_share` (0.3)", HoldRule::MaxShare),
+            ("the removals of `guard.window` reach `guard.max_per_window`", HoldRule::MaxPerWindow),
+            ("it would leave the org with no connection", HoldRule::LastConnection),
+            ("it would leave the list empty, which may mean all", HoldRule::EmptyList),
+            (
+                "the 9 creates of the org's first pass exceed `guard.first_creates` (3)",
+                HoldRule::FirstCreates,
+            ),
+            ("what nobody knows", HoldRule::MaxRemovals),
+        ] {
+            assert_eq!(HoldReason::stored(None, text.into()), HoldReason::new(rule, text));
+            assert_eq!(HoldReason::stored(Some("of a later version"), text.into()).rule, rule);
+        }
     }
 }

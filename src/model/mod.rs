@@ -23,7 +23,7 @@ pub use datadog::{
 pub use delivery::Delivery;
 pub use document::{Document, DocumentMode, Entry, EntryKey, Misshapen};
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState, TeamType};
-pub use held::{HeldKey, HeldKind, held_hash};
+pub use held::{HeldKey, HeldKind, HoldReason, HoldRule, RuleKind, held_hash};
 pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey, team_or_zero};
 pub use lane::{Fence, Lane};
 pub use paused::{Pause, PauseScope, Paused};

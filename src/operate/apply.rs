@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use super::plan::{FORMAT, OrgDocument, PlanDocument};
 use crate::{
     ledger::{Held, Ledger},
-    model::{ConnectionKey, Lane, OrgFacts, TeamId, TeamKey, Time},
+    model::{ConnectionKey, HoldReason, Lane, OrgFacts, TeamId, TeamKey, Time},
     plan::{Action, Planned, StepKey, Why},
     reconcile::{OrgPlan, Survey, Worker},
 };
@@ -170,7 +170,8 @@ async fn approve(org: &OrgDocument, open: &BTreeSet<Step>, ledger: &Ledger, now:
         .filter(|held| open.contains(&identity(&held.planned)))
         .filter_map(|held| {
             let key = held.planned.action.held_key()?;
-            Some(Held { key, team: held.planned.team, reason: held.held_because.clone() })
+            let reason = HoldReason::stored(None, held.held_because.clone());
+            Some(Held { key, team: held.planned.team, reason })
         })
         .collect();
     if held.is_empty() {

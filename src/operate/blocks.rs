@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Block {
     /// `paused`, `held`, `parked`, `unmapped`, `ignored`, `no_such_handle`, `conflict`, `suspected`, `gone`,
-    /// `grace`, `credential`, `not_read`, `failing`, `policy`.
+    /// `grace`, `credential`, `not_read`, `failing`, `policy`, `protected`.
     pub kind: &'static str,
     /// What it is.
     pub what: String,
@@ -132,6 +132,11 @@ pub(super) fn of(
                 "policy",
                 format!("{key} would go, but policy.mode is upsert: nothing is deleted"),
                 Some("set policy.mode to \"sync\", or `teamlink connections delete` it".to_owned()),
+            ),
+            Why::Protected { key } => block(
+                "protected",
+                format!("{key} would go, but policy.protected names the team: it is never deleted"),
+                Some("take the team out of policy.protected, or `teamlink connections delete` it".to_owned()),
             ),
             // Told above, from the team's own state; a satisfied pair blocks nothing, an orphan is no team's.
             Why::Satisfied { .. }

@@ -150,7 +150,7 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
     let newly_held = foresight.guarded.held_items().filter(|(_, of, _)| *of == Some(team));
     for (key, team, reason) in newly_held {
         if !story.held.iter().any(|held| held.key == key) {
-            story.held.push(Held { key, team, reason: reason.to_owned() });
+            story.held.push(Held { key, team, reason: reason.clone() });
         }
     }
     let shown = foresight.team.as_ref().or(foresight.known.as_ref());

@@ -89,7 +89,7 @@ pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::
                         .iter()
                         .map(|(planned, because)| HeldStep {
                             planned: planned.clone(),
-                            held_because: because.clone(),
+                            held_because: because.text.clone(),
                         })
                         .collect(),
                     held_hash: (!held.is_empty()).then_some(hash),

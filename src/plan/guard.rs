@@ -1,19 +1,21 @@
-//! The guard: which steps of a plan wait for a person. Pure; the limits, what is held already and what was
-//! approved are arguments.
+//! The guard: which steps of a plan wait for a person. Pure; the limits, what is held already, what was approved and what
+//! was removed within the window are arguments.
 //!
-//! A removal is *held* when the removals of its organisation (waiting for their second look, held and planned
-//! now, counted together) exceed a share or a number, when the window of removals of everybody is full, when
-//! they would leave the organisation with no connection, when no change in GitHub caused it, or when its team is
-//! protected, or when it is an orphan. What is held stays held until it is approved or no longer wanted, so that a second look cannot slip
-//! under the limits one by one. A replacement takes nothing away and is never held. An approval lifts the limits,
-//! never protection; proof is not the guard's business and cannot be lifted at all.
+//! The limits of an organisation count all its removals of the window together, however looks divide them: those done,
+//! those that wait for their second look, those held, and those planned now. A removal that a person approved counts in
+//! neither figure once it is done. A replacement takes nothing away: it isn't a removal and is never held.
+//!
+//! A hold by a limit stays until it is approved or no longer wanted, so that a second look cannot slip under the limits
+//! one by one. A hold by its cause is judged again at each look: once GitHub proves that the team is gone, the removal is
+//! one like any other. An approval lifts the limits, never protection: what is protected is left alone and not held.
+//! Proof is not the guard's business and cannot be lifted at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Action, Plan, Planned, RemovalCause, Why};
-use crate::model::{ConnectionKey, HeldKey, HeldKind, Subject, TeamId, Time};
+use super::{Action, LeftAlone, Plan, Planned, RemovalCause, Why};
+use crate::model::{ConnectionKey, HeldKey, HeldKind, HoldReason, HoldRule, RuleKind, Subject, TeamId, Time};
 
 /// Why a removal is held that got no slot of the window.
 pub(super) const WINDOW_IS_FULL: &str = "the removals of `guard.window` reach `guard.max_per_window`";
@@ -34,10 +36,12 @@ pub struct Limits {
 pub struct Population {
     /// Its connections that are ours, before the plan.
     pub owned: usize,
+    /// Its removals that were done within the window, but for those that a person approved.
+    pub removed: usize,
     /// Those of teams that one look found gone and whose second look is still to come.
     pub waiting: usize,
     /// What is held already, and why.
-    pub held: BTreeMap<HeldKey, String>,
+    pub held: BTreeMap<HeldKey, HoldReason>,
     /// What was approved and has not expired.
     pub approved: BTreeSet<HeldKey>,
 }
@@ -48,7 +52,7 @@ pub struct Guarded {
     /// What may go ahead, and what the planner left alone.
     pub ready: Plan,
     /// What waits for a person, each with the reason.
-    pub held: Vec<(Planned, String)>,
+    pub held: Vec<(Planned, HoldReason)>,
 }
 
 impl Guarded {
@@ -70,7 +74,7 @@ impl Guarded {
                 && planned.action.held_key().is_some_and(|held| refused.contains(&held.subject))
         });
         self.ready.actions = go;
-        self.hold(stay, WINDOW_IS_FULL);
+        self.hold(stay, &HoldReason::new(HoldRule::MaxPerWindow, WINDOW_IS_FULL));
         self
     }
 
@@ -86,10 +90,9 @@ impl Guarded {
         });
         self.ready.actions = go;
         self.ready.keep_what_is_replaced(&stay);
-        self.hold(
-            stay,
-            &format!("the {creates} creates of the org's first pass exceed `guard.first_creates` ({limit})"),
-        );
+        let why =
+            format!("the {creates} creates of the org's first pass exceed `guard.first_creates` ({limit})");
+        self.hold(stay, &HoldReason::new(HoldRule::FirstCreates, why));
         self
     }
 
@@ -107,10 +110,10 @@ impl Guarded {
     }
 
     /// What is held: how it is named, its team and the reason.
-    pub fn held_items(&self) -> impl Iterator<Item = (HeldKey, Option<TeamId>, &str)> {
+    pub fn held_items(&self) -> impl Iterator<Item = (HeldKey, Option<TeamId>, &HoldReason)> {
         self.held
             .iter()
-            .filter_map(|(planned, reason)| Some((planned.action.held_key()?, planned.team, reason.as_str())))
+            .filter_map(|(planned, reason)| Some((planned.action.held_key()?, planned.team, reason)))
     }
 
     /// Both of them. Neither counts towards the limits of the other.
@@ -127,14 +130,17 @@ impl Guarded {
         self.ready.actions.retain(other);
         self.held.retain(|(planned, _)| other(planned));
         self.ready.left_alone.retain(|left| match &left.why {
-            Why::Orphan { key, .. } | Why::Satisfied { key, .. } | Why::Policy { key } => !keys.contains(key),
+            Why::Orphan { key, .. }
+            | Why::Satisfied { key, .. }
+            | Why::Policy { key }
+            | Why::Protected { key } => !keys.contains(key),
             _ => true,
         });
         self
     }
 
-    fn hold(&mut self, steps: Vec<Planned>, reason: &str) {
-        self.held.extend(steps.into_iter().map(|planned| (planned, reason.to_owned())));
+    fn hold(&mut self, steps: Vec<Planned>, reason: &HoldReason) {
+        self.held.extend(steps.into_iter().map(|planned| (planned, reason.clone())));
     }
 }
 
@@ -152,38 +158,51 @@ pub fn guard(
         match verdict(&planned, population, &protected) {
             Verdict::Ready => guarded.ready.actions.push(planned),
             Verdict::Held(reason) => guarded.held.push((planned, reason)),
+            Verdict::LeftAlone(why) => {
+                guarded.ready.left_alone.push(LeftAlone { team: planned.team, why });
+            }
             Verdict::Counted => candidates.push(planned),
         }
     }
     let waiting: Vec<Planned> = guarded.held.iter().map(|(planned, _)| planned.clone()).collect();
     guarded.ready.keep_what_is_replaced(&waiting);
-    let held: BTreeSet<HeldKey> = population
-        .held
-        .keys()
-        .filter(|held| held.kind == HeldKind::Delete && !population.approved.contains(held))
-        .cloned()
-        .chain(guarded.held_items().map(|(held, _, _)| held).filter(|held| held.kind == HeldKind::Delete))
-        .collect();
-    let removals = candidates.len() + held.len() + population.waiting;
-    let share = population.owned as f64 * limits.max_share;
-    if candidates.is_empty() {
-        return guarded;
-    }
-    if removals > limits.max_removals {
-        let reason = format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals);
-        guarded.hold(candidates, &reason);
-    } else if population.owned > limits.above && removals as f64 > share {
-        let reason = format!(
-            "{removals} removals of {} connections exceed `guard.max_share` ({})",
-            population.owned, limits.max_share
-        );
-        guarded.hold(candidates, &reason);
-    } else if remaining(population.owned, &guarded.ready.actions, candidates.len()) == 0 {
-        guarded.hold(candidates, "it would leave the org with no connection");
-    } else {
-        guarded.ready.actions.extend(candidates);
+    match over_a_limit(&candidates, &guarded, population, limits) {
+        Some(reason) => guarded.hold(candidates, &reason),
+        None => guarded.ready.actions.extend(candidates),
     }
     guarded
+}
+
+/// Returns the limit that these removals exceed together with all others of the organisation, if they exceed one.
+fn over_a_limit(
+    candidates: &[Planned],
+    guarded: &Guarded,
+    population: &Population,
+    limits: &Limits,
+) -> Option<HoldReason> {
+    if candidates.is_empty() {
+        return None;
+    }
+    let now: BTreeSet<HeldKey> = candidates.iter().filter_map(|planned| planned.action.held_key()).collect();
+    let before = population.held.keys().filter(|held| !population.approved.contains(held)).cloned();
+    let held: BTreeSet<HeldKey> = before
+        .chain(guarded.held_items().map(|(held, _, _)| held))
+        .filter(|held| held.kind == HeldKind::Delete && !now.contains(held))
+        .collect();
+    let removals = candidates.len() + held.len() + population.waiting + population.removed;
+    let of = population.owned + population.removed;
+    if removals > limits.max_removals {
+        let why = format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals);
+        Some(HoldReason::new(HoldRule::MaxRemovals, why))
+    } else if of > limits.above && removals as f64 > of as f64 * limits.max_share {
+        let share = limits.max_share;
+        let why = format!("{removals} removals of {of} connections exceed `guard.max_share` ({share})");
+        Some(HoldReason::new(HoldRule::MaxShare, why))
+    } else if remaining(population.owned, &guarded.ready.actions, candidates.len()) == 0 {
+        Some(HoldReason::new(HoldRule::LastConnection, "it would leave the org with no connection"))
+    } else {
+        None
+    }
 }
 
 impl Plan {
@@ -206,7 +225,9 @@ enum Verdict {
     /// May go ahead.
     Ready,
     /// Waits, whatever else is planned.
-    Held(String),
+    Held(HoldReason),
+    /// Is not planned at all.
+    LeftAlone(Why),
     /// Depends on how many others there are.
     Counted,
 }
@@ -217,31 +238,36 @@ fn verdict(
     protected: impl Fn(Option<TeamId>, &ConnectionKey) -> bool,
 ) -> Verdict {
     let Some(held) = planned.action.held_key() else { return Verdict::Ready };
-    let known = population.held.get(&held).cloned();
+    let approved = population.approved.contains(&held);
+    let known = population.held.get(&held).filter(|_| !approved).cloned();
+    let Action::Delete { key, cause, .. } = &planned.action else {
+        return known.map_or(Verdict::Ready, Verdict::Held);
+    };
     if !is_removal(planned) {
-        return match known.filter(|_| held.kind == HeldKind::Create && !population.approved.contains(&held)) {
-            Some(reason) => Verdict::Held(reason),
-            None => Verdict::Ready,
-        };
-    }
-    if let Some(key) = held.subject.connection()
-        && protected(planned.team, key)
-    {
-        return Verdict::Held(format!("{} is protected by `policy.protected`", key.github));
-    }
-    if population.approved.contains(&held) {
         return Verdict::Ready;
     }
-    if let Some(reason) = known {
-        return Verdict::Held(reason);
+    if protected(planned.team, key) {
+        return Verdict::LeftAlone(Why::Protected { key: key.clone() });
     }
-    if let Action::Delete { cause: RemovalCause::Rules, .. } = &planned.action {
-        return Verdict::Held("no change in GitHub caused it".to_owned());
+    if approved {
+        return Verdict::Ready;
     }
-    if let Action::Delete { cause: RemovalCause::Orphan { .. }, .. } = &planned.action {
-        return Verdict::Held("it has our mark, but this ledger does not know it".to_owned());
+    let by_a_limit = |reason: &HoldReason| reason.rule.kind() == RuleKind::Limit;
+    match (cause, known) {
+        (_, Some(reason)) if by_a_limit(&reason) => Verdict::Held(reason),
+        (RemovalCause::Rules, _) => {
+            Verdict::Held(HoldReason::new(HoldRule::NotFromGithub, "no change in GitHub caused it"))
+        }
+        (RemovalCause::Orphan { .. }, _) => {
+            let why = "it has our mark, but this ledger does not know it";
+            Verdict::Held(HoldReason::new(HoldRule::Orphan, why))
+        }
+        // A new name proves nothing about the rule that took the connection from the team under the old one.
+        (RemovalCause::Renamed { .. }, Some(reason)) => Verdict::Held(reason),
+        (RemovalCause::TeamGone { .. } | RemovalCause::Renamed { .. } | RemovalCause::Replaced { .. }, _) => {
+            Verdict::Counted
+        }
     }
-    Verdict::Counted
 }
 
 /// How many connections of ours an organisation has for certain after these steps and this many removals. A create may

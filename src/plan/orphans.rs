@@ -167,14 +167,15 @@ mod tests {
         let (planned, why) = &held.held[0];
         assert_eq!((held.held.len(), held.ready.actions.len()), (1, 0));
         assert_eq!(planned.action.step(), StepKey::Delete(key("gone")));
-        assert_eq!(why, "it has our mark, but this ledger does not know it");
+        assert_eq!(why.text, "it has our mark, but this ledger does not know it");
         let approved = guarded(Mode::Sync, &free, &["gone", "unsure"], false);
         assert_eq!((approved.held.len(), approved.ready.actions.len()), (0, 1), "limits are lifted");
         let left =
             LeftAlone { team: None, why: Why::Orphan { key: key("unsure"), because: "503".to_owned() } };
         assert_eq!(approved.ready.left_alone, [left]);
         let protected = guarded(Mode::Sync, &free, &["gone"], true);
-        assert_eq!((protected.held.len(), protected.ready.actions.len()), (1, 0));
+        assert_eq!((protected.held.len(), protected.ready.actions.len()), (0, 0));
+        assert!(protected.ready.left_alone.iter().any(|it| it.why == Why::Protected { key: key("gone") }));
     }
 
     #[test]

@@ -223,6 +223,11 @@ pub enum Why {
         /// The connection that would go.
         key: ConnectionKey,
     },
+    /// The team is protected: nobody's approval lets its connection go.
+    Protected {
+        /// The connection that would go.
+        key: ConnectionKey,
+    },
     /// An orphan that no team wants and whose GitHub team is not proven gone.
     Orphan {
         /// The connection's key.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    DocumentOptions, Source, Survey,
+    DocumentOptions, Options, Source, Survey,
     lease::{self, Lease},
     linked::Lists,
     pace,
@@ -22,8 +22,8 @@ use crate::{
         LedgerError, MarkResult, Next, ParkedAction, ParkedStep, SettledDocument, Settlement,
     },
     model::{
-        Answer, Class, Document, Entry, EntryKey, HeldKey, HeldKind, Integration, Lane, Mode, Subject, Time,
-        Trouble,
+        Answer, Class, Document, Entry, EntryKey, HeldKey, HeldKind, HoldReason, Integration, Lane, Mode,
+        Subject, Time, Trouble,
     },
     plan::{self, Merged},
     telemetry,
@@ -98,7 +98,8 @@ impl Survey {
                 id = integration.as_str()
             );
         };
-        let mut state = self.ledger.document_state(integration, self.eyes.options.clock.now()).await?;
+        let Options { window, clock, .. } = &*self.eyes.options;
+        let mut state = self.ledger.document_state(integration, *window, clock.now()).await?;
         let mut wants = self.eyes.wants(&self.ledger, options, integration, &mut state, true).await?;
         let plan = match wants.unread {
             None => self.eyes.merged(integration, options, &state, &mut wants).await?,
@@ -167,7 +168,7 @@ impl Eyes {
             let config = remote.as_ref().map(|document| &document.config);
             let merged = plan::merge(integration, config, &ours, &wants.entries, options.mode, spared)
                 .map_err(|why| Trouble::new(Class::Invalid, why))?;
-            let merged = merged.guard(&self.options.limits, &state.held, &state.approved);
+            let merged = merged.guard(&self.options.limits, state.removed, &state.held, &state.approved);
             let others = merged.removed.values().filter(|key| !state.entries.contains_key(*key));
             let others: Vec<EntryKey> = others.cloned().collect();
             if !self.check_others(options, &others, wants).await {
@@ -233,7 +234,8 @@ pub(super) async fn look(
     let (mut settlement, next) = match eyes.options.documents.get(&integration) {
         None => (Settlement::default(), Next::Nothing),
         Some(options) => {
-            let mut state = ledger.document_state(integration, started).await?;
+            let window = eyes.options.window;
+            let mut state = ledger.document_state(integration, window, started).await?;
             let wants = eyes.wants(ledger, options, integration, &mut state, false).await?;
             let mut look = Look { eyes, ledger, lease, integration, options, state, wants, started };
             let end = look.bring_into_step(writer).await?;
@@ -326,7 +328,8 @@ impl Look<'_> {
         let slot = |key: &EntryKey| self.subject(key);
         let needed: Vec<_> = removals.iter().map(slot).collect();
         let (max, window) = (options.max_per_window, options.window);
-        let granted = self.ledger.take_slots(&needed, max, window, options.clock.now()).await?;
+        let granted =
+            self.ledger.take_slots(self.lease.lane, &needed, max, window, options.clock.now()).await?;
         Ok(removals.iter().filter(|key| !granted.contains(&slot(key))).cloned().collect())
     }
 
@@ -340,7 +343,7 @@ impl Look<'_> {
         let retry = |trouble: Trouble| {
             pace::retry(&trouble, mark.failures, false, options.backoff, clock.jitter(), now)
         };
-        let held = |(key, reason): (&EntryKey, &String)| Held {
+        let held = |(key, reason): (&EntryKey, &HoldReason)| Held {
             key: HeldKey::new(HeldKind::Delete, self.subject(key)),
             team: None,
             reason: reason.clone(),

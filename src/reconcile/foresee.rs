@@ -173,7 +173,7 @@ pub(super) async fn foresee(
     let mut guarded = Guarded::default();
     if !asks.is_empty() {
         let needs_no_slot = standing.approved.clone();
-        look.known.weigh(standing.held, standing.approved);
+        look.known.weigh(standing.held, standing.approved, standing.removed);
         guarded = look.plan(asks).await;
         let needed = guarded.slots_needed(&needs_no_slot);
         let granted = needed.iter().take(standing.slots).cloned().collect();

@@ -44,7 +44,7 @@ impl Eyes {
             action: Action::Forget { key },
             reason: "an interrupted removal of an orphan had been carried out".to_owned(),
         }));
-        Ok(self.guard(known, plan, 0))
+        Ok(self.guard(known, plan, 0, 0))
     }
 
     /// The time at which each slug answered 404, or why it proves nothing.

@@ -9,10 +9,10 @@ use super::{Options, directory::Directory, lease, links::OthersLinks, observe};
 use crate::{
     datadog::{self, Filter},
     github,
-    ledger::{Intent, IntentKind, Ledger, OrgState},
+    ledger::{Held, Intent, IntentKind, Ledger, OrgState, Removed},
     mapping::Outcome,
     model::{
-        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind,
+        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind, HoldRule,
         MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Actual, DatadogTeams, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
@@ -47,6 +47,10 @@ pub(super) struct Known {
     /// When the look began.
     now: Time,
     actual: Actual,
+    /// What is held of its teams.
+    pub(super) held: Vec<Held>,
+    /// Its removals of the guard's window.
+    removed: Removed,
 }
 
 impl Known {
@@ -84,6 +88,8 @@ impl Known {
                 claims: BTreeMap::new(),
                 own_marks: state.own_marks.iter().chain([&options.managed_by]).cloned().collect(),
             },
+            held: Vec::new(),
+            removed: Removed::default(),
         }
     }
 
@@ -107,11 +113,14 @@ impl Known {
     }
 
     /// Takes in what is held and what is approved. What a person takes over is made again, whatever limits a first pass.
-    pub(super) fn weigh(&mut self, held: BTreeMap<HeldKey, String>, approved: BTreeSet<HeldKey>) {
+    /// `removed` are the removals of the guard's window.
+    pub(super) fn weigh(&mut self, held: Vec<Held>, approved: BTreeSet<HeldKey>, removed: Removed) {
         let adopted = self.actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
         let adopted = adopted.map(|(key, _)| HeldKey::new(HeldKind::Create, key.clone()));
         self.population.approved = adopted.chain(approved).collect();
-        self.population.held = held;
+        self.population.held = held.iter().map(|held| (held.key.clone(), held.reason.clone())).collect();
+        self.removed = removed;
+        self.held = held;
     }
 
     /// What is, once Datadog has shown these connections.
@@ -254,12 +263,6 @@ impl Eyes {
     ) -> Guarded {
         let mirror = &known.mirror;
         let plan = plan::plan(mirror, teams, desired, actual, troubled, &self.policy(known));
-        let suspected = |owned: &&Owned| {
-            mirror
-                .teams
-                .get(&owned.team)
-                .is_some_and(|team| matches!(team.state, TeamState::Suspected { .. }))
-        };
         // Of the teams that were not planned, what the ledger has; of the others, what the plan says.
         let held = |key: &ConnectionKey| {
             known.population.held.keys().any(|held| held.subject.connection() == Some(key))
@@ -267,9 +270,16 @@ impl Eyes {
         let elsewhere = |key: &&ConnectionKey| {
             actual.owned.get(*key).is_some_and(|owned| !teams.contains(&owned.team)) && !held(key)
         };
-        let unwanted = plan.in_grace().count() + actual.unwanted_since.keys().filter(elsewhere).count();
+        let unwanted = plan.in_grace().filter(|(_, key, ..)| !held(key)).count()
+            + actual.unwanted_since.keys().filter(elsewhere).count();
+        // What is held counts as held, whatever its team is suspected of.
+        let suspected = |owned: &&Owned| {
+            let team = mirror.teams.get(&owned.team);
+            team.is_some_and(|team| matches!(team.state, TeamState::Suspected { .. })) && !held(&owned.key)
+        };
         let waiting = actual.owned.values().filter(suspected).count() + unwanted;
-        self.guard(known, plan, waiting)
+        let begun = known.removed.begun.iter().filter(|key| !actual.connections.contains_key(key));
+        self.guard(known, plan, waiting, known.removed.done + begun.count())
     }
 
     /// What the settings and a person allow in the organisation.
@@ -285,10 +295,11 @@ impl Eyes {
         }
     }
 
-    /// Parts a plan. `waiting` are the removals that wait for the second look at their teams.
-    pub(super) fn guard(&self, known: &Known, plan: plan::Plan, waiting: usize) -> Guarded {
+    /// Splits a plan. `waiting` are the removals that wait for the second look at their teams, and `removed` those that
+    /// were done within the window.
+    pub(super) fn guard(&self, known: &Known, plan: plan::Plan, waiting: usize, removed: usize) -> Guarded {
         let policy = self.options.policy(&known.mirror.org.login, &known.mirror.bound_login);
-        let population = Population { waiting, ..known.population.clone() };
+        let population = Population { waiting, removed, ..known.population.clone() };
         guard(plan, &population, &self.options.limits, |team, key| {
             policy.protects(&known.mirror.names(team, key))
         })
@@ -307,7 +318,7 @@ impl Eyes {
             observe::listed_type(state).is_none_or(|listed| team.facts.team_type == listed)
         };
         let mut known = Known::new(state, &self.options, self.options.clock.now());
-        known.weigh(standing.held, standing.approved);
+        known.weigh(standing.held, standing.approved, standing.removed);
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;
         let read = known.read_elsewhere(ledger).await;
@@ -430,8 +441,9 @@ impl Eyes {
 /// What the ledger says of held and approved actions before a survey.
 #[derive(Clone)]
 pub(super) struct Standing {
-    pub(super) held: BTreeMap<HeldKey, String>,
+    pub(super) held: Vec<Held>,
     pub(super) approved: BTreeSet<HeldKey>,
+    pub(super) removed: Removed,
     /// Removals for which there is room in the guard's window.
     pub(super) slots: usize,
     /// A person asked for the pass, which lets the creates of a first pass go.
@@ -447,10 +459,12 @@ impl Standing {
     ) -> sqlx::Result<Self> {
         let (mut held, approved) = ledger.held_and_approved(org, options.clock.now()).await?;
         if lifts_creates {
-            held.retain(|held, _| held.kind != HeldKind::Create);
+            held.retain(|held| held.reason.rule != HoldRule::FirstCreates);
         }
-        let taken = ledger.slots_taken(options.window, options.clock.now()).await?;
-        Ok(Self { held, approved, slots: options.max_per_window.saturating_sub(taken), lifts_creates })
+        let now = options.clock.now();
+        let removed = ledger.removed(org, options.window, now).await?;
+        let slots = options.max_per_window.saturating_sub(ledger.slots_taken(options.window, now).await?);
+        Ok(Self { held, approved, removed, slots, lifts_creates })
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::{Span, debug, error, info, info_span, warn};
 use super::doors::{self, Outcome};
 use crate::{
     ledger::{
-        Accepted, Accepting, AuditAction, AuditOutcome, Counts, HeldSet, LeasedMark, LedgerError, Next,
+        Accepted, Accepting, AuditAction, AuditOutcome, Counts, Held, HeldSet, LeasedMark, LedgerError, Next,
         Outcome as Stored, Settlement, lane_number,
     },
     model::{ConnectionKey, Integration, Lane, OrgFacts, OrgId, Subject, TeamId, Time, Trouble},
@@ -137,7 +137,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
             org.id = org.0,
             team.id = held.team.map(|team| team.0),
             connection = %held.key.subject,
-            reason = held.reason,
+            reason = %held.reason,
             "{} held",
             held.key.kind.as_str()
         );
@@ -168,7 +168,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
 pub fn document_settled(integration: Integration, mark: &LeasedMark, settlement: &Settlement, now: Time) {
     let document = integration.as_str();
     for held in &settlement.held {
-        warn!(document, entry = held.key.subject.names().1, reason = held.reason, "removal of an entry held");
+        warn!(document, entry = held.key.subject.names().1, reason = %held.reason, "removal of an entry held");
     }
     for parked in &settlement.parked {
         warn!(document, error = parked.error.message, "PUT parked: Datadog refuses it");
@@ -224,6 +224,17 @@ pub fn held_set(set: &HeldSet) {
         "{} actions are held; to let them go: teamlink approve {} --reason \"…\"",
         set.items.len(),
         set.hash
+    );
+}
+
+/// A hold ended, and nobody approved its action.
+pub fn hold_ended(held: &Held, why: &str) {
+    info!(
+        team.id = held.team.map(|team| team.0),
+        connection = %held.key.subject,
+        reason = %held.reason,
+        "{} no longer held: {why}",
+        held.key.kind.as_str()
     );
 }
 

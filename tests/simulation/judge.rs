@@ -10,6 +10,7 @@ use serde_json::Value;
 use teamlink::{
     mapping::{Outcome, Rules},
     model::{HeldKey, HeldKind, Lane, MissingTeam, Mode, TeamId, Time},
+    plan::Limits,
     sandbox::Webhook,
 };
 
@@ -237,6 +238,7 @@ impl Judge {
             }
         }
         let least_owned = before.owned.len().saturating_sub(judged.len());
+        self.within_the_limits(&setup, least_owned, most_owned, before.at)?;
         for (fence, count) in removed {
             let limits = setup.limits;
             if count > limits.max_removals {
@@ -268,6 +270,24 @@ impl Judge {
             .await
             .unwrap()
             .map_or(0, |set| set.items.len());
+        Ok(())
+    }
+
+    /// The limits count all removals of a window, however looks divide them. `since` is when the round began, and the
+    /// figures are how many connections the organisation had in it, at least and at most.
+    fn within_the_limits(&self, setup: &Setup, least: usize, most: usize, since: Time) -> Verdict {
+        let Limits { max_share, above, max_removals } = setup.limits;
+        for (index, end) in self.removed_at.iter().enumerate().filter(|(_, end)| **end >= since) {
+            let of_window = || self.removed_at[..=index].iter().filter(|at| **at + setup.window > *end);
+            let (within, earlier) = (of_window().count(), of_window().filter(|at| **at < since).count());
+            if within > max_removals {
+                return Err(format!("{within} removals in a window, of {max_removals} allowed"));
+            }
+            let share = (most + earlier) as f64 * max_share;
+            if least + earlier > above && !self.disturbed && within as f64 > share {
+                return Err(format!("{within} removals in a window, more than the share of {share}"));
+            }
+        }
         Ok(())
     }
 

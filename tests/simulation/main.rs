@@ -16,6 +16,7 @@ mod coverage;
 mod gate;
 mod grace;
 mod judge;
+mod limits;
 mod removals;
 mod script;
 mod sequences;

@@ -30,12 +30,12 @@ pub(super) async fn linked(world: &World) -> Vec<String> {
 }
 
 /// What is held in the ledger.
-async fn held(world: &World) -> Vec<String> {
+pub(super) async fn held(world: &World) -> Vec<String> {
     let set = world.ledger.held_set(Lane::Org(world.org), world.clock.now()).await.unwrap();
     set.into_iter().flat_map(|set| set.items).map(|item| item.key.subject.names().1).collect()
 }
 
-async fn team_id(world: &World, slug: &str) -> TeamId {
+pub(super) async fn team_id(world: &World, slug: &str) -> TeamId {
     world.teams().await.into_iter().find(|(_, has)| has.ends_with(&format!("/{slug}"))).unwrap().0
 }
 

@@ -1,7 +1,7 @@
 //! Every question and every kind of row, on both databases: each has its own idea of types.
 
 use super::*;
-use crate::model::{EntryKey, HeldKey, HeldKind, Integration, RepositoryId, Subject};
+use crate::model::{EntryKey, HeldKey, HeldKind, HoldReason, HoldRule, Integration, RepositoryId, Subject};
 
 on_both! {
     all_that_may_be_asked_is_answered,
@@ -37,7 +37,11 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         unwanted: vec![(connection.clone(), at(1))],
         closed_intents: vec![connection.clone()],
         undone: vec![connection.clone()],
-        held: vec![Held { key: remove.clone(), team: Some(TeamId(7)), reason: "many".into() }],
+        held: vec![Held {
+            key: remove.clone(),
+            team: Some(TeamId(7)),
+            reason: HoldReason::new(HoldRule::MaxShare, "many"),
+        }],
         passed: Some((2, 3)),
         lifts_creates: true,
         looked_at: vec![Some(TeamId(7))],
@@ -60,7 +64,7 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
     };
     ledger.settle(LANE, fence, &look, at(3)).await.unwrap();
     let removal = Subject::Connection(connection.clone());
-    let slots = ledger.take_slots(std::slice::from_ref(&removal), 1, TTL, at(3)).await.unwrap();
+    let slots = ledger.take_slots(LANE, std::slice::from_ref(&removal), 1, TTL, at(3)).await.unwrap();
     assert_eq!(slots, [removal].into());
 
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
@@ -94,7 +98,7 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
     assert_eq!(ledger.team_lists(ORG, Duration::ZERO).await.unwrap()[&TeamId(7)].len(), 2);
     ledger.distrust_team_lists().await.unwrap();
     assert_eq!(ledger.team_lists(ORG, Duration::ZERO).await.unwrap().len(), 0);
-    let document = ledger.document_state(Integration::Github, at(4)).await.unwrap();
+    let document = ledger.document_state(Integration::Github, TTL, at(4)).await.unwrap();
     assert_eq!((&document.entries, document.datadog_org), (&entries.into(), Some(5)));
     assert!(ledger.due_whole(Lane::Document(Integration::Github), at(4)).await.unwrap().is_some());
 

@@ -91,6 +91,7 @@ mod marks;
 mod printed;
 mod processes;
 mod rules;
+mod slots;
 mod together;
 mod turns;
 mod upkeep;

@@ -21,8 +21,8 @@ async fn two_processes_take_no_more_slots_than_there_are(opened: Opened) {
         };
         let (ours, theirs, max) = (keys("a"), keys("b"), 9 * round);
         let (a, b) = tokio::join!(
-            opened.ledger.take_slots(&ours, max, hour, at(1)),
-            other.take_slots(&theirs, max, hour, at(1))
+            opened.ledger.take_slots(LANE, &ours, max, hour, at(1)),
+            other.take_slots(LANE, &theirs, max, hour, at(1))
         );
         assert_eq!(a.unwrap().len() + b.unwrap().len(), 9);
         assert_eq!(other.slots_taken(hour, at(1)).await.unwrap(), max);

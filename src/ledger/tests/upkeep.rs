@@ -1,7 +1,7 @@
 //! Upkeep: what it deletes, and what it keeps.
 
 use super::*;
-use crate::model::{HeldKey, HeldKind};
+use crate::model::{HeldKey, HeldKind, HoldReason, HoldRule};
 
 on_both! {
     a_gone_team_is_forgotten_once_nothing_needs_it,
@@ -80,7 +80,7 @@ async fn a_gone_team_is_forgotten_once_nothing_needs_it(opened: Opened) {
     let key = HeldKey::new(HeldKind::Delete, kept(3));
     let stored = Settlement {
         owned: vec![owned],
-        held: vec![Held { key, team: Some(TeamId(3)), reason: "many".into() }],
+        held: vec![Held { key, team: Some(TeamId(3)), reason: HoldReason::new(HoldRule::MaxShare, "many") }],
         looked_at: vec![Some(TeamId(3))],
         parked: vec![ParkedAction {
             team: Some(TeamId(4)),
@@ -93,8 +93,11 @@ async fn a_gone_team_is_forgotten_once_nothing_needs_it(opened: Opened) {
     ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
     let intent = Intended { kind: IntentKind::Create, key: kept(2), team: Some(TeamId(2)) };
     ledger.intend(ORG, fence, &[intent], "teamlink", at(1)).await.unwrap();
-    let approval =
-        Held { key: HeldKey::new(HeldKind::Delete, kept(5)), team: None, reason: "an orphan".into() };
+    let approval = Held {
+        key: HeldKey::new(HeldKind::Delete, kept(5)),
+        team: None,
+        reason: HoldReason::new(HoldRule::Orphan, "an orphan"),
+    };
     let hash = ledger.remember_held(LANE, &[approval], at(NOW)).await.unwrap();
     ledger.approve(&hash, "why", TTL, at(NOW)).await.unwrap().unwrap();
     execute(ledger, "INSERT INTO paused (org_id, team_id, since, reason) VALUES (1, 6, 1, '')".into()).await;
@@ -209,7 +212,7 @@ async fn what_a_person_was_shown_and_approved_is_forgotten_when_it_is_old(opened
     let held = |team: i64| Held {
         key: HeldKey::new(HeldKind::Delete, connection(team)),
         team: Some(TeamId(team)),
-        reason: "many".into(),
+        reason: HoldReason::new(HoldRule::MaxShare, "many"),
     };
     for (team, day) in [(1, 360), (2, 380)] {
         ledger.remember_held(LANE, &[held(team)], at(day * DAY)).await.unwrap();

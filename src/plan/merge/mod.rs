@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{Limits, guard::WINDOW_IS_FULL};
-use crate::model::{DocumentMode, Entry, EntryKey, Integration};
+use crate::model::{DocumentMode, Entry, EntryKey, HoldReason, HoldRule, Integration};
 
 /// What a document is to become.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub struct Merged {
     /// Entries that would be left out, but are spared.
     pub spared: BTreeSet<EntryKey>,
     /// Entries that would be left out, and why they wait for a person.
-    pub held: BTreeMap<EntryKey, String>,
+    pub held: BTreeMap<EntryKey, HoldReason>,
 }
 
 /// Merges. `remote` is what Datadog holds (`None`: no document yet), `ours` what we added. An entry of which `spared`
@@ -144,30 +144,35 @@ impl Merged {
         stay.chain(self.added.keys()).cloned().collect()
     }
 
-    /// Holds what is too much to be removed without a person: more entries than the limits allow, or all of them,
-    /// since an empty list may mean *all*. What is `held` already stays so until it is approved or wanted again.
+    /// Holds what is too much to be removed without a person: more entries than the limits allow, together with the `done`
+    /// removals of the window, or all of them, since an empty list may mean *all*. What is `held` already stays so until
+    /// it is approved or wanted again.
     pub fn guard(
         mut self,
         limits: &Limits,
-        held: &BTreeMap<EntryKey, String>,
+        done: usize,
+        held: &BTreeMap<EntryKey, HoldReason>,
         approved: &BTreeSet<EntryKey>,
     ) -> Self {
         let population = match self.mode {
-            DocumentMode::Additive => self.ours.len(),
-            DocumentMode::Exclusive => self.entries.len(),
+            DocumentMode::Additive => self.ours.len() + done,
+            DocumentMode::Exclusive => self.entries.len() + done,
         };
         let waits: BTreeSet<EntryKey> =
             self.removed.values().filter(|key| !approved.contains(key)).cloned().collect();
-        let (removals, left) = (waits.len(), self.entries.len() - self.removed.len() + self.added.len());
+        let (removals, left) =
+            (waits.len() + done, self.entries.len() - self.removed.len() + self.added.len());
         let reason = if removals > limits.max_removals {
-            Some(format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals))
+            let why = format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals);
+            Some(HoldReason::new(HoldRule::MaxRemovals, why))
         } else if population > limits.above && removals as f64 > population as f64 * limits.max_share {
-            Some(format!(
-                "{removals} removals of {population} entries exceed `guard.max_share` ({})",
-                limits.max_share
-            ))
+            let share = limits.max_share;
+            let why =
+                format!("{removals} removals of {population} entries exceed `guard.max_share` ({share})");
+            Some(HoldReason::new(HoldRule::MaxShare, why))
         } else {
-            (left == 0).then(|| "it would leave the list empty, which may mean all".to_owned())
+            let why = "it would leave the list empty, which may mean all";
+            (left == 0).then(|| HoldReason::new(HoldRule::EmptyList, why))
         };
         for key in waits {
             if let Some(reason) = held.get(&key).or(reason.as_ref()) {
@@ -187,7 +192,8 @@ impl Merged {
     /// Holds the removals that needed a slot and got none.
     pub fn within(mut self, refused: &BTreeSet<EntryKey>) -> Self {
         let stay = self.removed.extract_if(.., |_, key| refused.contains(key));
-        self.held.extend(stay.map(|(_, key)| (key, WINDOW_IS_FULL.to_owned())));
+        let full = HoldReason::new(HoldRule::MaxPerWindow, WINDOW_IS_FULL);
+        self.held.extend(stay.map(|(_, key)| (key, full.clone())));
         self
     }
 }

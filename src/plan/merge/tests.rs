@@ -151,8 +151,8 @@ fn a_document_whose_list_is_none_is_not_touched() {
 const LIMITS: Limits = Limits { max_share: 0.5, above: 2, max_removals: 3 };
 
 fn guarded(merged: Merged, held: &[&str], approved: &[&str]) -> Merged {
-    let held = held.iter().map(|name| (key(name), "before".to_owned())).collect();
-    merged.guard(&LIMITS, &held, &keys(approved))
+    let held = held.iter().map(|name| (key(name), HoldReason::new(HoldRule::MaxShare, "before"))).collect();
+    merged.guard(&LIMITS, 0, &held, &keys(approved))
 }
 
 #[test]
@@ -163,10 +163,10 @@ fn removals_above_the_limits_wait_together_and_the_rest_goes_ahead() {
     let many =
         guarded(merged(&document(&names), &names, &["e", "f", "g", "h", "i", "new"], Additive), &[], &[]);
     assert_eq!((many.removed.len(), many.held.len(), many.added.len()), (0, 4, 1));
-    assert_eq!(many.held[&key("a")], "4 removals exceed `guard.max_removals` (3)");
+    assert_eq!(many.held[&key("a")].text, "4 removals exceed `guard.max_removals` (3)");
     assert_eq!(many.ours(), keys(&["a", "b", "c", "d", "e", "f", "g", "h", "i", "new"]));
     let share = guarded(merged(&document(&names), &["a", "b", "c"], &["c"], Additive), &[], &[]);
-    assert_eq!(share.held[&key("a")], "2 removals of 3 entries exceed `guard.max_share` (0.5)");
+    assert_eq!(share.held[&key("a")].text, "2 removals of 3 entries exceed `guard.max_share` (0.5)");
     let theirs_too = guarded(merged(&document(&names), &["a"], &names[2..], Exclusive), &[], &[]);
     assert_eq!(theirs_too.removed.len(), 2, "in exclusive, the share is that of all entries");
 }
@@ -175,11 +175,26 @@ fn removals_above_the_limits_wait_together_and_the_rest_goes_ahead() {
 fn an_empty_list_waits_for_a_person() {
     let held = guarded(merged(&document(&["a"]), &["a"], &[], Additive), &[], &[]);
     assert!(!held.changed());
-    assert_eq!(held.held[&key("a")], "it would leave the list empty, which may mean all");
+    assert_eq!(held.held[&key("a")].text, "it would leave the list empty, which may mean all");
     let approved = guarded(merged(&document(&["a"]), &["a"], &[], Additive), &["a"], &["a"]);
     assert_eq!(approved.document(), document(&[]));
     let replaced = guarded(merged(&document(&["a"]), &["a"], &["b"], Additive), &[], &[]);
     assert_eq!(replaced.document(), document(&["b"]));
+}
+
+#[test]
+fn removals_done_within_the_window_count_in_both_figures() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+    let remove_two = |done| {
+        let merged = merged(&document(&names), &names, &names[2..], Additive);
+        merged.guard(&LIMITS, done, &BTreeMap::new(), &BTreeSet::new())
+    };
+    assert_eq!([0, 1, 2].map(|done| remove_two(done).held.len()), [0, 0, 2]);
+    let share = |done| {
+        let merged = merged(&document(&names), &["a", "b"], &["b"], Additive);
+        merged.guard(&LIMITS, done, &BTreeMap::new(), &BTreeSet::new()).held.len()
+    };
+    assert_eq!([0, 1, 2].map(share), [0, 1, 1], "two of ours, and one that went: 2 of 3 are more than half");
 }
 
 #[test]
@@ -188,7 +203,7 @@ fn what_is_held_stays_held_until_it_is_approved_or_wanted_again() {
     let look = |wanted: &[&str], approved: &[&str]| {
         guarded(merged(&remote, &["a", "b"], wanted, Additive), &["a"], approved)
     };
-    assert_eq!(look(&["b"], &[]).held[&key("a")], "before");
+    assert_eq!(look(&["b"], &[]).held[&key("a")].text, "before");
     assert_eq!(look(&["b"], &["a"]).document(), document(&["b", "c"]));
     assert!(look(&["a", "b"], &[]).held.is_empty());
 }

@@ -2,6 +2,7 @@
 //! carrying a plan out leaves nothing to plan, and nothing is deleted that is not ours or not proven.
 
 mod interrupted;
+mod limits;
 mod properties;
 
 use std::{
@@ -417,7 +418,7 @@ fn a_connection_stays_while_its_replacement_is_held() {
 fn a_protected_team_is_never_unlinked() {
     let mut world = World::agreeing(&["protected", "b"]);
     world.state(1, GONE);
-    insta::assert_snapshot!(world.planned(), @"held 1: delete @acme/protected = dd-protected (@acme/protected is protected by `policy.protected`)");
+    insta::assert_snapshot!(world.planned(), @"left 1: Protected");
 }
 
 #[test]

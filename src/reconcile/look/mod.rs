@@ -1,6 +1,7 @@
 //! One look at due teams of a leased organisation: the only place from which anything is written for a team.
 
 mod holders;
+mod holds;
 mod proof;
 mod settlement;
 
@@ -51,8 +52,9 @@ pub(super) async fn look(
     let mut left_out = Vec::new();
     if !asks.is_empty() {
         let (held, approved) = ledger.held_and_approved(org, started).await?;
+        let removed = ledger.removed(org, eyes.options.window, started).await?;
         let needs_no_slot = approved.clone();
-        look.known.weigh(held, approved);
+        look.known.weigh(held, approved, removed);
         guarded = look.plan(asks).await;
         if let Some(only) = only {
             let (carried_out, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions)
@@ -65,7 +67,7 @@ pub(super) async fn look(
             // The slots are taken before anything is deleted, over all organisations.
             let needed = guarded.slots_needed(&needs_no_slot);
             let (max, window) = (eyes.options.max_per_window, eyes.options.window);
-            let granted = ledger.take_slots(&needed, max, window, started).await?;
+            let granted = ledger.take_slots(lease.lane, &needed, max, window, started).await?;
             guarded = guarded.within(&needed, &granted);
         }
     }
@@ -315,7 +317,7 @@ impl<'a> Look<'a> {
 
 /// What is held of a plan, as it is stored.
 pub(super) fn held(guarded: &Guarded) -> impl Iterator<Item = Held> {
-    guarded.held_items().map(|(key, team, reason)| Held { key, team, reason: reason.to_owned() })
+    guarded.held_items().map(|(key, team, reason)| Held { key, team, reason: reason.clone() })
 }
 
 fn is_delete(planned: &Planned) -> bool {
@@ -338,6 +340,7 @@ pub(super) fn in_doubt(plan: &Plan) -> bool {
         | Why::NoSuchHandle { .. }
         | Why::Policy { .. }
         | Why::OfAnother { .. }
+        | Why::Protected { .. }
         | Why::Orphan { .. } => false,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Look, held};
+use super::Look;
 use crate::{
     ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, ParkedStep, Settled, Settlement},
     model::{Class, ConnectionKey, MirrorTeam, TeamId, TeamState, Time, Trouble},
@@ -25,7 +25,8 @@ impl Look<'_> {
         let parked: BTreeSet<TeamId> = stored.parked.iter().filter_map(|action| action.team).collect();
         let waiting_for_a_person: BTreeSet<TeamId> =
             guarded.held.iter().filter_map(|(planned, _)| planned.team).collect();
-        stored.held = held(guarded).collect();
+        stored.held = self.holds(guarded);
+        stored.audit.extend(self.ended_holds(due, guarded, &stored.held));
         stored.unwanted = guarded.unwanted(&self.state.unwanted_since, self.started);
         let in_grace = guarded.ready.in_grace().map(|(team, .., until)| (team, until));
         let not_visible =
