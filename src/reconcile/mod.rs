@@ -26,6 +26,7 @@ mod apply;
 mod directory;
 mod document;
 mod drift;
+mod evidence;
 mod fold;
 mod foresee;
 mod lease;

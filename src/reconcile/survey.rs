@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Options, directory::Directory, lease, links::OthersLinks, observe};
+use super::{Options, directory::Directory, evidence::Evidence, lease, links::OthersLinks, observe};
 use crate::{
     datadog::{self, Filter},
     github,
@@ -29,6 +29,8 @@ pub(super) struct Eyes {
     pub(super) directory: Directory,
     pub(super) options: Arc<Options>,
     pub(super) others: OthersLinks,
+    /// Which writes succeed, for those that fail.
+    pub(super) evidence: Evidence,
 }
 
 /// What a look wants and may do.
@@ -132,7 +134,8 @@ impl Known {
 impl Eyes {
     pub(super) fn new(github: github::Reader, datadog: datadog::Reader, options: Options) -> Self {
         let directory = Directory::new(datadog.clone(), options.teams_ttl, options.clock.clone());
-        Self { github, datadog, directory, options: Arc::new(options), others: OthersLinks::default() }
+        let (options, others, evidence) = (Arc::new(options), OthersLinks::default(), Evidence::default());
+        Self { github, datadog, directory, options, others, evidence }
     }
 
     /// The same for a full pass, which leaves a reserve of the rate limits to events.
@@ -278,7 +281,7 @@ impl Eyes {
             team.is_some_and(|team| matches!(team.state, TeamState::Suspected { .. })) && !held(&owned.key)
         };
         let waiting = actual.owned.values().filter(suspected).count() + unwanted;
-        let begun = known.removed.begun.iter().filter(|key| !actual.connections.contains_key(key));
+        let begun = known.removed.begun.iter().filter(|key| !actual.connections.has(key));
         self.guard(known, plan, waiting, known.removed.done + begun.count())
     }
 

@@ -17,6 +17,7 @@ mod gate;
 mod grace;
 mod judge;
 mod limits;
+mod outages;
 mod removals;
 mod script;
 mod sequences;

@@ -1,7 +1,7 @@
 //! Held sets that were printed: how many rows they take, and which of them can be approved.
 
 use super::*;
-use crate::model::{HeldKey, HeldKind};
+use crate::model::{HeldKey, HeldKind, HoldReason, HoldRule};
 
 on_both! {
     each_printed_set_takes_one_row_however_large_it_is,
@@ -13,7 +13,7 @@ on_both! {
 fn held(team: i64) -> Held {
     let connection = ConnectionKey { datadog_team: "d".into(), github: format!("@acme/s{team}") };
     let key = HeldKey::new(HeldKind::Delete, connection);
-    Held { key, team: Some(TeamId(team)), reason: "many".into() }
+    Held { key, team: Some(TeamId(team)), reason: HoldReason::new(HoldRule::MaxShare, "many") }
 }
 
 async fn each_printed_set_takes_one_row_however_large_it_is(opened: Opened) {

@@ -230,8 +230,8 @@ async fn what_a_person_was_shown_and_approved_is_forgotten_when_it_is_old(opened
         ledger.approve(&hash, "why", Duration::from_secs(1), at(expires - 1)).await.unwrap().unwrap();
     }
     let slots = [connection(1).into(), connection(2).into()];
-    ledger.take_slots(&slots[..1], 10, Duration::from_secs(7_200), at(NOW - 3_601)).await.unwrap();
-    ledger.take_slots(&slots[1..], 10, Duration::from_secs(7_200), at(NOW)).await.unwrap();
+    ledger.take_slots(LANE, &slots[..1], 10, Duration::from_secs(7_200), at(NOW - 3_601)).await.unwrap();
+    ledger.take_slots(LANE, &slots[1..], 10, Duration::from_secs(7_200), at(NOW)).await.unwrap();
     execute(
         ledger,
         "INSERT INTO leases (org_id, holder, fence, expires_at) VALUES (77, 'daemon:x', 9, 0)".into(),

@@ -20,7 +20,7 @@ fn gone(slug: &str) -> Planned {
 }
 
 fn judged(actions: Vec<Planned>, population: &Population, limits: Limits) -> Guarded {
-    guard(Plan { actions, ..Plan::default() }, population, &limits, |_| false)
+    guard(Plan { actions, ..Plan::default() }, population, &limits, |_, _| false)
 }
 
 /// How many of these removals go, in an organisation of that many connections.
@@ -86,7 +86,7 @@ fn an_approval_lifts_either_kind_of_hold_and_no_protection() {
         let none = Limits { max_share: 0.0, above: 0, max_removals: 0 };
         assert_eq!(judged(vec![removal("a", RemovalCause::Rules)], &population, none).held, []);
         let plan = Plan { actions: vec![gone("a")], ..Plan::default() };
-        let protected = guard(plan, &population, &none, |team| team == "acme/a");
+        let protected = guard(plan, &population, &none, |_, key| key.github == "@acme/a");
         assert_eq!((protected.held.len(), protected.ready.actions.len()), (0, 0));
         assert!(matches!(protected.ready.left_alone[0].why, Why::Protected { .. }));
     }

@@ -35,13 +35,13 @@ impl Run<'_> {
     }
 
     /// Returns the create of this connection whose end was unknown when the look began.
-    pub(super) fn evidence(&self, key: &ConnectionKey) -> Option<&Intent> {
+    pub(super) fn open_create(&self, key: &ConnectionKey) -> Option<&Intent> {
         self.hands.intents.iter().find(|intent| intent.key == *key && intent.kind != IntentKind::Delete)
     }
 
     /// A create that was surely not carried out needs no intent, unless an earlier one may have been.
     pub(super) fn undone(&mut self, key: &ConnectionKey) {
-        if self.evidence(key).is_none() {
+        if self.open_create(key).is_none() {
             self.out.stored.undone.push(key.clone());
         }
     }

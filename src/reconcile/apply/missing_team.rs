@@ -1,7 +1,7 @@
 //! Creating Datadog teams for handles that do not exist (`policy.missing_team = "create"`). A list that was cut
 //! must never be taken for a Datadog without teams.
 
-use super::Run;
+use super::{Operation, Run};
 use crate::{
     datadog::Filter,
     ledger::{AuditAction, AuditOutcome},
@@ -29,7 +29,7 @@ impl Run<'_> {
         self.hands.directory.distrust().await;
         match result {
             Ok(created) => {
-                self.out.wrote = true;
+                self.worked.insert(Operation::CreateTeam);
                 let id = Some(created.id.as_str());
                 self.audit(of, create, subject, id, reason, None, AuditOutcome::Done, None);
                 self.out.stored.found.push(team);
@@ -37,6 +37,7 @@ impl Run<'_> {
             Err(trouble) => {
                 if !matches!(trouble.class, Class::Permanent) {
                     self.stop(&trouble);
+                    self.out.counted.extend(of.filter(|_| self.worked.contains(&Operation::CreateTeam)));
                 }
                 let said = Some(trouble.message.as_str());
                 self.audit(of, create, subject, None, reason, None, AuditOutcome::Failed, said);

@@ -3,28 +3,34 @@
 //! Intents are committed before each write and closed by the settle that records its end; a write whose end is
 //! unknown leaves its intent open for the next look. Datadog answers for a batch as a whole, and whether a refused
 //! batch was carried out in part is not documented: so after a refusal the truth is listed, what is true already
-//! is dropped, and the rest is halved until the culprit stands alone.
+//! is dropped, and the rest is halved until the culprit stands alone. After a server error, only what fails while others
+//! go through is a culprit (`outage.rs`).
 
 mod intents;
+mod lists;
 mod missing_team;
+mod outage;
 mod record;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use super::{Options, directory::Directory, lease::Lease, survey::Eyes};
+use super::{
+    Options,
+    directory::Directory,
+    evidence::{Evidence, Operation},
+    lease::Lease,
+    survey::Eyes,
+};
 use crate::{
     datadog::{self, Filter, NewConnection},
     ledger::{
         AuditAction, AuditOutcome, Intent, IntentKind, LeasedMark, Ledger, LedgerError, ParkedStep,
         Settlement,
     },
-    model::{
-        Class, Connection, ConnectionId, ConnectionKey, Connections, GithubHandle, OrgId, Subject, TeamId,
-        Trouble,
-    },
+    model::{Class, ConnectionId, ConnectionKey, Connections, GithubHandle, OrgId, Subject, TeamId, Trouble},
     plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
     upstream::MOST_FAILURES,
 };
@@ -42,6 +48,7 @@ pub(super) struct Hands<'a> {
     pub(super) writer: &'a datadog::Writer,
     pub(super) directory: &'a Directory,
     pub(super) options: &'a Options,
+    evidence: &'a Evidence,
     /// Why each due team is looked at, and how often that failed before.
     pub(super) marks: &'a Marks<'a>,
     /// Writes whose end was unknown when the look began. A rejection of another write says nothing about them.
@@ -57,8 +64,8 @@ impl<'a> Hands<'a> {
         marks: &'a Marks<'a>,
         intents: &'a [Intent],
     ) -> Self {
-        let Eyes { datadog: reader, directory, options, .. } = eyes;
-        Self { ledger, lease, org, reader, writer, directory, options, marks, intents }
+        let Eyes { datadog: reader, directory, options, evidence, .. } = eyes;
+        Self { ledger, lease, org, reader, writer, directory, options, evidence, marks, intents }
     }
 }
 
@@ -72,8 +79,8 @@ pub(super) struct Applied {
     pub(super) stored: Settlement,
     /// Teams with steps that were not carried out, and why.
     pub(super) unfinished: BTreeMap<Option<TeamId>, Trouble>,
-    /// A write was carried out, so that one that failed is no outage.
-    pub(super) wrote: bool,
+    /// The teams whose failed write counts as an attempt, because the same operation succeeds for others.
+    pub(super) counted: BTreeSet<TeamId>,
     /// Set once nothing more is to be sent: what remains, and why.
     stopped: Option<Trouble>,
 }
@@ -103,6 +110,7 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
         made: Vec::new(),
         deletes: Vec::new(),
         failures: 0,
+        worked: BTreeSet::new(),
         listed: None,
     };
     let mut creates = Vec::new();
@@ -129,7 +137,7 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
                 run.pass_on(of, key, id, (from_org, to_org, to), &reason);
             }
             (Action::Record { key, id }, Some(team)) => {
-                let made_under = run.evidence(&key).and_then(|intent| intent.managed_by.clone());
+                let made_under = run.open_create(&key).and_then(|intent| intent.managed_by.clone());
                 run.record(team, key, id, made_under, &reason, AuditOutcome::Already);
                 // It may not be wanted any more: now that it is ours, another look can remove it.
                 run.out.stored.found.push(team);
@@ -168,6 +176,8 @@ struct Run<'a> {
     deletes: Vec<Delete>,
     /// 5xx answers in a row.
     failures: u32,
+    /// What succeeded in this run.
+    worked: BTreeSet<Operation>,
     /// Datadog's teams, read in this run to see which handles are free.
     listed: Option<Arc<DatadogTeams>>,
 }
@@ -182,7 +192,7 @@ enum Refusal {
 
 impl Run<'_> {
     async fn create(&mut self, items: Vec<Create>) -> Result<(), LedgerError> {
-        let mut parts = vec![items];
+        let (mut parts, mut alone) = (vec![items], Vec::new());
         while let Some(mut items) = parts.pop() {
             if self.out.stopped.is_none() {
                 let intended = items.iter().map(|item| (&item.key, Some(item.team)));
@@ -205,7 +215,7 @@ impl Run<'_> {
                 .collect();
             let trouble = match self.hands.writer.create(&new, Some(self.hands.lease.fence())).await {
                 Ok(made) => {
-                    (self.failures, self.out.wrote) = (0, true);
+                    self.worked(Operation::Create, items.iter().map(|item| &item.key));
                     let made: Connections = made.into_iter().collect();
                     let ids =
                         items.iter().filter_map(|item| Some((&item.key, &made.at(&item.key).first()?.id)));
@@ -229,7 +239,8 @@ impl Run<'_> {
                 for item in items.iter().filter(|_| trouble.ambiguous) {
                     self.unknown_create(item, &trouble.message);
                 }
-                self.stop_at(&trouble, items.iter().map(|item| (&item.key, Some(item.team))));
+                let left = items.iter().map(|item| (&item.key, Some(item.team)));
+                self.stop_at(Operation::Create, &trouble, left);
                 continue;
             }
             let teams = items.iter().map(|item| item.key.datadog_team.to_string()).collect();
@@ -250,7 +261,7 @@ impl Run<'_> {
                         self.record(item.team, item.key, id, mark, &item.reason, AuditOutcome::Already);
                     }
                     // An earlier create of ours may have made it: the next look finds out.
-                    None if self.evidence(&item.key).is_some() => self.out.stored.found.push(item.team),
+                    None if self.open_create(&item.key).is_some() => self.out.stored.found.push(item.team),
                     // Somebody else made it meanwhile: what we wanted exists, and is not ours.
                     None => self.out.stored.closed_intents.push(item.key),
                 }
@@ -262,13 +273,16 @@ impl Run<'_> {
                     if let Some(blocker) = self.blocker(item, &trouble) {
                         self.delete(vec![blocker]).await?;
                         parts.push(rest);
-                    } else {
+                    } else if trouble.class == Class::Permanent {
                         self.give_up_create(item.clone(), &trouble).await;
+                    } else {
+                        alone.push((item.clone(), trouble));
                     }
                 }
                 _ => parts.extend(halves(rest)),
             }
         }
+        self.creates_failed_alone(alone);
         Ok(())
     }
 
@@ -322,8 +336,7 @@ impl Run<'_> {
     }
 
     async fn delete(&mut self, items: Vec<Delete>) -> Result<(), LedgerError> {
-        let mut parts = vec![items];
-        let mut sent: Vec<Delete> = Vec::new();
+        let (mut parts, mut sent, mut alone) = (vec![items], Vec::new(), Vec::new());
         while let Some(mut items) = parts.pop() {
             if self.out.stopped.is_none() {
                 let intended = items.iter().map(|item| (&item.key, item.team));
@@ -340,7 +353,7 @@ impl Run<'_> {
             let ids: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
             let trouble = match self.hands.writer.delete(&ids, Some(self.hands.lease.fence())).await {
                 Ok(()) => {
-                    (self.failures, self.out.wrote) = (0, true);
+                    self.worked(Operation::Delete, items.iter().map(|item| &item.key));
                     self.answered(&items.iter().map(|item| (&item.key, &item.id)).collect::<Vec<_>>())
                         .await?;
                     sent.extend(items);
@@ -353,7 +366,8 @@ impl Run<'_> {
                 for item in items.iter().filter(|_| trouble.ambiguous) {
                     self.unknown_delete(item, Some(&trouble.message));
                 }
-                self.stop_at(&trouble, items.iter().map(|item| (&item.key, item.team)));
+                let left = items.iter().map(|item| (&item.key, item.team));
+                self.stop_at(Operation::Delete, &trouble, left);
                 continue;
             }
             let Some(actual) = self.list_ids(&items).await else {
@@ -372,6 +386,7 @@ impl Run<'_> {
                     self.answered(&[(&item.key, &item.id)]).await?;
                     sent.extend(rest);
                 }
+                [item] if trouble.class != Class::Permanent => alone.push((item.clone(), trouble)),
                 [item] => {
                     self.out.stored.closed_intents.push(item.key.clone());
                     let step = ParkedStep::Delete(item.key.clone());
@@ -380,6 +395,7 @@ impl Run<'_> {
                 _ => parts.extend(halves(rest)),
             }
         }
+        self.deletes_failed_alone(alone);
         self.read_back_deletes(sent).await;
         Ok(())
     }
@@ -418,7 +434,8 @@ impl Run<'_> {
     fn refused(&mut self, trouble: &Trouble, teams: impl Iterator<Item = Option<TeamId>>) -> Refusal {
         match trouble.class {
             Class::Permanent => Refusal::Part,
-            // A batch that fails with 5xx at look after look may have something in it that Datadog chokes on.
+            // A batch that fails with 5xx at look after look may have something in it that Datadog chokes on. Whether that
+            // or an outage is to blame, its halves show: nothing is parked unless some of it goes through.
             Class::Transient if trouble.status.is_some_and(|status| status >= 500) => {
                 self.failures += 1;
                 let again =
@@ -436,6 +453,7 @@ impl Run<'_> {
     /// Nothing more is sent after this refusal. What it surely did not do needs no intent any more.
     fn stop_at<'k>(
         &mut self,
+        operation: Operation,
         trouble: &Trouble,
         items: impl Iterator<Item = (&'k ConnectionKey, Option<TeamId>)>,
     ) {
@@ -443,6 +461,9 @@ impl Run<'_> {
         for (key, team) in items {
             if !trouble.ambiguous {
                 self.undone(key);
+            }
+            if trouble.class == Class::Transient {
+                self.counts(operation, team, key.clone().into());
             }
             self.leave(team);
         }
@@ -453,23 +474,6 @@ impl Run<'_> {
         let trouble = self.out.stopped.clone();
         let trouble = trouble.unwrap_or_else(|| Trouble::new(Class::Transient, "not carried out"));
         self.out.unfinished.entry(team).or_insert(trouble);
-    }
-
-    async fn list(&mut self, filter: Filter) -> Option<Vec<Connection>> {
-        match self.hands.reader.connections(&filter).await {
-            Ok(connections) => Some(connections),
-            Err(trouble) => {
-                self.stop(&trouble);
-                None
-            }
-        }
-    }
-
-    /// Which of these connections Datadog shows.
-    async fn list_ids(&mut self, items: &[Delete]) -> Option<HashSet<ConnectionId>> {
-        let connection_ids = items.iter().map(|item| item.id.to_string()).collect();
-        let listed = self.list(Filter { connection_ids, ..Filter::default() }).await?;
-        Some(listed.into_iter().map(|connection| connection.id).collect())
     }
 }
 

@@ -11,6 +11,8 @@ impl Run<'_> {
     /// What Datadog says is not what was meant. The intent stays open, and the team is looked at again.
     pub(super) fn differs(&mut self, team: Option<TeamId>, key: &ConnectionKey, what: &str) {
         telemetry::work::differs(self.hands.lease.lane, team, key, what);
+        // Datadog took the write, so that it is no outage.
+        self.out.counted.extend(team);
         self.out.unfinished.insert(team, Trouble::new(Class::Transient, format!("{key}: {what}")));
     }
 

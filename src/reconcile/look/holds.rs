@@ -19,6 +19,7 @@ impl Look<'_> {
             | Why::NotRead { .. }
             | Why::Conflict { .. }
             | Why::Paused { .. }
+            | Why::NotVisible { .. }
             | Why::Grace { .. } => left.team,
             Why::Satisfied { .. }
             | Why::Ignored
@@ -26,6 +27,7 @@ impl Look<'_> {
             | Why::NoSuchHandle { .. }
             | Why::Policy { .. }
             | Why::Protected { .. }
+            | Why::OfAnother { .. }
             | Why::Orphan { .. } => None,
         });
         let doubts: BTreeSet<TeamId> = doubts.chain(self.troubles.keys().copied()).collect();

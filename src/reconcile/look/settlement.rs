@@ -37,10 +37,10 @@ impl Look<'_> {
         }
         // Whether the same was done for another team: what fails for all is an outage.
         let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
-        let datadog_works = applied.wrote;
         for mark in due {
             let Some(team) = mark.team else { continue };
-            let others_work = if self.unread.contains(&team) { github_works } else { datadog_works };
+            let others_work =
+                if self.unread.contains(&team) { github_works } else { applied.counted.contains(&team) };
             let again = waits.get(&team).copied();
             let next = self.next(mark, team, others_work, again, &mut stored.parked);
             stored.marks.push(MarkResult { team: Some(team), generation: mark.generation, next });
