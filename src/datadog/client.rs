@@ -148,7 +148,7 @@ impl Client {
         if reply.status.is_success() {
             Ok(reply)
         } else {
-            Err(upstream::trouble(&question, &reply, self.http.gate().now()))
+            Err(upstream::trouble(&question, &reply, self.http.gate().wall()))
         }
     }
 

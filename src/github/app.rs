@@ -301,7 +301,7 @@ impl App {
 
     /// What a refusal of the App amounts to: never that what was asked for does not exist.
     fn refusal(&self, purpose: &Purpose, reply: &Reply) -> Trouble {
-        let trouble = upstream::trouble(&purpose.question(), reply, self.line.clock.now());
+        let trouble = upstream::trouble(&purpose.question(), reply, self.line.clock.wall());
         Trouble { status: trouble.status.filter(|status| *status != 404), ..trouble }
     }
 }

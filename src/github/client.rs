@@ -182,7 +182,7 @@ impl Client {
                 Ok(value)
             }
             (304, Some((_, value))) => Ok(value),
-            _ => Err(upstream::trouble(&purpose.question(), &reply, self.line.clock.now())),
+            _ => Err(upstream::trouble(&purpose.question(), &reply, self.line.clock.wall())),
         }
     }
 }

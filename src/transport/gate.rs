@@ -3,7 +3,10 @@
 //!
 //! It is memory of this process alone: another one finds out for itself.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crate::{
     clock::Clock,
@@ -35,18 +38,18 @@ impl Gate {
         Self { clock, known: Arc::default() }
     }
 
-    /// What time it is here.
-    pub fn now(&self) -> Time {
-        self.clock.now()
+    /// The wall clock, for answers that give a moment and no date of their own.
+    pub fn wall(&self) -> Time {
+        self.clock.wall()
     }
 
     /// How a scope stands: its breaker, or for how long nothing of its rate limit is left.
     pub fn standing(&self, scope: &Scope, urgency: Urgency) -> Standing {
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let known = self.known();
         match (known.breakers.standing(scope, now), known.budget.waits_until(scope, urgency, now)) {
-            (Standing::Open(wait), Some(until)) => Standing::Open(wait.max(until.since(now))),
-            (_, Some(until)) => Standing::Open(until.since(now)),
+            (Standing::Open(wait), Some(until)) => Standing::Open(wait.max(until.saturating_sub(now))),
+            (_, Some(until)) => Standing::Open(until.saturating_sub(now)),
             (standing, None) => standing,
         }
     }
@@ -60,14 +63,16 @@ impl Gate {
     pub fn trouble(&self, upstream: Upstream) -> Option<String> {
         let known = self.known();
         let open = known.breakers.all_open().filter(|(scope, _)| scope.upstream == upstream);
+        let (wall, now) = (self.clock.wall(), self.clock.monotonic());
+        let since = |at: Duration| wall - now.saturating_sub(at);
         let said: Vec<String> =
-            open.map(|(scope, open)| format!("{scope} since {}: {}", open.since, open.why)).collect();
+            open.map(|(scope, open)| format!("{scope} since {}: {}", since(open.since), open.why)).collect();
         (!said.is_empty()).then(|| said.join("; "))
     }
 
     /// What was refused is tried at once, since the credential is another now.
     pub fn credential_changed(&self, upstream: Upstream) {
-        self.known().breakers.credential_changed(upstream, self.clock.now());
+        self.known().breakers.credential_changed(upstream, self.clock.monotonic());
     }
 
     /// Lets a request through, or says why not.
@@ -75,14 +80,15 @@ impl Gate {
     /// # Errors
     /// Throttled when nothing is left of a rate limit; otherwise the class of the answer that opened the scope.
     pub(super) fn admit(&self, question: &Question<'_>) -> Result<Pass, Trouble> {
-        let now = self.clock.now();
+        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
         let mut known = self.known();
         let attempt = question.attempt;
         // First the budget: a probe that is not sent would be no probe.
         let bucket = known.budget.take(question, now).map_err(|(bucket, until)| {
-            let who = question.scope.upstream;
+            let (who, wait) = (question.scope.upstream, until.saturating_sub(now));
+            let until = wall + wait;
             let why = format!("failed to {attempt}: {who}'s rate limit `{bucket}` is used up until {until}");
-            Trouble { retry_after: Some(until.since(now)), ..Trouble::new(Class::Throttled, why) }
+            Trouble { retry_after: Some(wait), ..Trouble::new(Class::Throttled, why) }
         })?;
         match known.breakers.admit(question.scope, now) {
             Admission::Sent => Ok(Pass { gate: self.clone(), bucket }),
@@ -95,10 +101,10 @@ impl Gate {
         }
     }
 
-    fn heard(&self, scope: &Scope, heard: Heard, now: Time) {
+    fn heard(&self, scope: &Scope, heard: Heard) {
         let changes = {
             let mut known = self.known();
-            let changes = known.breakers.heard(scope, heard, now);
+            let changes = known.breakers.heard(scope, heard, self.clock.monotonic());
             let healed = changes.iter().filter(|change| change.open.is_none());
             let healed: Vec<String> = healed.map(|change| change.scope.to_string()).collect();
             known.healed.extend(healed);
@@ -126,17 +132,18 @@ pub(super) struct Pass {
 impl Pass {
     /// Takes in what came back; no reply is an outage.
     pub(super) fn heard(self, question: &Question<'_>, outcome: Result<&Reply, &Trouble>) {
-        let now = self.gate.clock.now();
+        let wall = self.gate.clock.wall();
         match outcome {
             Ok(reply) => {
-                let left = self.gate.known().budget.heard(question, reply, now);
+                let now = self.gate.clock.monotonic();
+                let left = self.gate.known().budget.heard(question, reply, now, wall);
                 if let Some(left) = left {
                     upstreams::remaining(question.scope.upstream.as_str(), &left.bucket, left.requests);
                 }
-                self.gate.heard(question.scope, upstream::heard(question, reply, now), now);
+                self.gate.heard(question.scope, upstream::heard(question, reply, wall));
             }
             Err(trouble) if trouble.class == Class::Transient => {
-                self.gate.heard(question.scope, Heard::Down(trouble.message.clone()), now);
+                self.gate.heard(question.scope, Heard::Down(trouble.message.clone()));
             }
             Err(_) => {}
         }
@@ -146,5 +153,29 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         self.gate.known().budget.ended(&self.bucket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::{Access, Capability};
+
+    #[test]
+    fn a_wall_clock_that_is_set_neither_prolongs_a_rest_nor_ends_it() {
+        const HOUR: i64 = 3_600_000_000;
+        let scope = Scope::datadog(Capability::Teams, Access::Read);
+        for step in [-24 * HOUR, -HOUR, HOUR, 24 * HOUR] {
+            let clock = Clock::simulated(Time(1_767_225_600_000_000), 1);
+            let gate = Gate::new(clock.clone());
+            gate.heard(&scope, Heard::Refused("403".into()));
+            clock.step(step);
+            clock.take_over();
+            assert!(matches!(gate.standing(&scope, Urgency::Event), Standing::Open(_)), "{step}");
+            let stepped = Time(1_767_225_600_000_000 + step).to_string();
+            assert!(gate.trouble(Upstream::Datadog).unwrap().contains(&stepped), "for people");
+            clock.advance(Duration::from_secs(5));
+            assert_eq!(gate.standing(&scope, Urgency::Event), Standing::Due, "{step}");
+        }
     }
 }

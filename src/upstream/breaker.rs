@@ -3,11 +3,13 @@
 //! A refused credential opens its scope at once. An outage opens it after several failures in a row; it is one for
 //! all organisations, and one probe serves for all that fails of one upstream. While a scope is open, one request
 //! gets through every [`PROBE_EVERY`]; whatever answer shows that the scope works closes it.
+//!
+//! All times are those of the monotonic clock, so that a wall clock that is set neither prolongs a rest nor ends it.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{Access, Scope, Upstream};
-use crate::model::{Class, Time};
+use crate::model::Class;
 
 /// How often an open scope is tried.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
@@ -25,9 +27,9 @@ pub struct Open {
     pub class: Class,
     /// What the upstream last said.
     pub why: String,
-    /// Since when.
-    pub since: Time,
-    probe_at: Time,
+    /// Since when, by the monotonic clock.
+    pub since: Duration,
+    probe_at: Duration,
 }
 
 /// How a scope stands.
@@ -89,10 +91,10 @@ pub struct Breakers {
 
 impl Breakers {
     /// How a scope stands. What is never refused as a whole is stopped by outages only.
-    pub fn standing(&self, scope: &Scope, now: Time) -> Standing {
+    pub fn standing(&self, scope: &Scope, now: Duration) -> Standing {
         let mut standing = Standing::Closed;
         for open in [scope, &scope.outage()].into_iter().filter_map(|key| self.open.get(key)) {
-            let wait = open.probe_at.since(now);
+            let wait = open.probe_at.saturating_sub(now);
             standing = match standing {
                 Standing::Open(longer) if longer >= wait => Standing::Open(longer),
                 _ if wait.is_zero() => Standing::Due,
@@ -103,12 +105,12 @@ impl Breakers {
     }
 
     /// Asks whether a request may be sent. One that may although the scope is open is the probe.
-    pub fn admit(&mut self, scope: &Scope, now: Time) -> Admission {
+    pub fn admit(&mut self, scope: &Scope, now: Duration) -> Admission {
         let outage = scope.outage();
         let keys = if outage == *scope { vec![outage] } else { vec![scope.clone(), outage] };
         for key in &keys {
             if let Some(open) = self.open.get(key).filter(|open| open.probe_at > now) {
-                let wait = open.probe_at.since(now);
+                let wait = open.probe_at.saturating_sub(now);
                 return Admission::Refused { scope: key.clone(), open: open.clone(), wait };
             }
         }
@@ -123,7 +125,7 @@ impl Breakers {
     }
 
     /// Takes in what an answer says. Answers what was opened or closed by it.
-    pub fn heard(&mut self, scope: &Scope, heard: Heard, now: Time) -> Vec<Change> {
+    pub fn heard(&mut self, scope: &Scope, heard: Heard, now: Duration) -> Vec<Change> {
         let outage = scope.outage();
         match heard {
             Heard::Nothing => Vec::new(),
@@ -149,7 +151,7 @@ impl Breakers {
     }
 
     /// What was refused is tried at once, since the credential is another now.
-    pub fn credential_changed(&mut self, upstream: Upstream, now: Time) {
+    pub fn credential_changed(&mut self, upstream: Upstream, now: Duration) {
         let refused =
             |(scope, open): &(&Scope, &mut Open)| scope.upstream == upstream && open.class == Class::Auth;
         self.open.iter_mut().filter(refused).for_each(|(_, open)| open.probe_at = now);
@@ -160,7 +162,7 @@ impl Breakers {
         self.open.iter()
     }
 
-    fn open(&mut self, scope: Scope, class: Class, why: String, now: Time) -> Option<Change> {
+    fn open(&mut self, scope: Scope, class: Class, why: String, now: Duration) -> Option<Change> {
         self.failures.remove(&scope);
         if let Some(known) = self.open.get_mut(&scope).filter(|known| known.class == class) {
             known.why = why;
@@ -171,7 +173,7 @@ impl Breakers {
         Some(Change { scope, open: Some(open) })
     }
 
-    fn close(&mut self, scope: &Scope, now: Time) -> Option<Change> {
+    fn close(&mut self, scope: &Scope, now: Duration) -> Option<Change> {
         self.failures.remove(scope);
         let closed = self.open.remove(scope)?;
         if closed.class == Class::Transient {
@@ -181,7 +183,7 @@ impl Breakers {
         Some(Change { scope: scope.clone(), open: None })
     }
 
-    fn probe_outages(&mut self, upstream: Upstream, at: Time) {
+    fn probe_outages(&mut self, upstream: Upstream, at: Duration) {
         let failing = |(scope, open): &(&Scope, &mut Open)| {
             scope.upstream == upstream && open.class == Class::Transient
         };
@@ -201,8 +203,8 @@ mod tests {
     static LIST: Scope = Scope::datadog(Capability::Connections, Access::Read);
     static WRITE: Scope = Scope::datadog(Capability::Connections, Access::Write);
 
-    fn at(seconds: u64) -> Time {
-        Time(1_000_000_000) + Duration::from_secs(seconds)
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(1_000 + seconds)
     }
 
     fn down() -> Heard {

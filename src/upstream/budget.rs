@@ -3,7 +3,7 @@
 //!
 //! Datadog names the bucket of an endpoint in `X-RateLimit-Name`, and counts within `X-RateLimit-Period`; GitHub
 //! names a resource, for each installation of an App or for the whole token. Which bucket an operation counts
-//! towards is learnt from its answers.
+//! towards is learnt from its answers. All times are those of the monotonic clock.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -32,14 +32,14 @@ struct Bucket {
     remaining: Option<u64>,
     /// Requests whose answers are not there yet.
     under_way: u64,
-    resets_at: Time,
+    resets_at: Duration,
     /// Nothing is sent before this.
-    stopped_until: Time,
+    stopped_until: Duration,
 }
 
 impl Bucket {
     /// Until when a request has to wait.
-    fn waits_until(&self, urgency: Urgency, now: Time) -> Option<Time> {
+    fn waits_until(&self, urgency: Urgency, now: Duration) -> Option<Duration> {
         let reserve = match urgency {
             Urgency::Event => 0,
             Urgency::Pass => self.limit / RESERVE,
@@ -70,7 +70,7 @@ pub struct Budget {
 
 impl Budget {
     /// Until when requests of a scope have to wait, if they do.
-    pub fn waits_until(&self, scope: &Scope, urgency: Urgency, now: Time) -> Option<Time> {
+    pub fn waits_until(&self, scope: &Scope, urgency: Urgency, now: Duration) -> Option<Duration> {
         let routes = self.routes.iter().filter(|((of, ..), _)| of == scope);
         routes.filter_map(|(_, key)| self.buckets.get(key)?.waits_until(urgency, now)).max()
     }
@@ -79,7 +79,7 @@ impl Budget {
     ///
     /// # Errors
     /// The bucket's name and when it may be sent, when nothing is left now.
-    pub fn take(&mut self, question: &Question<'_>, now: Time) -> Result<Key, (String, Time)> {
+    pub fn take(&mut self, question: &Question<'_>, now: Duration) -> Result<Key, (String, Duration)> {
         let key = self.key(question);
         let bucket = self.buckets.entry(key.clone()).or_default();
         match bucket.waits_until(question.urgency, now) {
@@ -98,8 +98,14 @@ impl Budget {
         }
     }
 
-    /// Takes in what an answer says of its bucket.
-    pub fn heard(&mut self, question: &Question<'_>, reply: &Reply, now: Time) -> Option<Left> {
+    /// Takes in what an answer says of its bucket. `wall` serves where the answer says no date of its own.
+    pub fn heard(
+        &mut self,
+        question: &Question<'_>,
+        reply: &Reply,
+        now: Duration,
+        wall: Time,
+    ) -> Option<Left> {
         let name = reply.text(match question.scope.upstream {
             Upstream::Github => "x-ratelimit-resource",
             Upstream::Datadog => "x-ratelimit-name",
@@ -110,14 +116,14 @@ impl Budget {
         }
         let key = self.key(question);
         let bucket = self.buckets.entry(key.clone()).or_default();
-        if let Some(Verdict { class: Class::Throttled, wait }) = classify::verdict(question, reply, now) {
+        if let Some(Verdict { class: Class::Throttled, wait }) = classify::verdict(question, reply, wall) {
             bucket.stopped_until = bucket.stopped_until.max(now + wait.unwrap_or(UNSAID));
         }
         let remaining = reply.number("x-ratelimit-remaining")?;
         bucket.limit = reply.number("x-ratelimit-limit").unwrap_or(remaining);
-        if let Some(wait) = classify::resets_in(question.scope.upstream, reply, now) {
+        if let Some(wait) = classify::resets_in(question.scope.upstream, reply, wall) {
             let resets_at = now + wait;
-            let same = resets_at.since(bucket.resets_at).max(bucket.resets_at.since(resets_at)) < SAME_WINDOW;
+            let same = resets_at.abs_diff(bucket.resets_at) < SAME_WINDOW;
             // Answers may overtake each other: within a window less is left, never more.
             let known = bucket.remaining.filter(|_| same).unwrap_or(u64::MAX);
             bucket.remaining = Some(remaining.min(known));
@@ -153,7 +159,8 @@ mod tests {
     };
     use crate::model::OrgId;
 
-    const NOW: Time = Time(1_700_000_000_000_000);
+    const NOW: Duration = Duration::from_secs(1_000);
+    const WALL: Time = Time(1_700_000_000_000_000);
     static LIST: Scope = Scope::datadog(Capability::Connections, Access::Read);
     static WRITE: Scope = Scope::datadog(Capability::Connections, Access::Write);
 
@@ -187,7 +194,7 @@ mod tests {
     #[test]
     fn passes_stop_before_events_and_events_before_the_limit() {
         let mut budget = Budget::default();
-        budget.heard(&list(Urgency::Event), &left("11"), NOW);
+        budget.heard(&list(Urgency::Event), &left("11"), NOW, WALL);
         let reset = NOW + Duration::from_secs(20);
         assert!(budget.take(&list(Urgency::Pass), NOW).is_ok());
         assert_eq!(budget.take(&list(Urgency::Pass), NOW), Err(("teams".to_owned(), reset)));
@@ -200,7 +207,7 @@ mod tests {
     #[test]
     fn a_request_that_ended_without_an_answer_is_not_counted_for_ever() {
         let mut budget = Budget::default();
-        budget.heard(&list(Urgency::Event), &left("1"), NOW);
+        budget.heard(&list(Urgency::Event), &left("1"), NOW, WALL);
         for _ in 0..5 {
             let key = budget.take(&list(Urgency::Event), NOW).unwrap();
             budget.ended(&key);
@@ -210,10 +217,10 @@ mod tests {
     #[test]
     fn an_answer_that_was_overtaken_gives_nothing_back_within_its_window() {
         let mut budget = Budget::default();
-        budget.heard(&list(Urgency::Event), &left("0"), NOW);
-        budget.heard(&list(Urgency::Event), &left("7"), NOW + Duration::from_millis(300));
+        budget.heard(&list(Urgency::Event), &left("0"), NOW, WALL);
+        budget.heard(&list(Urgency::Event), &left("7"), NOW + Duration::from_millis(300), WALL);
         assert!(budget.take(&list(Urgency::Event), NOW + Duration::from_secs(1)).is_err());
-        budget.heard(&list(Urgency::Event), &left("7"), NOW + Duration::from_secs(60));
+        budget.heard(&list(Urgency::Event), &left("7"), NOW + Duration::from_secs(60), WALL);
         assert!(budget.take(&list(Urgency::Event), NOW + Duration::from_secs(61)).is_ok());
     }
 
@@ -221,10 +228,10 @@ mod tests {
     fn a_429_stops_everything_of_its_bucket_and_nothing_else() {
         let mut budget = Budget::default();
         for (scope, operation) in [(&LIST, "list_connections"), (&WRITE, "create_connections")] {
-            budget.heard(&of(scope, operation, Urgency::Event), &left("90"), NOW);
+            budget.heard(&of(scope, operation, Urgency::Event), &left("90"), NOW, WALL);
         }
         let other = of(&LIST, "list_teams", Urgency::Event);
-        budget.heard(&list(Urgency::Event), &reply(429, &[("x-ratelimit-name", "teams")], ""), NOW);
+        budget.heard(&list(Urgency::Event), &reply(429, &[("x-ratelimit-name", "teams")], ""), NOW, WALL);
         let until = NOW + UNSAID;
         assert_eq!(budget.waits_until(&WRITE, Urgency::Event, NOW), Some(until));
         assert_eq!(
@@ -241,7 +248,7 @@ mod tests {
         let question = |operation, account| Question { account, ..of(&scope, operation, Urgency::Event) };
         let mut budget = Budget::default();
         let secondary = reply(403, &[("retry-after", "30"), ("x-ratelimit-resource", "core")], "");
-        budget.heard(&question("get_team", 5), &secondary, NOW);
+        budget.heard(&question("get_team", 5), &secondary, NOW, WALL);
         assert!(budget.take(&question("list_teams", 5), NOW).is_err());
         assert!(budget.take(&question("list_teams", 6), NOW).is_ok());
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::{Heard, Question, Upstream, text};
+use super::{Heard, Question, Upstream, date, text};
 use crate::model::{Class, Time, Trouble};
 
 /// No wait that an upstream asks for is believed beyond this: both upstreams' longest documented period is an
@@ -35,6 +35,11 @@ impl Reply {
         self.text(header)?.trim().parse().ok()
     }
 
+    /// When the server says it answered, by its own clock.
+    pub fn date(&self) -> Option<Time> {
+        date::parse(self.text("date")?)
+    }
+
     /// A header that holds text.
     pub fn text(&self, header: &str) -> Option<&str> {
         self.headers.get(header)?.to_str().ok()
@@ -53,11 +58,12 @@ pub struct Verdict {
 /// The one decision which class an answer belongs to; `None` for success, and for a token that has only ended.
 ///
 /// A GitHub 403 is a rate limit as often as it is a missing permission; only headers and body tell. A 404 on what
-/// always exists is a closed door.
-pub fn verdict(question: &Question<'_>, reply: &Reply, now: Time) -> Option<Verdict> {
+/// always exists is a closed door. A moment in a header becomes a wait by the answer's own `Date`; `wall` serves only
+/// where there is none.
+pub fn verdict(question: &Question<'_>, reply: &Reply, wall: Time) -> Option<Verdict> {
     let status = reply.status.as_u16();
     let limit = match question.scope.upstream {
-        Upstream::Github => limited(reply, now),
+        Upstream::Github => limited(reply, wall),
         Upstream::Datadog => None,
     };
     if limit.is_some() {
@@ -72,13 +78,13 @@ pub fn verdict(question: &Question<'_>, reply: &Reply, now: Time) -> Option<Verd
         429 => Class::Throttled,
         _ => Class::Permanent,
     };
-    let asked = || reply.number("retry-after").map(wait).or_else(|| resets_in(Upstream::Datadog, reply, now));
+    let asked = || retry_after(reply, wall).or_else(|| resets_in(Upstream::Datadog, reply, wall));
     Some(Verdict { class, wait: (class == Class::Throttled).then(asked).flatten() })
 }
 
 /// What an answer says about its scope, for the breakers.
-pub fn heard(question: &Question<'_>, reply: &Reply, now: Time) -> Heard {
-    let Some(Verdict { class, .. }) = verdict(question, reply, now) else {
+pub fn heard(question: &Question<'_>, reply: &Reply, wall: Time) -> Heard {
+    let Some(Verdict { class, .. }) = verdict(question, reply, wall) else {
         return if reply.status == StatusCode::UNAUTHORIZED { Heard::Nothing } else { Heard::Alive };
     };
     match class {
@@ -93,9 +99,9 @@ pub fn heard(question: &Question<'_>, reply: &Reply, now: Time) -> Heard {
 
 /// What an answer other than the hoped for one amounts to, for people too. A write answered with 5xx is ambiguous:
 /// it may have been done.
-pub fn trouble(question: &Question<'_>, reply: &Reply, now: Time) -> Trouble {
+pub fn trouble(question: &Question<'_>, reply: &Reply, wall: Time) -> Trouble {
     let unexpected = Verdict { class: Class::Permanent, wait: None };
-    let Verdict { class, wait } = verdict(question, reply, now).unwrap_or(unexpected);
+    let Verdict { class, wait } = verdict(question, reply, wall).unwrap_or(unexpected);
     let advice = match class {
         Class::Auth => format!("; {}", question.needs),
         _ => String::new(),
@@ -130,30 +136,43 @@ pub fn invalid(attempt: &str, reply: &Reply, why: &dyn std::fmt::Display) -> Tro
 
 /// GitHub: a limit is a 403 or a 429; `retry-after` comes first, then `x-ratelimit-reset` once nothing remains,
 /// then a minute.
-fn limited(reply: &Reply, now: Time) -> Option<Duration> {
+fn limited(reply: &Reply, wall: Time) -> Option<Duration> {
     let status = reply.status.as_u16();
     if status != 403 && status != 429 {
         return None;
     }
-    if let Some(seconds) = reply.number("retry-after") {
-        return Some(wait(seconds));
+    if let Some(wait) = retry_after(reply, wall) {
+        return Some(wait);
     }
     if reply.number("x-ratelimit-remaining") == Some(0) {
-        return Some(resets_in(Upstream::Github, reply, now).unwrap_or(SECONDARY_WAIT));
+        return Some(resets_in(Upstream::Github, reply, wall).unwrap_or(SECONDARY_WAIT));
     }
     let secondary = String::from_utf8_lossy(&reply.body).to_lowercase().contains("secondary rate limit");
     (status == 429 || secondary).then_some(SECONDARY_WAIT)
 }
 
-/// When the limit's window ends. GitHub gives a moment, cut to whole seconds; Datadog a number of seconds from now,
-/// though whatever cannot be one is taken for a moment.
-pub(super) fn resets_in(upstream: Upstream, reply: &Reply, now: Time) -> Option<Duration> {
+/// Returns what `Retry-After` asks for: a number of seconds, or a date.
+fn retry_after(reply: &Reply, wall: Time) -> Option<Duration> {
+    let seconds = reply.number("retry-after").map(wait);
+    seconds.or_else(|| Some(until(date::parse(reply.text("retry-after")?)?, reply, wall)))
+}
+
+/// Returns how long it is until the limit's window ends. GitHub gives a moment, cut to whole seconds. Datadog gives a
+/// number of seconds from now; one that is too large for that is taken for a moment.
+pub(super) fn resets_in(upstream: Upstream, reply: &Reply, wall: Time) -> Option<Duration> {
     let reset = reply.number("x-ratelimit-reset")?;
     if upstream == Upstream::Datadog && reset < MOMENTS {
         return Some(wait(reset));
     }
-    let now_seconds = u64::try_from(now.0 / 1_000_000).unwrap_or(0);
-    Some(wait(reset.saturating_sub(now_seconds).saturating_add(1)))
+    let moment = Time(i64::try_from(reset.saturating_mul(1_000_000)).unwrap_or(i64::MAX));
+    Some(until(moment, reply, wall))
+}
+
+/// Returns how long it is until a moment of the server's clock, to the end of its second.
+fn until(moment: Time, reply: &Reply, wall: Time) -> Duration {
+    let now = reply.date().unwrap_or(wall).0.div_euclid(1_000_000);
+    let seconds = moment.0.div_euclid(1_000_000).saturating_sub(now).saturating_add(1);
+    wait(u64::try_from(seconds).unwrap_or(1))
 }
 
 fn wait(seconds: u64) -> Duration {
@@ -285,6 +304,8 @@ pub(super) mod tests {
         assert_eq!(wait_of(&list, &reply(403, &[("x-ratelimit-reset", "7")], "")), None);
         let moment = reply(429, &[("x-ratelimit-reset", "1700000041")], "");
         assert_eq!(wait_of(&list, &moment), Some(42));
+        let dated = [("x-ratelimit-reset", "1700000041"), ("date", "Tue, 14 Nov 2023 22:14:00 GMT")];
+        assert_eq!(wait_of(&list, &reply(429, &dated, "")), Some(2), "by the server's clock");
         let absurd = reply(429, &[("x-ratelimit-reset", "18446744073709551615")], "");
         assert_eq!(wait_of(&list, &absurd), Some(3600));
         assert_eq!(wait_of(&list, &reply(429, &[("x-ratelimit-reset", "86400")], "")), Some(3600));
@@ -301,7 +322,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_github_403_is_a_limit_only_when_it_says_so() {
-        let cases: [(Reply, Class, Option<u64>); 6] = [
+        let cases: [(Reply, Class, Option<u64>); 8] = [
             (
                 reply(
                     403,
@@ -328,6 +349,32 @@ pub(super) mod tests {
                 Some(60),
             ),
             (reply(429, &[], "slow down"), Class::Throttled, Some(60)),
+            // A clock of ours that is an hour wrong changes nothing where GitHub says what time it is.
+            (
+                reply(
+                    403,
+                    &[
+                        ("x-ratelimit-remaining", "0"),
+                        ("x-ratelimit-reset", "1700003690"),
+                        ("date", "Tue, 14 Nov 2023 23:13:20 GMT"),
+                    ],
+                    "",
+                ),
+                Class::Throttled,
+                Some(91),
+            ),
+            (
+                reply(
+                    429,
+                    &[
+                        ("retry-after", "Tue, 14 Nov 2023 23:13:40 GMT"),
+                        ("date", "Tue, 14 Nov 2023 23:13:20 GMT"),
+                    ],
+                    "",
+                ),
+                Class::Throttled,
+                Some(21),
+            ),
         ];
         for (reply, class, seconds) in cases {
             let verdict = verdict(&of(&TEAMS), &reply, NOW).unwrap();

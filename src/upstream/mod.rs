@@ -7,6 +7,7 @@ mod backoff;
 mod breaker;
 mod budget;
 mod classify;
+mod date;
 mod permits;
 mod scope;
 mod text;

@@ -3,7 +3,7 @@
 //! instead of the few thousand that CI has time for. A failure prints the seed and the input, and
 //! `TEAMLINK_FUZZ_SEED=N` tries that one alone.
 
-use std::{collections::BTreeMap, fs, ops::Range, panic, path::Path};
+use std::{collections::BTreeMap, fs, ops::Range, panic, path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -264,7 +264,7 @@ fn no_error_body_is_told_at_length_or_with_control_characters() {
         };
         let now = Time(dice.random());
         let [datadog, github] = [&datadog, &github].map(|scope| {
-            drop(Budget::default().heard(&question(scope), &reply, now));
+            drop(Budget::default().heard(&question(scope), &reply, Duration::from_secs(1), now));
             upstream::trouble(&question(scope), &reply, now)
         });
         for trouble in [datadog, github, upstream::invalid("try", &reply, &"odd")] {
