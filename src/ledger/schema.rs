@@ -36,7 +36,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (4, "evidence of connections", include_str!("migrations/0004_evidence_of_connections.sql")),
     (5, "held sets by hash", include_str!("migrations/0005_held_sets_by_hash.sql")),
     (6, "processes", include_str!("migrations/0006_processes.sql")),
-    (7, "upkeep", include_str!("migrations/0007_upkeep.sql")),
+    (7, "indexes", include_str!("migrations/0007_indexes.sql")),
     (8, "removals within the window", include_str!("migrations/0008_removals_within_the_window.sql")),
     (10, "proof of absence", include_str!("migrations/0010_proof_of_absence.sql")),
 ];

@@ -86,6 +86,10 @@ pub struct LeasedMark {
     pub failures: u32,
 }
 
+/// How many events of a team there are since a time.
+pub(super) const EVENTS_SINCE: &str =
+    "SELECT COUNT(*) FROM deliveries WHERE org_id = $1 AND team_id = $2 AND received_at >= $3";
+
 impl Ledger {
     /// The lanes that have something due and no live lease: by the most urgent cause of each, then those first that have
     /// waited longest.
@@ -318,14 +322,12 @@ impl Ledger {
 
     /// How many events of a team have been received since then.
     pub async fn events_since(&self, key: TeamKey, since: Time) -> sqlx::Result<i64> {
-        sqlx::query_scalar(
-            "SELECT COUNT(*) FROM deliveries WHERE org_id = $1 AND team_id = $2 AND received_at >= $3",
-        )
-        .bind(key.org.0)
-        .bind(key.team.0)
-        .bind(since.0)
-        .fetch_one(&self.read)
-        .await
+        sqlx::query_scalar(EVENTS_SINCE)
+            .bind(key.org.0)
+            .bind(key.team.0)
+            .bind(since.0)
+            .fetch_one(&self.read)
+            .await
     }
 
     /// The mark on an organisation as a whole, or on a document, when it is due.

@@ -114,6 +114,13 @@ on_both! {
     what_another_asks_for_during_a_look_is_not_believed_answered_by_it,
 }
 
+/// How SQLite would answer a query, step by step.
+async fn plan(ledger: &Ledger, sql: &str) -> Vec<String> {
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let steps = sqlx::query(explain).fetch_all(&ledger.read).await.unwrap();
+    steps.iter().map(|step| sqlx::Row::get(step, "detail")).collect()
+}
+
 /// Counts the rows of a table.
 async fn rows(ledger: &Ledger, table: &str) -> i64 {
     let count = format!("SELECT COUNT(*) FROM {table}");
@@ -356,6 +363,15 @@ async fn what_was_settled_is_there_after_opening_again(opened: Opened) {
     ledger.settle(LANE, fence, &gone, at(60)).await.unwrap();
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
     assert!(state.owned.is_empty() && state.intents.is_empty());
+}
+
+#[tokio::test]
+async fn the_events_of_a_team_are_found_without_reading_those_of_others() {
+    let (opened, _directory) = on_sqlite().await;
+    let steps = plan(&opened.ledger, work::EVENTS_SINCE).await;
+    let expected =
+        "SEARCH deliveries USING COVERING INDEX deliveries_team (org_id=? AND team_id=? AND received_at>?)";
+    assert_eq!(steps, [expected]);
 }
 
 #[tokio::test]

@@ -274,14 +274,7 @@ async fn a_look_loads_no_gone_team_that_has_nothing(opened: Opened) {
     assert!(matches!(asked.teams[&TeamId(4)].state, TeamState::Gone { .. }));
     assert_eq!(loaded(asked), [1, 2, 3, 4, 20_000]);
     if ledger.engine == Engine::Sqlite {
-        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", state::TEAMS)))
-            .bind(ORG.0)
-            .bind(None::<i64>)
-            .bind("")
-            .fetch_all(&ledger.read)
-            .await
-            .unwrap();
-        let steps: Vec<String> = plan.iter().map(|step| sqlx::Row::get(step, "detail")).collect();
+        let steps = plan(ledger, state::TEAMS).await;
         let of_teams: Vec<&String> = steps.iter().filter(|step| step.contains(" teams ")).collect();
         assert_eq!(of_teams.len(), 2, "{steps:#?}");
         assert!(of_teams[0].contains("(org_id=? AND gone_at=?)"), "{steps:#?}");
