@@ -195,9 +195,7 @@ impl Daemon {
         self.stop.cancel();
         let late = self.tasks.drain(self.grace).await;
         if let Some(ledger) = self.ledger {
-            if let Err(error) = ledger.leave().await {
-                telemetry::work::ledger_failed("say that this worker ends", &error);
-            }
+            presence::leave(&ledger).await;
             ledger.close().await;
         }
         late
