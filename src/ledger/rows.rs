@@ -222,6 +222,11 @@ pub(super) fn cause_column(cause: Cause) -> i64 {
 /// `marks.cause` of a person's command.
 pub(super) const PERSON: i64 = 0;
 
+/// The kinds of marks with each cause, as rows.
+pub(super) const KINDS_AND_CAUSES: &str =
+    "VALUES ('team', 0), ('team', 1), ('team', 2), ('org', 0), ('org', 1), ('org', 2),
+            ('document', 0), ('document', 1), ('document', 2)";
+
 /// Returns the cause in a row of `marks`.
 pub(super) fn cause(row: &AnyRow) -> sqlx::Result<Cause> {
     Ok(match row.try_get::<i64, _>("cause")? {

@@ -34,36 +34,41 @@ pub struct DueLane {
     pub at_once: bool,
 }
 
-/// Finds the first due mark of each lane, kind and cause that is free to be worked on. It reads one entry of an index for
-/// each of them, however many marks are due: a pass makes thousands of them due at once, and this runs after each chunk.
+/// Returns the query for the first due mark of each lane, kind and cause that is free to be worked on. It reads one entry of
+/// an index for each of them, however many marks are due: a pass makes thousands of them due at once, and the worker asks
+/// after each chunk.
 ///
 /// An organisation that was never bound waits for that, whatever a person approved for it.
-pub(super) const FIRST_DUE: &str = "WITH RECURSIVE waiting (org_id) AS (
-         SELECT MIN(org_id) FROM marks WHERE due_at IS NOT NULL
-         UNION ALL
-         SELECT (SELECT MIN(org_id) FROM marks WHERE due_at IS NOT NULL AND marks.org_id > waiting.org_id)
-         FROM waiting WHERE waiting.org_id IS NOT NULL
-     ),
-     asked (kind, cause) AS (
-         VALUES ('team', 0), ('team', 1), ('team', 2), ('org', 0), ('org', 1), ('org', 2),
-                ('document', 0), ('document', 1), ('document', 2)
-     ),
-     first AS MATERIALIZED (
-         SELECT waiting.org_id, asked.kind,
-                (SELECT team_id FROM marks
-                 WHERE marks.org_id = waiting.org_id AND marks.kind = asked.kind AND marks.cause = asked.cause
-                     AND due_at <= $1 AND not_before <= $1
-                 ORDER BY due_at LIMIT 1) AS team_id
-         FROM waiting CROSS JOIN asked
-         WHERE waiting.org_id IS NOT NULL
-             AND (asked.kind = 'document' OR EXISTS (SELECT 1 FROM orgs WHERE orgs.org_id = waiting.org_id))
-             AND NOT EXISTS (SELECT 1 FROM leases WHERE leases.org_id = waiting.org_id AND expires_at > $2)
-     )
-     SELECT marks.org_id, marks.kind, cause, due_at, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
-         answers_event
-     FROM first JOIN marks
-         ON marks.kind = first.kind AND marks.org_id = first.org_id AND marks.team_id = first.team_id
-     ORDER BY cause, due_at, marks.org_id";
+pub(super) fn first_due() -> String {
+    format!(
+        "WITH RECURSIVE waiting (org_id) AS (
+             SELECT MIN(org_id) FROM marks WHERE due_at IS NOT NULL
+             UNION ALL
+             SELECT (SELECT MIN(org_id) FROM marks WHERE due_at IS NOT NULL AND marks.org_id > waiting.org_id)
+             FROM waiting WHERE waiting.org_id IS NOT NULL
+         ),
+         asked (kind, cause) AS ({}),
+         first AS MATERIALIZED (
+             SELECT waiting.org_id, asked.kind,
+                    (SELECT team_id FROM marks
+                     WHERE marks.org_id = waiting.org_id AND marks.kind = asked.kind
+                         AND marks.cause = asked.cause AND due_at <= $1 AND not_before <= $1
+                     ORDER BY due_at LIMIT 1) AS team_id
+             FROM waiting CROSS JOIN asked
+             WHERE waiting.org_id IS NOT NULL
+                 AND (asked.kind = 'document'
+                      OR EXISTS (SELECT 1 FROM orgs WHERE orgs.org_id = waiting.org_id))
+                 AND NOT EXISTS (SELECT 1 FROM leases
+                                 WHERE leases.org_id = waiting.org_id AND expires_at > $2)
+         )
+         SELECT marks.org_id, marks.kind, cause, due_at, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
+             answers_event
+         FROM first JOIN marks
+             ON marks.kind = first.kind AND marks.org_id = first.org_id AND marks.team_id = first.team_id
+         ORDER BY cause, due_at, marks.org_id",
+        rows::KINDS_AND_CAUSES
+    )
+}
 
 /// A mark as it was when the lease holder took it. Settling clears only this generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +99,11 @@ impl Ledger {
     /// The lanes that have something due and no live lease: by the most urgent cause of each, then those first that have
     /// waited longest.
     pub async fn due_lanes(&self, now: Time) -> sqlx::Result<Vec<DueLane>> {
-        let rows =
-            sqlx::query(FIRST_DUE).bind(now.0).bind(self.time(now).await?.0).fetch_all(&self.read).await?;
+        let rows = sqlx::query(AssertSqlSafe(first_due()))
+            .bind(now.0)
+            .bind(self.time(now).await?.0)
+            .fetch_all(&self.read)
+            .await?;
         let mut due: Vec<DueLane> = Vec::new();
         let mut places = HashMap::new();
         for row in rows {

@@ -79,7 +79,7 @@ async fn plan(opened: &Opened, query: &str) -> String {
 }
 
 async fn what_is_due_is_found_however_much_is(opened: Opened) {
-    let plan = plan(&opened, super::super::work::FIRST_DUE).await;
+    let plan = plan(&opened, &super::super::work::first_due()).await;
     assert!(!plan.contains("SCAN marks") && !plan.contains("Seq Scan on marks"), "{plan}");
     assert!(plan.contains("marks_due_of_org"), "{plan}");
 }
