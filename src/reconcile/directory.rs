@@ -45,25 +45,41 @@ impl Directory {
         Self { reader, ttl, clock, state: Arc::default() }
     }
 
+    /// The same list, read for a full pass, which leaves a reserve of the rate limits to events.
+    pub(super) fn unhurried(&self) -> Self {
+        Self { reader: self.reader.unhurried(), ..self.clone() }
+    }
+
     /// Datadog's teams, good for deciding about these handles; with `missing`, also about those that do not exist.
     pub(super) async fn covering(
         &self,
         handles: &BTreeSet<String>,
         missing: bool,
     ) -> Result<Arc<DatadogTeams>, Trouble> {
-        let mut state = self.state.lock().await;
+        let few = handles.len() <= SEARCH_AT_MOST;
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            // A list of all teams may be read for a pass, and take long: an event doesn't wait for its end.
+            Err(_) if few && !missing => return self.search(handles).await,
+            Err(_) => self.state.lock().await,
+        };
         if self.fresh(&state) {
             return Ok(state.teams.clone());
         }
-        if handles.len() > SEARCH_AT_MOST {
+        if !few {
             return self.list(&mut state).await;
         }
-        let found = try_join_all(handles.iter().map(|handle| self.reader.teams_matching(handle))).await?;
-        let found = DatadogTeams::new(found.into_iter().flatten(), false);
+        let found = self.search(handles).await?;
         if missing && handles.iter().any(|handle| found.find(handle).is_none()) {
             return self.list(&mut state).await;
         }
-        Ok(Arc::new(found))
+        Ok(found)
+    }
+
+    /// The teams that have these handles, and others that a search for them finds.
+    async fn search(&self, handles: &BTreeSet<String>) -> Result<Arc<DatadogTeams>, Trouble> {
+        let found = try_join_all(handles.iter().map(|handle| self.reader.teams_matching(handle))).await?;
+        Ok(Arc::new(DatadogTeams::new(found.into_iter().flatten(), false)))
     }
 
     /// The whole list, however old the remembered one is when `fresh` is asked for.

@@ -140,7 +140,12 @@ impl Eyes {
 
     /// The same for a full pass, which leaves a reserve of the rate limits to events.
     pub(super) fn unhurried(&self) -> Self {
-        Self { github: self.github.unhurried(), datadog: self.datadog.unhurried(), ..self.clone() }
+        Self {
+            github: self.github.unhurried(),
+            datadog: self.datadog.unhurried(),
+            directory: self.directory.unhurried(),
+            ..self.clone()
+        }
     }
 
     /// Whether the credential sees secret teams too: only an owner's does. Asked anew each time, since an owner may be

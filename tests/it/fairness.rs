@@ -190,6 +190,27 @@ async fn an_event_does_not_wait_for_events_of_an_organisation_that_answers_slowl
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_does_not_wait_for_the_list_of_datadog_teams_that_a_pass_reads() {
+    const TEAMS: usize = 1000;
+    const LIST: &str = "/api/v2/team";
+    let mut world = world("acme,large").await;
+    Org::new(&world, "acme", 0, false).await;
+    let large = Org::new(&world, "large", TEAMS, true).await;
+    world.start().await;
+    let slow = json!({"path": LIST, "latency_ms": 9000, "times": 3});
+    world.faults(json!([{"path": LIST, "times": 1}, slow])).await;
+    let since = world.seq().await;
+    let pages = |requests: &[Value]| count(requests, |_, path| path == LIST);
+    large.mark(&world, 100, Cause::Pass, Asks::PASS).await;
+    until("it is read", async || pages(&world.requests(since).await) >= 4).await;
+    let event = Event::happens(&world).await;
+    let (before, _) = event.is_right(&world).await;
+    // The one that the event itself needs is a search.
+    assert!(pages(&before) < 3, "it waited for the list");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_uses_the_reserve_that_a_pass_in_its_organisation_has_left() {
     const TEAMS: usize = 150;
     let mut world = world("acme").await;
