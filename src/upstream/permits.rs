@@ -146,9 +146,9 @@ mod tests {
         assert_eq!(granted(&mut permits).len(), 7);
         let event = ask(&mut permits, &SMALL, Urgency::Event, 6);
         assert_eq!(granted(&mut permits), event[..1]);
-        for at in 1..4 {
+        for next in &event[1..4] {
             permits.give_back(&LARGE);
-            assert_eq!(granted(&mut permits), [event[at]], "half is for the other");
+            assert_eq!(granted(&mut permits), [*next], "half is for the other");
         }
         permits.give_back(&LARGE);
         assert_eq!(permits.grant(), [(8, LARGE)], "each has its half");

@@ -97,7 +97,7 @@ impl Event {
     }
 
     /// Waits until it is right. Returns the requests that came before the one that made it so, and that one.
-    async fn is_right(self, world: &World) -> (Vec<Value>, Value) {
+    async fn right(self, world: &World) -> (Vec<Value>, Value) {
         let makes = |it: &Value| {
             it["path"] == CONNECTIONS
                 && it["method"] == "POST"
@@ -137,7 +137,7 @@ async fn an_event_goes_before_the_passes_of_five_organisations_that_began_earlie
     })
     .await;
     let event = Event::happens(&world).await;
-    let (before, _) = event.is_right(&world).await;
+    let (before, _) = event.right(&world).await;
     let batches = count(&before, |method, path| method == "POST" && path == CONNECTIONS);
     println!("{batches} batches of the passes came before it");
     assert!(batches <= 12, "{batches} batches of the passes came before the event's");
@@ -168,7 +168,7 @@ async fn slow(work: impl AsyncFnOnce(&World, &Org)) {
     work(&world, &large).await;
     until("it is asked", async || slow(&world.requests(since).await) >= 7).await;
     let event = Event::happens(&world).await;
-    let (before, _) = event.is_right(&world).await;
+    let (before, _) = event.right(&world).await;
     let more = slow(&before);
     assert!(more < 7, "it waited until {more} slow answers had come");
     world.faults(json!([])).await;
@@ -204,7 +204,7 @@ async fn an_event_does_not_wait_for_the_list_of_datadog_teams_that_a_pass_reads(
     large.mark(&world, 100, Cause::Pass, Asks::PASS).await;
     until("it is read", async || pages(&world.requests(since).await) >= 4).await;
     let event = Event::happens(&world).await;
-    let (before, _) = event.is_right(&world).await;
+    let (before, _) = event.right(&world).await;
     // The one that the event itself needs is a search.
     assert!(pages(&before) < 3, "it waited for the list");
     world.stop().await;
@@ -230,7 +230,7 @@ async fn an_event_uses_the_reserve_that_a_pass_in_its_organisation_has_left() {
     })
     .await;
     let event = Event::happens(&world).await;
-    let (before, made) = event.is_right(&world).await;
+    let (before, made) = event.right(&world).await;
     let pairs = made["body"]["data"].as_array().unwrap().len();
     assert_eq!(pairs, 1, "teams of the pass came with the event: {made}");
     let lists = count(&before, |method, path| method == "GET" && path == "/orgs/acme/teams");
