@@ -5,10 +5,19 @@ use std::collections::BTreeSet;
 
 use super::{Look, is_delete};
 use crate::{
-    model::{Answer, Class, ConnectionKey, GithubHandle, OrgFacts, Target, TeamId, TeamKey, Trouble},
+    model::{
+        Answer, Class, ConnectionKey, GithubHandle, OrgFacts, Target, TeamFacts, TeamId, TeamKey, Trouble,
+    },
     plan::{Action, Guarded, LeftAlone, Planned, RemovalCause, Why},
     reconcile::fold::Seen,
 };
+
+/// Who holds a slug.
+enum Holder {
+    Nobody,
+    Team(TeamFacts),
+    Unknown(Trouble),
+}
 
 impl Look<'_> {
     /// Reads the holders of the slugs that removals of this plan take connections from. Returns those that join it.
@@ -107,27 +116,18 @@ impl Look<'_> {
             }
         };
         let row = self.orgs.iter().find(|row| row.facts.id == org.id);
-        let Some(row) = row.filter(|row| self.options.serves(row)) else { return Some(org.login) };
-        let known_login = row.facts.login.eq_ignore_ascii_case(&org.login);
-        let holder = match self.eyes.github.team_by_slug(&org.login, slug).await {
-            Answer::Absent => match self.eyes.github.teams_answer(&org.login).await {
-                Answer::Present(()) => {
-                    // Its teams are in no mirror under this login yet.
-                    self.found_elsewhere.extend((!known_login).then_some(Target::Org(org.id)));
-                    return None;
-                }
-                Answer::Absent => {
-                    let why = format!("the list of the teams of {} answers 404", org.login);
-                    self.troubles.insert(team, Trouble::new(Class::Auth, why));
-                    return None;
-                }
-                Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
-                    self.troubles.insert(team, trouble);
-                    return None;
-                }
-            },
-            Answer::Present(facts) => facts,
-            Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+        let served = row.filter(|row| self.options.serves(row));
+        let known_login = served.is_some_and(|row| row.facts.login.eq_ignore_ascii_case(&org.login));
+        let holder = match self.holder_of(&org.login, slug).await {
+            Holder::Nobody => {
+                // Its teams are in no mirror under this login yet.
+                let unread = served.is_some() && !known_login;
+                self.found_elsewhere.extend(unread.then_some(Target::Org(org.id)));
+                return None;
+            }
+            Holder::Team(_) | Holder::Unknown(_) if served.is_none() => return Some(org.login),
+            Holder::Team(holder) => holder,
+            Holder::Unknown(trouble) => {
                 self.troubles.insert(team, trouble);
                 return None;
             }
@@ -142,6 +142,23 @@ impl Look<'_> {
             format!("{} is the handle of a team of {} now, which is looked at first", key.github, org.login);
         self.troubles.insert(team, Trouble::new(Class::Transient, why));
         None
+    }
+
+    /// Who holds a slug in the organisation with this login. Nobody does if the slug answers 404 while the list of the
+    /// organisation's teams answers.
+    async fn holder_of(&self, login: &str, slug: &str) -> Holder {
+        match self.eyes.github.team_by_slug(login, slug).await {
+            Answer::Present(facts) => Holder::Team(facts),
+            Answer::Absent => match self.eyes.github.teams_answer(login).await {
+                Answer::Present(()) => Holder::Nobody,
+                Answer::Absent => {
+                    let why = format!("the list of the teams of {login} answers 404");
+                    Holder::Unknown(Trouble::new(Class::Auth, why))
+                }
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => Holder::Unknown(trouble),
+            },
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => Holder::Unknown(trouble),
+        }
     }
 
     /// The organisation that has this login today, read once in a look.

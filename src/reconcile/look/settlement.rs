@@ -93,7 +93,8 @@ impl Look<'_> {
         let open = open.iter().filter(|intent| !settled(&intent.key));
         let interrupted: BTreeSet<TeamId> = open
             .filter_map(|intent| intent.team)
-            .filter(|team| self.state.paused.of(*team).is_none())
+            // What is parked is not sent again: the next look finds what became of it.
+            .filter(|team| self.state.paused.of(*team).is_none() && !parked.contains(team))
             .collect();
         // What a person took over stands again. Whether its team wants it, the next look decides.
         let taken = |key: &ConnectionKey| stored.owned.iter().any(|owned| owned.key == *key);
