@@ -4,8 +4,8 @@
 //! - Events go before passes. Within an urgency, the party that holds the fewest permits goes first, then the one that
 //!   has waited longest.
 //! - While another party waits, a party gets at most half of the permits, rounded up.
-//! - The last free permit is kept for an event of a party that holds less than half. If all questions are about one
-//!   organisation, any event may have it.
+//! - The last free permit is kept for an event of a party that holds less than half: one that is heard of only now finds
+//!   it, however slowly the others are answered. Datadog knows one party only, whose events may have all permits.
 //!
 //! This is bookkeeping only. `transport::Permits` lets the ones that wait go on.
 
@@ -20,23 +20,17 @@ pub struct Permits {
     held: BTreeMap<Whose, usize>,
     waiting: BTreeMap<(Urgency, Whose), BTreeSet<u64>>,
     next: u64,
-    /// The first organisation that asked, and whether another one has asked since.
-    first: Option<Whose>,
-    several: bool,
 }
 
 impl Permits {
     /// So many permits, at least one.
     pub fn new(size: usize) -> Self {
         let (held, waiting) = (BTreeMap::new(), BTreeMap::new());
-        Self { size: size.max(1), held, waiting, next: 0, first: None, several: false }
+        Self { size: size.max(1), held, waiting, next: 0 }
     }
 
     /// Notes that a party waits for a permit. Returns its number.
     pub fn ask(&mut self, whose: &Whose, urgency: Urgency) -> u64 {
-        if let Whose::Org(_) = whose {
-            self.several |= self.first.get_or_insert_with(|| whose.clone()) != whose;
-        }
         let number = self.next;
         self.next += 1;
         self.waiting.entry((urgency, whose.clone())).or_default().insert(number);
@@ -97,7 +91,7 @@ impl Permits {
         let others_wait = self.waiting.keys().any(|(_, other)| other != whose);
         let is_last = free == 1 && self.size > 1;
         (below_half || !others_wait)
-            && (!is_last || urgency == Urgency::Event && (below_half || !self.several))
+            && (!is_last || urgency == Urgency::Event && (below_half || *whose == Whose::Credential))
     }
 
     fn holds(&self, whose: &Whose) -> usize {
@@ -124,24 +118,22 @@ mod tests {
     #[test]
     fn a_pass_leaves_one_permit_to_events() {
         let mut permits = Permits::new(4);
-        let pass = ask(&mut permits, &LARGE, Urgency::Pass, 9);
+        let whose = Whose::Credential;
+        let pass = ask(&mut permits, &whose, Urgency::Pass, 9);
         assert_eq!(granted(&mut permits), pass[..3]);
-        let event = ask(&mut permits, &LARGE, Urgency::Event, 2);
-        assert_eq!(granted(&mut permits), event[..1], "of the only organisation, whatever it holds");
-        permits.give_back(&LARGE);
+        let event = ask(&mut permits, &whose, Urgency::Event, 2);
+        assert_eq!(granted(&mut permits), event[..1], "of the only party, whatever it holds");
+        permits.give_back(&whose);
         assert_eq!(granted(&mut permits), event[1..], "events go first");
-        permits.give_back(&LARGE);
+        permits.give_back(&whose);
         assert_eq!(granted(&mut permits), [] as [u64; 0]);
-        permits.give_back(&LARGE);
+        permits.give_back(&whose);
         assert_eq!(granted(&mut permits), pass[3..4]);
     }
 
     #[test]
     fn an_organisation_whose_events_take_all_leaves_the_last_permit_to_another() {
         let mut permits = Permits::new(8);
-        ask(&mut permits, &SMALL, Urgency::Event, 1);
-        assert_eq!(granted(&mut permits).len(), 1);
-        permits.give_back(&SMALL);
         ask(&mut permits, &LARGE, Urgency::Event, 20);
         assert_eq!(granted(&mut permits).len(), 7);
         let event = ask(&mut permits, &SMALL, Urgency::Event, 6);
@@ -151,7 +143,7 @@ mod tests {
             assert_eq!(granted(&mut permits), [*next], "half is for the other");
         }
         permits.give_back(&LARGE);
-        assert_eq!(permits.grant(), [(8, LARGE)], "each has its half");
+        assert_eq!(permits.grant(), [(7, LARGE)], "each has its half");
         permits.give_back(&SMALL);
         assert_eq!(granted(&mut permits), event[4..5]);
     }
