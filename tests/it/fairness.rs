@@ -238,3 +238,28 @@ async fn an_event_uses_the_reserve_that_a_pass_in_its_organisation_has_left() {
     assert!(ledger(&world).await.counts(now()).await.unwrap().due + 100 >= i64::try_from(TEAMS).unwrap());
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_served_from_the_reserve_of_a_limit_whose_share_a_pass_has_used() {
+    const LIMIT: usize = 50;
+    // More pages than the pass may read: nine tenths of the limit.
+    const TEAMS: usize = 5000;
+    let mut world = world("acme,large").await;
+    Org::new(&world, "acme", 0, false).await;
+    let large = Org::new(&world, "large", TEAMS, false).await;
+    world.start().await;
+    let limits = json!({"github": {"requests": LIMIT, "seconds": 100_000_000}});
+    world.remote.send(Method::PUT, "/_sandbox/limits", limits).await.unwrap();
+    let since = world.seq().await;
+    let asked = |requests: &[Value]| count(requests, |_, path| path.starts_with("/org"));
+    ledger(&world).await.mark(&[Target::Org(large.facts.id)], Cause::Pass, Asks::PASS, now()).await.unwrap();
+    until("the pass has used its share", async || asked(&world.requests(since).await) >= LIMIT - LIMIT / 10)
+        .await;
+    let event = Event::happens(&world).await;
+    let (before, _) = event.right(&world).await;
+    let few = asked(&before);
+    assert!(few <= 2, "{few} requests came before the event's");
+    let refused = |it: &&Value| it["status"] == 429 || it["status"] == 403;
+    assert_eq!(world.requests(since).await.iter().find(refused), None, "the limit was hit");
+    world.stop().await;
+}
