@@ -121,7 +121,7 @@ fn count(requests: &[Value], of: impl Fn(&str, &str) -> bool) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_goes_before_the_passes_of_five_organisations_that_began_earlier() {
-    const TEAMS: usize = 500;
+    const TEAMS: usize = 2000;
     let mut world = world("acme,o1,o2,o3,o4,o5").await;
     Org::new(&world, "acme", 0, false).await;
     for login in ["o1", "o2", "o3", "o4", "o5"] {
