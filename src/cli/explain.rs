@@ -47,7 +47,6 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         github: &github::Reader::new(upstreams::github(&settings)?)?,
         datadog: &datadog::Reader::new(&upstreams::datadog(&settings)?)?,
         rules: &settings.mapping,
-        managed_by: &settings.datadog.managed_by,
     };
     let spinner = output::spinner("looking at GitHub and Datadog");
     let explanation = explain(&sources, login, slug).await?;

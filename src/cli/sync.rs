@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::output::{self, Format};
 use crate::{
     app,
-    ledger::{Progress, lane_number},
+    ledger::{Ledger, Progress, lane_number},
     model::{Asks, Cause, Integration, Lane},
     settings::Loaded,
 };
@@ -54,6 +54,9 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     for taken in taken.iter().filter(|_| args.format == Format::Text) {
         anstream::println!("\n{taken}; write {} in github.orgs", taken.bound_to.login);
     }
+    if args.format == Format::Text {
+        say_former_marks(&ledger, &settings.datadog.managed_by).await?;
+    }
     for Row { lane, name, progress } in &rows {
         if let Some(error) = &progress.unread
             && args.format == Format::Text
@@ -88,6 +91,17 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let failed = rows.iter().any(|row| row.progress.passing > 0);
     let open = !taken.is_empty() || rows.iter().any(|row| !settled(&row.progress));
     Ok(ExitCode::from(if failed || rows.is_empty() { 1 } else { u8::from(open) * 2 }))
+}
+
+/// Says how many connections of ours carry a former value of `datadog.managed_by`.
+async fn say_former_marks(ledger: &Ledger, today: &str) -> anyhow::Result<()> {
+    for (mark, count) in ledger.former_marks(today).await? {
+        let what = if count == 1 { "connection carries" } else { "connections carry" };
+        anstream::println!(
+            "\n{count} {what} the former mark `{mark}`; to make them again under `{today}`:\n  teamlink adopt --managed-by {mark}"
+        );
+    }
+    Ok(())
 }
 
 /// An organisation or a document, as it is printed.

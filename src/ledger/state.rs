@@ -165,6 +165,17 @@ impl Ledger {
         })
     }
 
+    /// Returns how many of our connections carry each mark but this one.
+    pub async fn former_marks(&self, today: &str) -> sqlx::Result<Vec<(String, i64)>> {
+        sqlx::query_as(
+            "SELECT managed_by, COUNT(*) FROM connections WHERE managed_by <> $1
+             GROUP BY managed_by ORDER BY managed_by",
+        )
+        .bind(today)
+        .fetch_all(&self.read)
+        .await
+    }
+
     /// Returns the rows of other organisations whose keys name teams under this login, by key.
     pub async fn rows_elsewhere(
         &self,

@@ -163,6 +163,9 @@ impl Rules {
     /// current one first and then the one that it was bound to: a renamed organisation keeps its rules.
     pub fn resolve(&self, logins: &[&str], slug: &str) -> Resolution {
         let slug = slug.to_lowercase();
+        if TeamType::of(None, &slug) == TeamType::Enterprise {
+            return Resolution { rule: None, outcome: Outcome::Unmapped };
+        }
         let names: Vec<(String, String)> = logins
             .iter()
             .map(|login| {

@@ -32,6 +32,11 @@ pub(super) fn of(
 ) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut block = |kind, what: String, remedy: Option<String>| blocks.push(Block { kind, what, remedy });
+    if !foresight.served {
+        let login = &foresight.org.login;
+        let what = format!("{login} is not served, because github.orgs does not list it: nothing is written");
+        block("not_served", what, Some(format!("add {login} to github.orgs, and restart the workers")));
+    }
     if let Some((pause, scope)) = pause {
         let reason = if pause.reason.is_empty() { String::new() } else { format!(" ({})", pause.reason) };
         let what = format!("{scope} is paused since {}{reason}", pause.since);

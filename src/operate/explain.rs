@@ -33,8 +33,6 @@ pub struct Sources<'a> {
     pub datadog: &'a datadog::Reader,
     /// The mapping rules.
     pub rules: &'a Rules,
-    /// Our `managed_by`.
-    pub managed_by: &'a str,
 }
 
 /// Why a team is as it is.
@@ -262,7 +260,7 @@ async fn connections(
     let mut connections = Vec::new();
     for connection in found.into_values() {
         let Some(key) = connection.key().filter(|key| names.contains(&key.github)) else { continue };
-        let ours = connection.managed_by.as_deref() == Some(sources.managed_by);
+        let ours = connection.managed_by.as_ref().is_some_and(|mark| foresight.own_marks.contains(mark));
         let owned = foresight.owned.iter().any(|owned| owned.id == connection.id);
         let handle = match sources.datadog.team(&key.datadog_team).await {
             Answer::Present(team) => Some(team.handle),

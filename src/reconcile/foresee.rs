@@ -161,6 +161,7 @@ pub(super) async fn foresee(
 ) -> sqlx::Result<Foresight> {
     let org = &state.org;
     let mode = eyes.options.policy(&org.facts.login, &org.bound_login).mode;
+    let served = eyes.options.serves(org);
     let marks = ledger.marks_of(org.facts.id, &[team]).await?;
     let standing = Standing::read(ledger, org.facts.id, &eyes.options, false).await?;
     let known = state.teams.get(&team).cloned();
@@ -181,6 +182,8 @@ pub(super) async fn foresee(
     }
     Ok(Foresight {
         mode,
+        served,
+        own_marks: look.known.own_marks().clone(),
         known,
         owned,
         pause,
@@ -203,6 +206,10 @@ pub(super) async fn foresee(
 pub struct Foresight {
     /// The organisation.
     pub org: OrgFacts,
+    /// Whether `github.orgs` lets anything be written for it.
+    pub served: bool,
+    /// Every mark that this ledger writes or has written under.
+    pub own_marks: BTreeSet<String>,
     /// How far its plans may go.
     pub mode: Mode,
     /// The team as it is remembered.

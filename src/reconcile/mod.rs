@@ -22,6 +22,7 @@
 //!   joins the plan; its wish for the same key turns the removal into a passing-on without a write.
 
 mod adopt;
+mod answered;
 mod apply;
 mod directory;
 mod document;

@@ -12,8 +12,8 @@ use crate::{
     ledger::{Held, Intent, IntentKind, Ledger, OrgState, Removed},
     mapping::Outcome,
     model::{
-        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind, HoldRule,
-        MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
+        Answer, Class, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind, HoldRule, MirrorTeam,
+        MissingTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Actual, DatadogTeams, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
 };
@@ -104,6 +104,16 @@ impl Known {
         Ok(())
     }
 
+    /// Creates and adoptions of ours whose end is unknown.
+    pub(super) fn create_intents(&self) -> impl Iterator<Item = (&ConnectionKey, &Interrupted)> {
+        self.actual.create_intents.iter()
+    }
+
+    /// Every mark that this ledger writes or has written under.
+    pub(super) fn own_marks(&self) -> &BTreeSet<String> {
+        &self.actual.own_marks
+    }
+
     /// Whether another organisation has rows under the login of this one.
     pub(super) fn is_contested(&self) -> bool {
         !self.actual.elsewhere.is_empty()
@@ -191,28 +201,6 @@ impl Eyes {
         }
         let guarded = self.decide(known, teams, &desired, &actual, &BTreeMap::new());
         Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect() })
-    }
-
-    /// Reads by their ids the connections that Datadog answered with 201 and that no list shows yet. Returns those that
-    /// are not found.
-    async fn read_answered(
-        &self,
-        known: &Known,
-        teams: &BTreeSet<TeamId>,
-        connections: &mut Connections,
-    ) -> Result<BTreeMap<ConnectionKey, ConnectionId>, Trouble> {
-        let creates = known.actual.create_intents.iter().filter(|(_, create)| teams.contains(&create.team));
-        let answered =
-            creates.filter_map(|(key, create)| Some((key.clone(), create.answered.as_ref()?.id.clone())));
-        let mut missed: BTreeMap<_, _> =
-            answered.filter(|(key, id)| connections.with_id(key, id).is_none()).collect();
-        if !missed.is_empty() {
-            let connection_ids = missed.values().map(ToString::to_string).collect();
-            connections
-                .extend(self.datadog.connections(&Filter { connection_ids, ..Filter::default() }).await?);
-            missed.retain(|key, id| connections.with_id(key, id).is_none());
-        }
-        Ok(missed)
     }
 
     /// The Datadog teams of these rows that are gone; a list that lacks one with a connection of ours decides nothing.

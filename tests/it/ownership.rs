@@ -191,3 +191,24 @@ async fn a_protected_or_paused_orphan_and_one_of_a_living_team_stay_through_ever
     }
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_under_a_former_mark_are_counted_and_an_organisation_that_is_not_served_is_said_to_be() {
+    let mut world = World::new(3, &[]).await;
+    world.pass().await;
+    let before = world.connections().await;
+    world.set(&[("TEAMLINK_DATADOG__MANAGED_BY", "teamlink-2")]);
+    let said = text(&world.teamlink(&["sync"]).await);
+    let expected = "3 connections carry the former mark `teamlink`; to make them again under `teamlink-2`:";
+    assert!(said.contains(expected), "{said}");
+    let output = world.teamlink(&["adopt", "--managed-by", "teamlink", "--yes"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let after: BTreeSet<String> =
+        before.iter().map(|connection| format!("{connection} (teamlink-2)")).collect();
+    assert_eq!(world.connections().await, after);
+    let said = text(&world.teamlink(&["sync"]).await);
+    assert!(!said.contains("former mark"), "{said}");
+    world.set(&[("TEAMLINK_GITHUB__ORGS", "globex")]);
+    let said = text(&world.teamlink(&["explain", "acme/team-1"]).await);
+    assert!(said.contains("acme is not served, because github.orgs does not list it"), "{said}");
+}
