@@ -9,7 +9,7 @@ use std::{collections::HashMap, time::Duration};
 
 use super::Look;
 use crate::{
-    model::{Class, MirrorTeam, TeamFacts, TeamId, TeamState, Time, Trouble},
+    model::{MirrorTeam, TeamFacts, TeamId, TeamState, Time},
     reconcile::{
         fold::{Folded, Seen, fold, unlisted},
         observe::{self, PAGE},
@@ -45,20 +45,16 @@ impl Look<'_> {
             }
             return;
         }
-        let (org, list) = match observe::list(&self.eyes.github.unhurried(), &self.state).await {
-            Ok(read) => read,
+        // The organisation was read in this look: without it, no 404 would have counted.
+        let login = &self.known.mirror.org.login;
+        let teams = self.eyes.github.unhurried().teams(login, observe::listed_type(&self.state)).await;
+        let list = match observe::answer(teams, || format!("the list of the teams of {login} answers 404")) {
+            Ok(list) => list,
             Err(trouble) => {
                 self.troubles.extend(here.into_iter().map(|team| (team, trouble.clone())));
                 return;
             }
         };
-        if org.login != self.known.mirror.org.login {
-            // The names that were read so far are of another login.
-            let why = format!("{} has another login now", self.known.mirror.org.login);
-            let trouble = Trouble::new(Class::Transient, why);
-            self.troubles.extend(here.into_iter().map(|team| (team, trouble.clone())));
-            return;
-        }
         self.listed_at = Some(now);
         let listed: HashMap<TeamId, TeamFacts> = list.into_iter().map(|facts| (facts.id, facts)).collect();
         let waiting: Vec<MirrorTeam> =
