@@ -75,6 +75,7 @@ impl Ledger {
         let lane = Lane::Document(integration);
         let held = held::held_of(&mut connection, lane).await?;
         let approved = held::approved_of(&mut connection, lane, now).await?;
+        let removed = slots::done_of(&mut connection, lane, window, now).await?;
         let entry = |held: HeldKey| match held.subject {
             Subject::Entry(_, entry) => Some(entry),
             Subject::Connection(_) | Subject::DatadogTeam(_) | Subject::Organisation(_) => None,
@@ -84,7 +85,7 @@ impl Ledger {
             datadog_org,
             held: held.into_iter().filter_map(|item| Some((entry(item.key)?, item.reason))).collect(),
             approved: approved.into_iter().filter_map(entry).collect(),
-            removed: self.removals_done(lane, window, now).await?,
+            removed,
         })
     }
 

@@ -110,14 +110,24 @@ impl Ledger {
 
     /// Counts the removals of a lane that were done within the window, but for those that a person approved.
     pub async fn removals_done(&self, lane: Lane, window: Duration, now: Time) -> sqlx::Result<usize> {
-        let done: i64 =
-            sqlx::query_scalar("SELECT COUNT(*) FROM removal_slots WHERE org_id = $1 AND done AND at > $2")
-                .bind(rows::lane_number(lane))
-                .bind((now - window).0)
-                .fetch_one(&self.read)
-                .await?;
-        Ok(usize::try_from(done).unwrap_or(0))
+        done_of(&mut *self.read.acquire().await?, lane, window, now).await
     }
+}
+
+/// Counts the removals of a lane that were done within the window.
+pub(super) async fn done_of(
+    db: &mut AnyConnection,
+    lane: Lane,
+    window: Duration,
+    now: Time,
+) -> sqlx::Result<usize> {
+    let done: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM removal_slots WHERE org_id = $1 AND done AND at > $2")
+            .bind(rows::lane_number(lane))
+            .bind((now - window).0)
+            .fetch_one(db)
+            .await?;
+    Ok(usize::try_from(done).unwrap_or(0))
 }
 
 /// Counts all slots, and returns those that their key keeps, with their times.

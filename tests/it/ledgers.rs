@@ -68,6 +68,11 @@ async fn a_loss_would_be_noticed() {
 }
 
 #[tokio::test]
+async fn old_slots_of_the_window_count_where_they_belong() {
+    ledgers::old_slots_count_where_they_belong::<Sqlite>().await;
+}
+
+#[tokio::test]
 async fn what_is_parked_and_audited_is_printed_as_before() {
     ledgers::what_is_parked_and_audited_is_printed_as_before::<Sqlite>().await;
 }

@@ -11,6 +11,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use teamlink::{
     ledger::Ledger,
+    model::{Integration, Lane, OrgId},
     sandbox::{self, Sandbox},
 };
 use tokio::process::Command;
@@ -146,6 +147,19 @@ pub async fn opening_loses_nothing<L: Old>() {
     assert_eq!(losses(&before, &after), Vec::<String>::new());
     migrate(&old.url()).await;
     assert_eq!(old.tables().await, after, "opening it again changes it");
+    old.remove().await;
+}
+
+/// The audit trail says of each old slot of the guard's window whose it was, and whether its removal was done.
+pub async fn old_slots_count_where_they_belong<L: Old>() {
+    let old = L::copy().await;
+    let ledger = Ledger::open(&old.url()).await.unwrap();
+    let (ages, now) = (Duration::from_secs(100 * 365 * 24 * 3600), ledger.clock().now());
+    let done = async |lane| ledger.removals_done(lane, ages, now).await.unwrap();
+    assert_eq!(done(Lane::Org(OrgId(1_000_001))).await, 1, "one went, and one was parked");
+    assert!(done(Lane::Document(Integration::Github)).await >= 1);
+    assert_eq!(done(Lane::Document(Integration::Pagerduty)).await, 0, "its removal waits");
+    ledger.close().await;
     old.remove().await;
 }
 

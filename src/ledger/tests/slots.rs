@@ -54,7 +54,7 @@ async fn a_removal_is_counted_once_it_was_done_by_us_without_an_approval(opened:
     assert_eq!((removed(at(3)).await, ledger.slots_taken(HOUR, at(3)).await.unwrap()), (1, 2));
     // Reserved, in vain; then a person approved it, so that it needs no slot.
     let key = HeldKey::new(HeldKind::Delete, connection("approved"));
-    ledger.take_slots(LANE, &[key.subject.clone()], 100, HOUR, at(3)).await.unwrap();
+    ledger.take_slots(LANE, std::slice::from_ref(&key.subject), 100, HOUR, at(3)).await.unwrap();
     let reason = HoldReason::new(HoldRule::MaxShare, "many");
     let set = [Held { key, team: Some(TeamId(7)), reason }];
     let hash = ledger.remember_held(LANE, &set, at(3)).await.unwrap();

@@ -23,12 +23,12 @@ impl Run<'_> {
     }
 
     /// Decides about creates that fail with a server error though each was sent alone. The rest of their batch was tried
-    /// before, which shows whether it is an outage.
+    /// before, which shows whether it is an outage. What is retried may still arrive: its intent stays.
     pub(super) fn creates_failed_alone(&mut self, creates: Vec<(Create, Trouble)>) {
         for (item, trouble) in creates {
-            self.undone(&item.key);
             let counts = self.counts(Operation::Create, Some(item.team), item.key.clone().into());
             if counts && self.failed_before(Some(item.team)) {
+                self.undone(&item.key);
                 self.park(Some(item.team), ParkedStep::Create(item.key), None, &item.reason, &trouble);
             } else {
                 self.out.unfinished.insert(Some(item.team), trouble);
@@ -39,9 +39,9 @@ impl Run<'_> {
     /// The same for deletes.
     pub(super) fn deletes_failed_alone(&mut self, deletes: Vec<(Delete, Trouble)>) {
         for (item, trouble) in deletes {
-            self.out.stored.undone.push(item.key.clone());
             let counts = self.counts(Operation::Delete, item.team, item.key.clone().into());
             if counts && self.failed_before(item.team) {
+                self.out.stored.closed_intents.push(item.key.clone());
                 self.park(item.team, ParkedStep::Delete(item.key), Some(&item.id), &item.reason, &trouble);
             } else {
                 self.out.unfinished.insert(item.team, trouble);
