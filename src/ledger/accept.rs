@@ -276,6 +276,8 @@ async fn write_marks(
             {flags}
             due_at = CASE WHEN marks.first_at IS NOT NULL AND marks.first_at + {max_wait} < excluded.due_at
                           THEN marks.first_at + {max_wait} ELSE excluded.due_at END,
+            decided_at = CASE WHEN marks.decided_at > excluded.decided_at
+                              THEN marks.decided_at ELSE excluded.decided_at END,
             first_at = COALESCE(marks.first_at, excluded.first_at),
             event_at = COALESCE(excluded.event_at, marks.event_at),
             received_at = COALESCE(marks.received_at, excluded.received_at)"
@@ -286,14 +288,14 @@ async fn write_marks(
         connection,
         "INSERT INTO marks
             (kind, org_id, team_id, generation, cause, asks_datadog, asks_reserve, asks_at_once, lifts_creates,
-             answers_event, due_at, first_at, event_at, received_at) ",
+             answers_event, due_at, decided_at, first_at, event_at, received_at) ",
         &tail,
         &rows,
         |row, (request, (kind, org, team))| {
             row.bind(*kind).bind(*org).bind(*team).bind(1_i64);
             let Asks { datadog, reserve, at_once, lifts_creates, event } = request.asks;
             row.bind(rows::cause_column(request.cause)).bind(datadog).bind(reserve).bind(at_once);
-            row.bind(lifts_creates).bind(event).bind(due_at.0).bind(now.0);
+            row.bind(lifts_creates).bind(event).bind(due_at.0).bind(now.0).bind(now.0);
             row.bind(request.received_at.map(|_| now.0));
             row.bind(request.received_at.map(|at| at.0));
         },
@@ -332,7 +334,7 @@ async fn store_deliveries(
     // Some were: only now is it worth finding out which.
     for entry in entries {
         let again = sqlx::query(
-            "UPDATE deliveries SET times = times + 1, stored_at = $2 WHERE guid = $1 AND stored_at < $2",
+            "UPDATE deliveries SET times = times + 1, stored_at = $2 WHERE guid = $1 AND stored_at <> $2",
         )
         .bind(rows::clean(&entry.guid))
         .bind(now.0)

@@ -103,12 +103,13 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
         .with_context(connecting)?;
     let ledger = ledger(Engine::Postgres, pool.clone(), pool);
     ledger.time(Time(0)).await.map_err(told).with_context(connecting)?;
+    ledger.clock.take_over();
     Ok(ledger)
 }
 
 fn ledger(engine: Engine, write: AnyPool, read: AnyPool) -> Ledger {
-    let (clock, rules) = (Clock::default(), Arc::default());
-    Ledger { engine, write, read, clock, rules, presence: None, database: None }
+    let (clock, rules, kept) = (Clock::default(), Arc::default(), Arc::default());
+    Ledger { engine, write, read, clock, rules, presence: None, database: None, kept }
 }
 
 /// What sqlx says, once: its messages contain those of their sources.
@@ -172,8 +173,8 @@ impl Ledger {
     /// is used by one machine, whose time is `now`.
     pub(super) async fn time(&self, now: Time) -> sqlx::Result<Time> {
         if let Some(database) = &self.database {
-            self.clock.follow(database.now(), Duration::ZERO);
-            return Ok(database.now());
+            self.clock.follow(database.wall(), Duration::ZERO);
+            return Ok(database.wall());
         }
         if self.engine == Engine::Sqlite {
             return Ok(now);
@@ -185,6 +186,13 @@ impl Ledger {
                 .await?;
         self.clock.follow(Time(micros), self.clock.monotonic().saturating_sub(asked));
         Ok(Time(micros))
+    }
+
+    /// The time that a lease must have ended by to be free, at such a time of the ledger. When the database's clock was
+    /// set forward, the leases of those who live only seem to have ended, until [`Ledger::keep_time`] has renewed them.
+    pub(super) fn ended_by(&self, time: Time) -> Time {
+        let has_clock = self.engine == Engine::Postgres || self.database.is_some();
+        if has_clock { time.min(self.clock.now()) } else { time }
     }
 
     /// What keeps a query from waiting for rows that another transaction holds. SQLite has one writer at a time.

@@ -26,6 +26,8 @@ pub struct EntryRow {
 /// What is known of a document.
 #[derive(Clone, Debug, Default)]
 pub struct DocumentState {
+    /// When this was read, before anything of it.
+    pub read_at: Time,
     /// The entries that we added.
     pub entries: BTreeMap<EntryKey, EntryRow>,
     /// The Datadog organisation that it was first read in.
@@ -81,6 +83,7 @@ impl Ledger {
             Subject::Connection(_) | Subject::DatadogTeam(_) | Subject::Organisation(_) => None,
         };
         Ok(DocumentState {
+            read_at: now,
             entries: rows.iter().map(entry_row).collect::<sqlx::Result<_>>()?,
             datadog_org,
             held: held.into_iter().filter_map(|item| Some((entry(item.key)?, item.reason))).collect(),

@@ -14,7 +14,7 @@
 //! PostgreSQL serves any number of daemons, whose transactions run side by side (`READ COMMITTED`). What must not
 //! happen twice at once is done under the lock of a row: of its lease for everything that carries a fence, of its mark
 //! for a generation, of `meta.removal_slots` for the guard's window. Rows are written in the order of their keys. Leases
-//! are judged by the database's clock.
+//! are judged by the database's clock. `time` keeps what is stored of time right when a clock is set.
 
 mod accept;
 mod adoption;
@@ -39,10 +39,11 @@ mod story;
 mod team_lists;
 #[cfg(test)]
 mod tests;
+mod time;
 mod upkeep;
 mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use sqlx::AnyPool;
@@ -66,6 +67,7 @@ pub use settlement::{
 pub use slots::Removed;
 pub use state::{Intent, OrgRow, OrgState, Progress};
 pub use story::{EventLine, Looks, TeamStory};
+pub use time::Spans;
 pub use upkeep::{Counts, Keep};
 pub use work::{DueLane, LeasedMark};
 
@@ -81,6 +83,7 @@ pub struct Ledger {
     presence: Option<Arc<processes::Presence>>,
     /// The clock of the database that a simulation has in place of a server's.
     database: Option<Clock>,
+    kept: Arc<Mutex<time::Kept>>,
 }
 
 /// The rules that the looks of a process go by.
@@ -111,7 +114,7 @@ impl Ledger {
     /// behaves as on PostgreSQL: leases go by the database's clock, and the machine's follows it.
     #[must_use]
     pub fn on_machine(&self, clock: Clock, database: Option<Clock>) -> Self {
-        Self { clock, database, ..self.clone() }
+        Self { clock, database, kept: Arc::default(), ..self.clone() }
     }
 
     /// The clock by which everything is timed that several processes read: the database's, where it has one.

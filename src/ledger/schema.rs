@@ -33,6 +33,7 @@ impl Engine {
 const SCHEMA: &[(i64, &str, &str)] = &[
     (1, "first", include_str!("migrations/0001_first.sql")),
     (2, "flags of marks", include_str!("migrations/0002_flags_of_marks.sql")),
+    (3, "delays of marks", include_str!("migrations/0003_delays_of_marks.sql")),
     (4, "evidence of connections", include_str!("migrations/0004_evidence_of_connections.sql")),
     (5, "held sets by hash", include_str!("migrations/0005_held_sets_by_hash.sql")),
     (6, "processes", include_str!("migrations/0006_processes.sql")),

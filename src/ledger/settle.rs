@@ -417,6 +417,7 @@ async fn clear_mark(db: &mut AnyConnection, lane: Lane, mark: &MarkResult, now: 
              first_at = CASE WHEN generation <> $4 THEN $9 WHEN $8 THEN first_at ELSE NULL END,
              received_at = CASE WHEN $8 THEN received_at WHEN generation <> $4 THEN event_at ELSE NULL END,
              not_before = $6,
+             decided_at = CASE WHEN generation <> $4 AND decided_at > $9 THEN decided_at ELSE $9 END,
              last_error = $7,
              last_class = $11,
              blocked_by = $12,

@@ -48,6 +48,8 @@ pub struct Intent {
 /// Everything that planning an organisation needs from the ledger.
 #[derive(Clone, Debug)]
 pub struct OrgState {
+    /// When this was read, before anything of it: no later than any change of the clock that shows in it.
+    pub read_at: Time,
     /// The organisation.
     pub org: OrgRow,
     /// Its teams. Of those that are gone, only those that own a connection, have an interrupted write or are due.
@@ -220,6 +222,7 @@ impl Ledger {
     }
 
     async fn load_org(&self, org: OrgId, also: Option<TeamId>) -> sqlx::Result<Option<OrgState>> {
+        let read_at = self.clock.now();
         let Some(row) = sqlx::query("SELECT org_id, login, bound_login, listed_at, first_pass_at IS NOT NULL AS passed FROM orgs WHERE org_id = $1")
             .bind(org.0)
             .fetch_optional(&self.read)
@@ -266,6 +269,7 @@ impl Ledger {
             }
         }
         Ok(Some(OrgState {
+            read_at,
             unwanted_since,
             paused: self.paused(Lane::Org(org)).await?,
             org: org_row(&row)?,

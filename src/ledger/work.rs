@@ -101,7 +101,7 @@ impl Ledger {
     pub async fn due_lanes(&self, now: Time) -> sqlx::Result<Vec<DueLane>> {
         let rows = sqlx::query(AssertSqlSafe(first_due()))
             .bind(now.0)
-            .bind(self.time(now).await?.0)
+            .bind(self.ended_by(self.time(now).await?).0)
             .fetch_all(&self.read)
             .await?;
         let mut due: Vec<DueLane> = Vec::new();
@@ -170,7 +170,7 @@ impl Ledger {
         }
         let free = format!(
             "UPDATE leases SET
-                 holder = $2, fence = fence + 1, expires_at = $3, taken_over = (expires_at > 0)
+                 holder = $2, fence = fence + 1, expires_at = $3, renewed_at = $5, taken_over = (expires_at > 0)
              WHERE org_id = (SELECT org_id FROM leases WHERE org_id = $1 AND expires_at <= $4 {})
              RETURNING fence, taken_over",
             self.skipping_locked()
@@ -179,6 +179,7 @@ impl Ledger {
             .bind(org_id)
             .bind(holder)
             .bind((at + ttl).0)
+            .bind(self.ended_by(at).0)
             .bind(at.0)
             .fetch_optional(&self.write)
             .await?;
@@ -189,12 +190,13 @@ impl Ledger {
             return Ok(Some(fence));
         }
         sqlx::query_scalar(
-            "INSERT INTO leases (org_id, holder, fence, expires_at) VALUES ($1, $2, 1, $3)
+            "INSERT INTO leases (org_id, holder, fence, expires_at, renewed_at) VALUES ($1, $2, 1, $3, $4)
              ON CONFLICT (org_id) DO NOTHING RETURNING fence",
         )
         .bind(org_id)
         .bind(holder)
         .bind((at + ttl).0)
+        .bind(at.0)
         .fetch_optional(&self.write)
         .await
     }
@@ -202,10 +204,12 @@ impl Ledger {
     /// Extends a lease that is still ours, even one that ran out while nobody took it.
     pub async fn renew(&self, lane: Lane, fence: i64, now: Time, ttl: Duration) -> Result<(), LedgerError> {
         let now = self.time(now).await?;
-        let renewed = sqlx::query("UPDATE leases SET expires_at = $1 WHERE org_id = $2 AND fence = $3")
+        let renewed = "UPDATE leases SET expires_at = $1, renewed_at = $4 WHERE org_id = $2 AND fence = $3";
+        let renewed = sqlx::query(renewed)
             .bind((now + ttl).0)
             .bind(rows::lane_number(lane))
             .bind(fence)
+            .bind(now.0)
             .execute(&self.write)
             .await?;
         if renewed.rows_affected() == 0 { Err(LedgerError::LeaseLost(lane)) } else { Ok(()) }

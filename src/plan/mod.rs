@@ -33,7 +33,7 @@ pub use guard::{Guarded, Limits, Population, guard};
 pub use interrupted::Interrupted;
 pub use merge::{Merged, merge};
 pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
-pub use planner::{Actual, Policy, plan};
+pub use planner::{Actual, Policy, VISIBLE_WITHIN, plan};
 pub use removal::RemovalCause;
 pub use repositories::{RepositoryFilter, hostname};
 pub use steps::{Action, LeftAlone, Plan, Planned, StepKey, Why};

@@ -313,7 +313,9 @@ impl Planner<'_> {
         }
         // A gone team had its two looks; a replaced connection leaves no gap; about rules a person decides.
         if let RemovalCause::Renamed { .. } = cause {
-            let since = self.actual.unwanted_since.get(&row.key).copied().unwrap_or(self.policy.now);
+            // One that began ahead of the clock, which was set back since, begins again.
+            let since = self.actual.unwanted_since.get(&row.key).copied();
+            let since = since.filter(|since| *since <= self.policy.now).unwrap_or(self.policy.now);
             let until = since + self.policy.grace;
             if until > self.policy.now {
                 self.leave(row.team, Why::Grace { key: row.key.clone(), since, until });
@@ -326,7 +328,7 @@ impl Planner<'_> {
 }
 
 /// How long Datadog's lists may lag behind a write that was answered with success.
-const VISIBLE_WITHIN: Duration = Duration::from_secs(600);
+pub const VISIBLE_WITHIN: Duration = Duration::from_secs(600);
 
 /// Two reads by its id that prove an answered create removed by somebody else are at least this far apart, however short
 /// `guard.grace` is: lists were seen to lag for seconds.

@@ -176,7 +176,7 @@ impl Survey {
 
 impl super::survey::Eyes {
     fn known(&self, state: &OrgState) -> Known {
-        Known::new(state, &self.options, self.options.clock.now())
+        Known::new(state, &self.options, state.read_at)
     }
 
     fn take_over(

@@ -64,6 +64,7 @@ mod tests {
     fn what_no_event_told_is_drift_by_kind_and_what_waits_for_its_look_is_not() {
         let org = OrgFacts { id: OrgId(1), login: "acme".into() };
         let before = OrgState {
+            read_at: Time(0),
             org: OrgRow { facts: org.clone(), bound_login: "acme".into(), passed: true },
             teams: [team(1, "a"), team(2, "b"), team(3, "c")].into(),
             waiting: BTreeSet::new(),

@@ -72,7 +72,16 @@ pub(super) fn fold(
                 && known.facts.team_type == TeamType::Organization;
             let state = match known.state {
                 TeamState::Present => TeamState::Suspected { since: answered, second: None },
-                TeamState::Suspected { since, second: None } if now.since(since) >= grace && may_prove => {
+                // The clock was set back since: the grace begins again.
+                TeamState::Suspected { since, .. } if since > answered => {
+                    TeamState::Suspected { since: answered, second: None }
+                }
+                // A second look that lies ahead was stored before the clock was set back.
+                TeamState::Suspected { since, second }
+                    if second.is_none_or(|second| second > answered)
+                        && now.since(since) >= grace
+                        && may_prove =>
+                {
                     TeamState::Suspected { since, second: Some(answered) }
                 }
                 unchanged @ (TeamState::Suspected { .. } | TeamState::Gone { .. }) => unchanged,
@@ -160,6 +169,27 @@ mod tests {
         let slow = fold(Some(&known), Seen::Absent, true, GRACE, (at(10), at(15))).team.unwrap();
         let early = fold(Some(&slow), Seen::Absent, true, GRACE, (at(74), at(80)));
         assert_eq!(early.second_look, Some(at(75)));
+    }
+
+    #[test]
+    fn a_grace_that_began_ahead_of_the_clock_begins_again() {
+        let known = look(None, Seen::Present(facts("a")), 1).team.unwrap();
+        for second in [None, Some(at(90_060))] {
+            let state = TeamState::Suspected { since: at(90_000), second };
+            let suspected = MirrorTeam { state, ..known.clone() };
+            let again = look(Some(&suspected), Seen::Absent, 10);
+            assert_eq!(again.second_look, Some(at(70)));
+            assert_eq!(again.team.unwrap().state, TeamState::Suspected { since: at(10), second: None });
+        }
+    }
+
+    #[test]
+    fn a_second_look_that_lies_ahead_of_the_clock_is_made_again() {
+        let known = look(None, Seen::Present(facts("a")), 1).team.unwrap();
+        let state = TeamState::Suspected { since: at(10), second: Some(at(90_000)) };
+        let suspected = MirrorTeam { state, ..known };
+        let again = look(Some(&suspected), Seen::Absent, 70);
+        assert_eq!(again.team.unwrap().state, TeamState::Suspected { since: at(10), second: Some(at(70)) });
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl Survey {
     /// An organisation that the ledger has never seen.
     async fn newcomer(&self, org: OrgRow) -> sqlx::Result<OrgState> {
         Ok(OrgState {
+            read_at: self.eyes.options.clock.now(),
             paused: self.ledger.paused(Lane::Org(org.facts.id)).await?,
             org,
             teams: BTreeMap::new(),

@@ -13,8 +13,9 @@ use tokio::task::AbortHandle;
 
 use crate::{
     clock::Clock,
-    ledger::{Ledger, LedgerError, lane_number},
+    ledger::{Ledger, LedgerError, Spans, lane_number},
     model::{Fence, Lane},
+    telemetry,
 };
 
 /// How much longer than a write's timeout a lease lasts without renewal: a worker that misses two renewals still writes,
@@ -33,6 +34,9 @@ pub(super) struct Lease {
     pub(super) lane: Lane,
     pub(super) fence: i64,
     clock: Clock,
+    spans: Spans,
+    /// How often the clock had been set when it was taken.
+    jumps: u64,
     /// The monotonic millisecond at which it ends, counted from before the query that took or renewed it.
     ends: Arc<AtomicU64>,
     renewal: AbortHandle,
@@ -45,15 +49,16 @@ impl Lease {
         lane: Lane,
         holder: &str,
         clock: &Clock,
-        timeout: Duration,
+        (timeout, spans): (Duration, Spans),
     ) -> sqlx::Result<Option<Self>> {
-        let lasts = timeout + SPARE;
+        let (lasts, jumps) = (timeout + SPARE, ledger.jumps());
         let asked = clock.monotonic();
         let Some(fence) = ledger.lease(lane, holder, clock.now(), lasts).await? else { return Ok(None) };
         let ends = Arc::new(AtomicU64::new(millis(asked + lasts)));
         let renewal = renew(ledger.clone(), (lane, fence), clock.clone(), lasts, ends.clone());
         let renewal = tokio::spawn(renewal).abort_handle();
-        Ok(Some(Self { ledger: ledger.clone(), lane, fence, clock: clock.clone(), ends, renewal }))
+        let (ledger, clock) = (ledger.clone(), clock.clone());
+        Ok(Some(Self { ledger, lane, fence, clock, spans, jumps, ends, renewal }))
     }
 
     /// What the writes under it carry.
@@ -68,10 +73,20 @@ impl Lease {
         millis(needed) <= self.ends.load(Ordering::Relaxed)
     }
 
-    /// Gives it back.
+    /// Gives it back. What was stored under it by the time before a jump of the clock is corrected first.
     pub(super) async fn release(self) -> sqlx::Result<()> {
+        let kept = self.keep_time().await;
         self.renewal.abort();
-        self.ledger.release(self.lane, self.fence).await
+        self.ledger.release(self.lane, self.fence).await?;
+        kept
+    }
+
+    async fn keep_time(&self) -> sqlx::Result<()> {
+        keep_time(&self.ledger, self.spans).await?;
+        if self.ledger.jumps() != self.jumps {
+            self.ledger.keep_time_again(self.spans).await?;
+        }
+        Ok(())
     }
 }
 
@@ -79,6 +94,14 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.renewal.abort();
     }
+}
+
+/// Goes by the wall clock as it is now, and says so if it was set.
+pub(super) async fn keep_time(ledger: &Ledger, spans: Spans) -> sqlx::Result<()> {
+    if let Some(micros) = ledger.keep_time(spans).await? {
+        telemetry::work::clock_set(micros);
+    }
+    Ok(())
 }
 
 async fn renew(
@@ -118,8 +141,10 @@ mod tests {
         let ledger =
             Ledger::open(&format!("sqlite:{}", directory.path().join("ledger.db").display())).await.unwrap();
         let (clock, timeout) = (Clock::simulated(Time(1_000_000_000_000), 1), Duration::from_secs(10));
+        let (grace, window, delay, lag) = (timeout, timeout, timeout, timeout);
+        let terms = (timeout, Spans { grace, window, delay, lag });
         let take =
-            async |holder| Lease::take(&ledger, Lane::Org(OrgId(1)), holder, &clock, timeout).await.unwrap();
+            async |holder| Lease::take(&ledger, Lane::Org(OrgId(1)), holder, &clock, terms).await.unwrap();
         let lease = take("a").await.unwrap();
         clock.advance(Duration::from_secs(3));
         assert!(lease.allows_write(timeout), "two renewals were missed");

@@ -60,7 +60,7 @@ pub use worker::Worker;
 
 use crate::{
     clock::Clock,
-    ledger::OrgRow,
+    ledger::{OrgRow, Spans},
     mapping::Rules,
     model::{DocumentMode, Entry, Integration, MissingTeam, Mode},
     plan,
@@ -124,6 +124,12 @@ impl Options {
         document.is_some_and(|document| {
             matches!(document.source, Source::Repositories { of: RepositoriesOf::LinkedTeams, .. })
         })
+    }
+
+    /// How long what waits for the clock lasts.
+    fn spans(&self) -> Spans {
+        let delay = self.grace.max(self.backoff.max).max(self.max_wait).max(pace::LONGEST);
+        Spans { grace: self.grace, window: self.window, delay, lag: plan::VISIBLE_WITHIN }
     }
 
     /// Whether an organisation is served.

@@ -12,12 +12,16 @@ use crate::{
 pub(super) const LAG: [Duration; 3] =
     [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
 
+/// The longest delay, whatever the settings are: no upstream is believed that asks for more than an hour.
+pub(super) const LONGEST: Duration = Duration::from_secs(2 * 3600);
+
 /// The longest that a scope whose credential was refused is left before it is tried again.
 const AUTH_PROBE: Duration = Duration::from_secs(60);
 
-/// The next read that guards against lag: the first distance from the last event that lies after this look.
+/// The next read that guards against lag: the first distance from the last event that lies after this look. An event
+/// that lies far ahead came before the clock was set back: nobody knows how long ago.
 pub(super) fn lag_look(event_at: Option<Time>, looked_at: Time) -> Option<Time> {
-    let event_at = event_at?;
+    let event_at = event_at.filter(|at| at.since(looked_at) <= LAG[LAG.len() - 1])?;
     LAG.iter().map(|&distance| event_at + distance).find(|&at| at > looked_at)
 }
 
@@ -95,6 +99,7 @@ mod tests {
         assert_eq!(after(5), Some(event + LAG[1]));
         assert_eq!(after(31), Some(event + LAG[2]));
         assert_eq!((after(120), lag_look(None, event)), (None, None));
+        assert_eq!(lag_look(Some(event + Duration::from_secs(3600)), event), None, "the clock was set back");
     }
 
     #[test]

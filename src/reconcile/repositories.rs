@@ -48,7 +48,7 @@ impl Eyes {
         state: &DocumentState,
         preview: bool,
     ) -> sqlx::Result<Wants> {
-        let now = self.options.clock.now();
+        let now = state.read_at;
         let mut wants = Wants { writes: true, ..Wants::default() };
         let mut ours: BTreeMap<OrgId, Vec<Mine<'_>>> = BTreeMap::new();
         for (key, row) in &state.entries {
@@ -251,7 +251,8 @@ impl Eyes {
                     Some(since) if since + self.options.grace <= now => {
                         Fate::Goes(format!("404 by id at {since} and at {now}, while its org answered"))
                     }
-                    since => Fate::Suspected { since: since.unwrap_or(now) },
+                    // One that began ahead of the clock, which was set back since, begins again.
+                    since => Fate::Suspected { since: since.map_or(now, |since| since.min(now)) },
                 },
             },
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => Fate::Unread(trouble),

@@ -313,7 +313,7 @@ impl Eyes {
         let of_listed_type = |team: &MirrorTeam| {
             observe::listed_type(state).is_none_or(|listed| team.facts.team_type == listed)
         };
-        let mut known = Known::new(state, &self.options, self.options.clock.now());
+        let mut known = Known::new(state, &self.options, state.read_at);
         known.weigh(standing.held, standing.approved, standing.removed);
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;

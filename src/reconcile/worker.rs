@@ -13,7 +13,14 @@ use anyhow::{Context as _, bail};
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, document, lease::Lease, look, orphans, survey::Eyes, turns::Turns, whole};
+use super::{
+    Options, document,
+    lease::{self, Lease},
+    look, orphans,
+    survey::Eyes,
+    turns::Turns,
+    whole,
+};
 use crate::{
     clock::Clock,
     datadog, github,
@@ -121,7 +128,7 @@ impl Worker {
     pub async fn work_due(&self) -> anyhow::Result<Option<Time>> {
         let mut turns = Turns::default();
         loop {
-            self.lift_healed().await?;
+            self.prepare().await?;
             let now = self.now();
             let due = self.due_lanes().await?;
             let (able, resting): (Vec<_>, Vec<_>) =
@@ -203,7 +210,9 @@ impl Worker {
 
     /// Takes the lease on a lane, unless another holds it.
     async fn take(&self, lane: Lane) -> sqlx::Result<Option<Lease>> {
-        Lease::take(&self.ledger, lane, &self.holder, self.clock(), self.eyes.options.timeout).await
+        let options = &self.eyes.options;
+        let terms = (options.timeout, options.spans());
+        Lease::take(&self.ledger, lane, &self.holder, self.clock(), terms).await
     }
 
     /// Reads Datadog's teams again when the list has grown old and some team waits for a handle; when handles
@@ -234,14 +243,21 @@ impl Worker {
         self.eyes.options.clock.now()
     }
 
+    /// What comes before the question what is due: the clock may have been set, and what failed may work again.
+    async fn prepare(&self) -> sqlx::Result<()> {
+        lease::keep_time(&self.ledger, self.eyes.options.spans()).await?;
+        self.lift_healed().await
+    }
+
     /// Starts what may be started, and says how long to sleep otherwise. `patient`: what needs an upstream that fails
     /// waits for it; whoever is not looks all the same, to be able to say what is wrong.
     async fn start_due(&self, crew: &mut Crew, ours: impl Fn(Lane) -> bool, patient: bool) -> Duration {
         if !self.may_lease() {
             return POLL;
         }
+        let prepared = self.prepare().await;
         let now = self.now();
-        let due = match self.lift_healed().await.and(self.due_lanes().await) {
+        let due = match prepared.and(self.due_lanes().await) {
             Ok(due) => due,
             Err(error) => {
                 telemetry::work::ledger_failed("read what is due", &error);
@@ -283,11 +299,12 @@ impl Worker {
         let Some(lease) = self.take(due.lane).await? else { return Ok(After::Rests) };
         let span = telemetry::work::turn(due.lane, lease.fence);
         let done = tracing::Instrument::instrument(self.leased(&lease, due.urgent), span).await;
-        lease.release().await?;
+        let released = lease.release().await;
         if done.is_err() {
             // What was about to be written, for teams that joined the look and have no mark of their own too.
             self.ledger.mark_interrupted(Some(due.lane), self.now()).await?;
         }
+        released?;
         done
     }
 

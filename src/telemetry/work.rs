@@ -1,6 +1,9 @@
 //! What the intake, the ledger and the reconciler do.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use metrics::{counter, gauge, histogram};
 use tracing::{Span, debug, error, info, info_span, warn};
@@ -77,6 +80,15 @@ pub fn panicked(error: &tokio::task::JoinError) {
 /// The ledger failed outside of a turn.
 pub fn ledger_failed(attempt: &str, error: &sqlx::Error) {
     error!(%error, "failed to {attempt} in the ledger");
+}
+
+/// The wall clock was set forward by so many microseconds, or back by a negative number.
+pub fn clock_set(micros: i64) {
+    let by = Duration::from_micros(micros.unsigned_abs());
+    let (way, seconds) = (if micros < 0 { "back" } else { "forward" }, by.as_secs_f64());
+    warn!(
+        "the clock was set {way} by {seconds:.1} s; every delay is over, and every grace that was not begins again"
+    );
 }
 
 /// One step was carried out, or was not.

@@ -12,6 +12,7 @@
     reason = "a panic is how a test fails; its files share what they need, and it tells what it tried"
 )]
 
+mod clocks;
 mod coverage;
 mod gate;
 mod grace;

@@ -108,13 +108,15 @@ impl World {
     pub async fn new(seed: u64, teams: usize, setup: Setup, dir: &Path) -> Self {
         let clock = Clock::simulated(START, seed);
         let options = sandbox::Options { org: Some("acme".into()), teams, seed, ..Default::default() };
-        let told = clock.clone();
+        // A clock that is set is this machine's alone.
+        let told = clock.of_another_machine();
         let now = move || u64::try_from(told.now().0).unwrap();
         let sandbox::InProcess { service, webhooks } = sandbox::in_process(&options, now).unwrap();
         let path = dir.join("ledger.db");
         std::fs::write(&path, &*EMPTY_LEDGER).unwrap();
         let gate = Gate::default();
         let ledger = Ledger::open_behind(&url(&path), gate.turnstile()).await.unwrap();
+        let ledger = ledger.on_machine(clock.clone(), None);
         let wake = Arc::new(tokio::sync::Notify::new());
         let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
         let watch = Watch::new(&["acme".to_owned()], []);
@@ -144,6 +146,13 @@ impl World {
     /// Another worker on the same ledger.
     pub fn another(&self) -> Worker {
         worker(&self.wire, &self.ledger, &self.setup, &self.clock, &self.wake)
+    }
+
+    /// A worker on another machine, which has this clock and shares the ledger as PostgreSQL is shared: it follows the
+    /// clock of the database.
+    pub fn on_another_machine(&self, clock: &Clock, database: &Clock) -> Worker {
+        let ledger = self.ledger.on_machine(clock.clone(), Some(database.clone()));
+        worker(&self.wire, &ledger, &self.setup, clock, &self.wake)
     }
 
     /// The daemon is started anew, with what is set now.

@@ -86,6 +86,7 @@ macro_rules! on_both {
 }
 
 mod answers;
+mod clock;
 mod flags;
 mod marks;
 mod printed;

@@ -40,7 +40,8 @@ pub(super) async fn look(
     only: Option<&BTreeSet<StepKey>>,
 ) -> Result<(), LedgerError> {
     let clock = &eyes.options.clock;
-    let started = clock.now();
+    // No later than what the ledger has of any grace: a clock that is set meanwhile ends none.
+    let started = state.read_at;
     let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
     let mut look = Look::new(eyes, state, due, started);
     look.read(ledger).await?;

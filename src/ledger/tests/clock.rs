@@ -1,0 +1,141 @@
+//! Moments that lie ahead of the clock, because it was set back after they were stored.
+
+use super::*;
+use crate::model::Subject;
+
+on_both! {
+    a_delay_that_lies_ahead_of_the_clock_is_over,
+    a_lease_that_lies_ahead_of_the_clock_ends_a_lease_later,
+    what_began_ahead_of_the_clock_begins_now,
+    a_jump_leaves_what_was_over_alone,
+    what_a_proof_or_an_answer_waits_for_never_lies_ahead,
+}
+
+const SPANS: Spans = Spans {
+    grace: Duration::from_secs(60),
+    window: Duration::from_secs(600),
+    delay: Duration::from_secs(7200),
+    lag: Duration::from_secs(600),
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn sql(ledger: &Ledger, sql: &'static str, at: Time) {
+    sqlx::query(sql).bind(at.0).execute(&ledger.write).await.unwrap();
+}
+
+async fn moment(ledger: &Ledger, sql: &'static str) -> Time {
+    Time(sqlx::query_scalar(sql).fetch_one(&ledger.write).await.unwrap())
+}
+
+async fn a_delay_that_lies_ahead_of_the_clock_is_over(opened: Opened) {
+    let ledger = &opened.ledger;
+    let now = ledger.clock().now();
+    ledger.accept(&[entry("a", 7)], PACE, now + DAY).await.unwrap();
+    // One that is waited for in earnest, and two of an older version: of them only the longer is over.
+    ledger.accept(&[entry("b", 8), entry("c", 9), entry("d", 10)], PACE, now).await.unwrap();
+    sql(ledger, "UPDATE marks SET not_before = $1 WHERE team_id = 8", now + DAY).await;
+    sql(ledger, "UPDATE marks SET decided_at = NULL, due_at = $1 WHERE team_id = 9", now + DAY).await;
+    sql(ledger, "UPDATE marks SET decided_at = NULL, due_at = $1 WHERE team_id = 10", now + SPANS.window)
+        .await;
+    assert_eq!(ledger.keep_time(SPANS).await.unwrap(), None, "no clock was set");
+    let soon = now + Duration::from_secs(5);
+    let mut due = due(ledger, soon).await;
+    due.sort_unstable();
+    assert_eq!(due, [7, 9]);
+    assert!(ledger.next_due(now).await.unwrap().is_some_and(|at| at <= soon));
+    // An event after that is not held up by what was decided before.
+    ledger.accept(&[entry("e", 7)], PACE, soon).await.unwrap();
+    assert!(super::due(ledger, soon + PACE.debounce).await.contains(&7));
+}
+
+async fn a_lease_that_lies_ahead_of_the_clock_ends_a_lease_later(opened: Opened) {
+    let ledger = &opened.ledger;
+    let now = ledger.clock().now();
+    ledger.lease(LANE, "a", now, TTL).await.unwrap().unwrap();
+    sql(
+        ledger,
+        "UPDATE leases SET renewed_at = renewed_at + $1, expires_at = expires_at + $1",
+        Time(0) + DAY,
+    )
+    .await;
+    ledger.keep_time(SPANS).await.unwrap();
+    assert_eq!(ledger.lease(LANE, "b", now, TTL).await.unwrap(), None, "its holder may live");
+    let ends = moment(ledger, "SELECT expires_at FROM leases").await;
+    assert!(ends >= now + TTL && ends < now + TTL + TTL, "{ends}");
+}
+
+async fn what_began_ahead_of_the_clock_begins_now(opened: Opened) {
+    let ledger = &opened.ledger;
+    let now = ledger.clock().now();
+    let (subject, window) = (Subject::named("d".into(), "@acme/s7".into()), SPANS.window);
+    ledger.take_slots(LANE, std::slice::from_ref(&subject), 1, window, now + DAY).await.unwrap();
+    let fence = ledger.lease(LANE, "a", now, TTL).await.unwrap().unwrap();
+    let mut gone = settled(7, None);
+    gone.team.state = TeamState::Suspected { since: now + DAY, second: None };
+    let look = Settlement { teams: vec![gone], ..Settlement::default() };
+    ledger.settle(LANE, fence, &look, now).await.unwrap();
+    ledger.keep_time(SPANS).await.unwrap();
+    let later = ledger.clock().now();
+    let since = ledger.org_state(ORG).await.unwrap().unwrap().teams[&TeamId(7)].state;
+    let TeamState::Suspected { since, second: None } = since else { panic!("{since:?}") };
+    assert!(now <= since && since <= later, "{since}");
+    assert_eq!(ledger.slots_taken(window, later).await.unwrap(), 1, "it counts as taken now");
+    assert_eq!(ledger.slots_taken(window, later + window).await.unwrap(), 0);
+}
+
+async fn a_jump_leaves_what_was_over_alone(opened: Opened) {
+    let ledger = &opened.ledger;
+    let now = ledger.clock().now();
+    let fence = ledger.lease(LANE, "a", now, TTL).await.unwrap().unwrap();
+    let suspected = |team, ago| {
+        let mut settled = settled(team, None);
+        settled.team.state = TeamState::Suspected { since: now - Duration::from_secs(ago), second: None };
+        settled
+    };
+    let look = Settlement { teams: vec![suspected(7, 30), suspected(8, 90)], ..Settlement::default() };
+    ledger.settle(LANE, fence, &look, now).await.unwrap();
+    let old = ledger.clock().now();
+    ledger
+        .begin_again(super::super::time::After::jump((old, old + DAY), old + DAY, SPANS), old + DAY)
+        .await
+        .unwrap();
+    let teams = ledger.org_state(ORG).await.unwrap().unwrap().teams;
+    assert_eq!(teams[&TeamId(7)].state, TeamState::Suspected { since: old + DAY, second: None });
+    assert_eq!(teams[&TeamId(8)].state, TeamState::Suspected { since: now - Duration::from_secs(90), second: None });
+    let ends = moment(ledger, "SELECT expires_at FROM leases").await;
+    assert!(ends > old + DAY, "its holder may live: {ends}");
+}
+
+async fn what_a_proof_or_an_answer_waits_for_never_lies_ahead(opened: Opened) {
+    let ledger = &opened.ledger;
+    let now = ledger.clock().now();
+    let fence = ledger.lease(LANE, "a", now, TTL).await.unwrap().unwrap();
+    let ahead = now + DAY;
+    let key = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
+    let intent = Intended { kind: IntentKind::Create, key, team: Some(TeamId(7)) };
+    ledger.intend(ORG, fence, &[intent], "teamlink", ahead).await.unwrap();
+    let mut gone = settled(7, None);
+    gone.team.state = TeamState::Suspected { since: ahead, second: Some(ahead) };
+    let look = Settlement { teams: vec![gone], listed_at: Some(ahead), ..Settlement::default() };
+    ledger.settle(LANE, fence, &look, now).await.unwrap();
+    sql(ledger, "UPDATE intents SET connection_id = 'c', answered_at = $1, missed_at = $1", ahead).await;
+    ledger.keep_time(SPANS).await.unwrap();
+    let (later, state) = (ledger.clock().now(), ledger.org_state(ORG).await.unwrap().unwrap());
+    let TeamState::Suspected { since, second: Some(second) } = state.teams[&TeamId(7)].state else {
+        panic!("{:?}", state.teams)
+    };
+    let intent = &state.intents[0];
+    let answered = intent.answered.as_ref().unwrap();
+    let moments =
+        [since, second, state.listed_at.unwrap(), intent.at, answered.at, answered.missed_at.unwrap()];
+    assert!(moments.iter().all(|at| now <= *at && *at <= later), "{moments:?}");
+    // A jump forward ends no time in which Datadog's lists may lag, and leaves the second look as it was.
+    let old = ledger.clock().now();
+    let jump = super::super::time::After::jump((old, old + DAY), old + DAY, SPANS);
+    ledger.begin_again(jump, old + DAY).await.unwrap();
+    let state = ledger.org_state(ORG).await.unwrap().unwrap();
+    let answered = state.intents[0].answered.as_ref().unwrap();
+    assert_eq!((answered.at, answered.missed_at), (old + DAY, Some(old + DAY)));
+    assert_eq!(state.teams[&TeamId(7)].state, TeamState::Suspected { since, second: Some(second) });
+}
