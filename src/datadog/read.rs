@@ -7,11 +7,11 @@ use futures_util::future::try_join_all;
 use super::{
     Filter, Options,
     client::Client,
-    wire::{Integration, List, One, TeamSync},
+    wire::{self, Integration, One, TeamSync},
 };
 use crate::{
-    model::{Answer, Class, Connection, DatadogTeam, DatadogTeamId, Document, Trouble},
-    transport::{self, Page},
+    model::{Answer, Class, Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Trouble},
+    transport::{self, Asked, List, Page},
     upstream::{many, one},
 };
 
@@ -43,19 +43,66 @@ impl Reader {
         self.client.http.gate()
     }
 
-    /// All connections that pass the filter: all pages or none. One list of ids may be of any length.
+    /// All connections that pass the filter: all pages or none. One list of ids may be of any length. A list whose total
+    /// is wrong is good for what it shows; whoever would act on what it lacks calls [`Reader::connections_with`].
     ///
     /// # Errors
-    /// Those of any request; permanent when two lists hold more than 50 ids; transient when the list
-    /// contradicts its own total twice in a row.
+    /// Those of any request; permanent when two lists hold more than 50 ids; transient when the list goes on contradicting
+    /// itself.
     pub async fn connections(&self, filter: &Filter) -> Result<Vec<Connection>, Trouble> {
+        Ok(self.list_connections(filter).await?.items)
+    }
+
+    /// The same for whoever knows some that should be in the list, and would act if they were not. When the list's total
+    /// is wrong, each of those that it lacks is read alone.
+    ///
+    /// # Errors
+    /// As for [`Reader::connections`]; invalid when another read shows what the list lacks.
+    pub async fn connections_with<'k>(
+        &self,
+        filter: &Filter,
+        known: impl IntoIterator<Item = &'k ConnectionId>,
+    ) -> Result<Vec<Connection>, Trouble> {
+        let list = self.list_connections(filter).await?;
+        if list.wrong_total.is_some() {
+            let listed: HashSet<&ConnectionId> = list.items.iter().map(|connection| &connection.id).collect();
+            let lacks = known.into_iter().filter(|id| !listed.contains(id));
+            let alone = lacks.map(|id| async move {
+                let filter = Filter { connection_ids: vec![id.to_string()], ..Filter::default() };
+                let shown = self.list_connections(&filter).await?.items;
+                Ok(shown.into_iter().any(|connection| connection.id == *id).then_some(id))
+            });
+            let alone: Vec<Option<&ConnectionId>> = try_join_all(alone).await?;
+            if let Some(id) = alone.into_iter().flatten().next() {
+                let why = format!("the list of team connections lacks {id}, which its id shows");
+                return Err(Trouble::new(Class::Invalid, why));
+            }
+        }
+        Ok(list.items)
+    }
+
+    /// The list itself, which says whether its total is wrong.
+    ///
+    /// # Errors
+    /// As for [`Reader::connections`].
+    pub async fn list_connections(&self, filter: &Filter) -> Result<List<Connection>, Trouble> {
+        let began = self.client.http.gate().monotonic();
         let queries = filter.queries()?;
+        // A page of all connections may be old: a look reads those of its teams.
+        let kept = *filter == Filter::github();
         let parts = queries.iter().map(|query| {
-            self.list("list_connections", "list team connections", &["team", "connections"], query)
+            let asked = ("list_connections", "list team connections", kept);
+            self.list(asked, &["team", "connections"], query)
         });
+        let mut all = List { items: Vec::new(), began, wrong_total: None };
         let mut seen = HashSet::new();
-        let connections = try_join_all(parts).await?.into_iter().flatten();
-        Ok(connections.filter(|connection: &Connection| seen.insert(connection.id.clone())).collect())
+        for list in try_join_all(parts).await? {
+            let List { items, began, wrong_total } = list;
+            all.began = all.began.min(began);
+            all.wrong_total = all.wrong_total.or(wrong_total);
+            all.items.extend(items.into_iter().filter(|it: &Connection| seen.insert(it.id.clone())));
+        }
+        Ok(all)
     }
 
     /// One page of connections, as Datadog cuts it, for a person who wants to see it. Pages are numbered from 0.
@@ -82,7 +129,7 @@ impl Reader {
         };
         let query = paged(query, size, number);
         let attempt = "list one page of team connections";
-        let list: List =
+        let list: wire::List =
             self.client.get("list_connections", attempt, &["team", "connections"], &query).await?;
         Ok(list.data.into_iter().map(Connection::from).collect())
     }
@@ -102,7 +149,20 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::connections`].
     pub async fn teams(&self) -> Result<Vec<DatadogTeam>, Trouble> {
-        self.list("list_teams", "list Datadog teams", &["team"], &[fields()]).await
+        Ok(self.list_teams().await?.items)
+    }
+
+    /// The list itself, which says whether its total is wrong.
+    ///
+    /// # Errors
+    /// As for [`Reader::connections`].
+    pub async fn list_teams(&self) -> Result<List<DatadogTeam>, Trouble> {
+        self.list(("list_teams", "list Datadog teams", true), &["team"], &[fields()]).await
+    }
+
+    /// Has all lists begin again that a rate limit interrupted.
+    pub fn begin_again(&self) {
+        self.client.http.shelf().forget(None);
     }
 
     /// Teams whose handle, name or member's address contains the text: Datadog's search, not an exact match.
@@ -110,9 +170,17 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::connections`].
     pub async fn teams_matching(&self, keyword: &str) -> Result<Vec<DatadogTeam>, Trouble> {
+        Ok(self.search_teams(keyword).await?.items)
+    }
+
+    /// What the search lists, which says whether its total is wrong.
+    ///
+    /// # Errors
+    /// As for [`Reader::connections`].
+    pub async fn search_teams(&self, keyword: &str) -> Result<List<DatadogTeam>, Trouble> {
         let attempt = format!("search Datadog teams for `{keyword}`");
         let query = [fields(), ("filter[keyword]", keyword.to_owned())];
-        self.list("search_teams", &attempt, &["team"], &query).await
+        self.list(("search_teams", &attempt, false), &["team"], &query).await
     }
 
     /// One team. Datadog: 404 too for an id that is no UUID.
@@ -126,7 +194,7 @@ impl Reader {
     pub async fn team_sync(&self) -> Answer<Option<TeamSync>> {
         let query = [("filter[source]", "github".to_owned())];
         let attempt = "read Datadog's own team sync";
-        many(self.client.get::<List>("get_team_sync", attempt, &["team", "sync"], &query).await)
+        many(self.client.get::<wire::List>("get_team_sync", attempt, &["team", "sync"], &query).await)
             .map(|list| list.data.into_iter().next().map(TeamSync::from))
     }
 
@@ -139,19 +207,20 @@ impl Reader {
     }
 
     async fn answers(&self, operation: &'static str, attempt: &str, path: &[&str]) -> Answer<()> {
-        many(self.client.get::<List>(operation, attempt, path, &paged(&[], 1, 0)).await.map(drop))
+        many(self.client.get::<wire::List>(operation, attempt, path, &paged(&[], 1, 0)).await.map(drop))
     }
 
-    async fn list<T: From<super::wire::Item> + Identified>(
+    /// Reads a list: the operation, the attempt, and whether its pages stay read while a rate limit ends.
+    async fn list<T: From<super::wire::Item> + Identified + Send + 'static>(
         &self,
-        operation: &'static str,
-        attempt: &str,
+        (operation, attempt, kept): (&'static str, &str, bool),
         path: &[&str],
         query: &[(&'static str, String)],
-    ) -> Result<Vec<T>, Trouble> {
+    ) -> Result<List<T>, Trouble> {
         let size = self.client.http.page();
         let fetch = |number| async move {
-            let list: List = self.client.get(operation, attempt, path, &paged(query, size, number)).await?;
+            let list: wire::List =
+                self.client.get(operation, attempt, path, &paged(query, size, number)).await?;
             let total = list.total();
             Ok(Page {
                 more: list.data.len() >= size,
@@ -160,7 +229,9 @@ impl Reader {
                 items: list.data.into_iter().map(T::from).collect(),
             })
         };
-        transport::pages(attempt, fetch, T::identity).await
+        let kept = kept.then(|| format!("{} {path:?} {query:?}", self.client.http.gate().credential()));
+        let asked = Asked { list: operation, attempt, kept };
+        transport::pages(self.client.http.shelf(), &asked, fetch, T::identity).await
     }
 }
 

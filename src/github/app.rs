@@ -26,7 +26,7 @@ use super::{
 use crate::{
     model::{Class, OrgFacts, OrgId, Time, Trouble},
     secret::Secret,
-    transport::{self, Page},
+    transport::{self, Asked, Page},
     upstream::{self, Reply},
 };
 
@@ -239,7 +239,9 @@ impl App {
             let (next, pages) = wire::links(&reply.headers);
             Ok(Page { more: next || items.len() >= PAGE, items, pages, total: None })
         };
-        let all = transport::pages(attempt, fetch, |installation| installation.id).await?;
+        let asked = Asked { list: "list_installations", attempt, kept: None };
+        let shelf = self.line.carrier.http.shelf();
+        let all = transport::pages(shelf, &asked, fetch, |installation| installation.id).await?.items;
         let before = std::mem::take(&mut listed.installed);
         for installation in all {
             let id = installation.id;

@@ -125,6 +125,7 @@ impl Client {
         if signer.0 != version {
             *signer = (version, self.line.signed_by(AuthState::AccessToken { token: token.secret.get() }));
             self.cache.clear();
+            self.line.carrier.http.shelf().forget(None);
         }
     }
 

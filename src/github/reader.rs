@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::{Installation, Options, app::Of, client::Client, wire};
 use crate::{
     model::{Answer, OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, TeamType, Trouble},
-    transport::{self, Page},
+    transport::{self, Asked, List, Page},
     upstream::{Reply, many, one},
 };
 
@@ -93,13 +93,29 @@ impl Reader {
     /// contains teams of the organisation's enterprise too, unless one type is asked for; a server that does not know
     /// types ignores that.
     pub async fn teams(&self, login: &str, only: Option<TeamType>) -> Answer<Vec<TeamFacts>> {
+        self.teams_of(login, None, only).await.map(|list| list.items)
+    }
+
+    /// The list itself, which says when it was begun. Its pages stay read while a rate limit ends: the login is that of
+    /// the organisation now, and may have been another's when the list was begun.
+    pub async fn list_teams(&self, org: &OrgFacts, only: Option<TeamType>) -> Answer<List<TeamFacts>> {
+        self.teams_of(&org.login, Some(org.id), only).await
+    }
+
+    async fn teams_of(
+        &self,
+        login: &str,
+        org: Option<OrgId>,
+        only: Option<TeamType>,
+    ) -> Answer<List<TeamFacts>> {
         let attempt = format!("list the teams of {login}");
         let mut uri = path(&["orgs", login, "teams"]);
         if let Some(only) = only {
             uri.push_str(&format!("?team_type={}", only.as_str()));
         }
         let id = |team: &TeamFacts| team.id.0;
-        many(self.list::<wire::Team, _>(Of::Login(login), "list_teams", &attempt, &uri, id).await)
+        let kept = org.map(|org| format!("{org} {uri}"));
+        many(self.list::<wire::Team, _>(Of::Login(login), ("list_teams", &attempt), &uri, id, kept).await)
     }
 
     /// Whether the list of an organisation's teams can be read at all, for proof of absence.
@@ -115,10 +131,9 @@ impl Reader {
         let attempt = format!("list the repositories of team {login}/{slug}");
         let uri = path(&["orgs", login, "teams", slug, "repos"]);
         let of = Of::Login(login);
-        many(
-            self.list::<wire::Repository, _>(of, "list_team_repositories", &attempt, &uri, repository_id)
-                .await,
-        )
+        let asked = ("list_team_repositories", attempt.as_str());
+        let list = self.list::<wire::Repository, _>(of, asked, &uri, repository_id, None);
+        many(list.await.map(|list| list.items))
     }
 
     /// Whether a team has access to a repository of its organisation. GitHub: 404 when it has none.
@@ -133,10 +148,9 @@ impl Reader {
         let attempt = format!("list the repositories of {login}");
         let uri = path(&["orgs", login, "repos"]);
         let of = Of::Login(login);
-        many(
-            self.list::<wire::Repository, _>(of, "list_org_repositories", &attempt, &uri, repository_id)
-                .await,
-        )
+        let asked = ("list_org_repositories", attempt.as_str());
+        let list = self.list::<wire::Repository, _>(of, asked, &uri, repository_id, None);
+        many(list.await.map(|list| list.items))
     }
 
     /// The repository that has this name now.
@@ -222,11 +236,11 @@ impl Reader {
     async fn list<W, T>(
         &self,
         of: Of<'_>,
-        operation: &'static str,
-        attempt: &str,
+        (operation, attempt): (&'static str, &str),
         uri: &str,
         id: fn(&T) -> i64,
-    ) -> Result<Vec<T>, Trouble>
+        kept: Option<String>,
+    ) -> Result<List<T>, Trouble>
     where
         W: DeserializeOwned + Into<T>,
         T: Clone + Send + Sync + 'static,
@@ -243,7 +257,8 @@ impl Reader {
             let uri = format!("{uri}{joins}per_page={size}&page={}", number + 1);
             self.client.get(of, operation, attempt, &uri, decode).await
         };
-        transport::pages(attempt, fetch, id).await
+        let asked = Asked { list: operation, attempt, kept };
+        transport::pages(self.client.line.carrier.http.shelf(), &asked, fetch, id).await
     }
 }
 

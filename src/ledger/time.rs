@@ -62,6 +62,7 @@ pub(super) struct After {
     lists: Time,
     intents: Time,
     answers: Time,
+    seconds: Time,
     /// What no delay counts from, but may not lie ahead either.
     rest: Time,
     /// The conditions on leases and approvals.
@@ -82,6 +83,7 @@ impl After {
             // Any of them may still arrive.
             intents: Time(0),
             answers: before - spans.lag.max(spans.grace),
+            seconds: before - spans.delay,
             rest: new,
             leases: format!("expires_at > {}", before.0),
             approvals: format!("expires_at > {}", old.0),
@@ -101,6 +103,7 @@ impl After {
             lists: ahead,
             intents: ahead,
             answers: ahead,
+            seconds: ahead,
             rest: ahead,
             leases: format!("renewed_at > {} OR renewed_at IS NULL AND expires_at > {}", ahead.0, lease.0),
             approvals: format!("approved_at > {}", ahead.0),
@@ -117,9 +120,9 @@ impl After {
             ("intents", "at", "", self.intents),
             ("intents", "answered_at", "", self.answers),
             ("intents", "missed_at", "", self.answers),
-            // The list that completes a proof begins after the second look, which is now at the latest.
+            // The list that completes a proof begins after the second look, and may have begun a while ago.
             ("teams", "suspected_at", "gone_at IS NOT NULL AND", self.rest),
-            ("teams", "gone_at", "", self.rest),
+            ("teams", "gone_at", "unlisted_at IS NULL AND", self.seconds),
             ("orgs", "listed_at", "", self.rest),
             ("team_lists", "changed_at", "", self.lists),
         ]

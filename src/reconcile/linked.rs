@@ -40,15 +40,18 @@ impl Eyes {
         let fresh = remembered.as_ref().is_some_and(|(at, _)| *at + self.options.teams_ttl > now);
         let ours = ledger.owned_keys().await?;
         if !fresh {
-            let connections = match self.datadog.connections(&Filter::github()).await {
-                Ok(connections) => connections,
+            let list = match self.datadog.list_connections(&Filter::github()).await {
+                Ok(list) => list,
                 Err(trouble) => return Ok(Err(trouble)),
             };
-            let shown: BTreeSet<_> = connections.iter().filter_map(|connection| connection.key()).collect();
+            let shown: BTreeSet<_> = list.items.iter().filter_map(|connection| connection.key()).collect();
             let theirs = shown.iter().filter(|key| !ours.contains_key(*key));
             let handles = theirs.filter_map(|key| parts(&key.github)).collect();
             let lacks = ours.iter().find(|(key, stands)| **stands && !shown.contains(*key));
-            let missing = lacks.map(|(key, _)| key.github.clone());
+            let lacks = lacks.map(|(key, _)| format!("lacks {}, which is ours", key.github));
+            let shows = || format!("shows {}", list.items.len());
+            let says = list.wrong_total.map(|total| format!("says that there are {total} and {}", shows()));
+            let missing = lacks.or(says);
             *remembered = Some((now, Linked { handles, missing }));
         }
         let mut linked = remembered.as_ref().map(|(_, linked)| linked.clone()).unwrap_or_default();

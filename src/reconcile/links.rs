@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 pub(super) struct Linked {
     /// As Datadog names them: login and slug, lower-cased.
     pub(super) handles: BTreeSet<(String, String)>,
-    /// A connection of ours that Datadog's list lacks: others may be missing too.
+    /// What is wrong with Datadog's list, so that it may lack some.
     pub(super) missing: Option<String>,
 }
 

@@ -1,14 +1,19 @@
 //! Reading GitHub for the teams of one look, by the cheaper way: each team by its id, or the whole list.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 
 use super::fold::Seen;
 use crate::{
+    clock::Clock,
     github,
     ledger::OrgState,
-    model::{Answer, Class, OrgFacts, Owned, TeamFacts, TeamId, TeamType, Trouble},
+    model::{Answer, Class, OrgFacts, Owned, TeamFacts, TeamId, TeamType, Time, Trouble},
+    transport::List,
 };
 
 /// Teams on one page of GitHub's list.
@@ -43,12 +48,13 @@ pub(super) async fn read(github: &github::Reader, state: &OrgState, teams: &[Tea
         match list(github, state).await {
             Ok((org, list)) => {
                 let listed: HashMap<TeamId, &TeamFacts> =
-                    list.iter().map(|facts| (facts.id, facts)).collect();
+                    list.items.iter().map(|facts| (facts.id, facts)).collect();
                 let shown =
                     by_id.iter().filter_map(|id| Some((*id, Seen::Present((*listed.get(id)?).clone()))));
                 reading.seen.extend(shown);
                 by_id.retain(|id| !listed.contains_key(id));
-                reading.listing = Some(list.into_iter().map(|facts| (facts.slug.clone(), facts)).collect());
+                reading.listing =
+                    Some(list.items.into_iter().map(|facts| (facts.slug.clone(), facts)).collect());
                 reading.org = Some(org);
             }
             // Asking a hundred times more would not help.
@@ -221,14 +227,59 @@ async fn org(github: &github::Reader, state: &OrgState) -> Result<OrgFacts, Trou
     })
 }
 
+/// A moment by the ledger's clock and by the monotonic one.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) time: Time,
+    pub(super) monotonic: Duration,
+}
+
+impl Moment {
+    pub(super) fn now(clock: &Clock) -> Self {
+        Self { time: clock.now(), monotonic: clock.monotonic() }
+    }
+}
+
+/// Returns when a list was begun, by the ledger's clock. One that was begun before it was `asked` for waited for the end
+/// of a rate limit: its time is counted back from the beginning of the look, by whose clock are the times of the ledger.
+pub(super) fn began<T>(list: &List<T>, asked: Moment, look: Moment) -> Time {
+    if list.began >= asked.monotonic {
+        return asked.time;
+    }
+    look.time - look.monotonic.saturating_sub(list.began)
+}
+
 /// The organisation and the whole list of its teams.
 pub(super) async fn list(
     github: &github::Reader,
     state: &OrgState,
-) -> Result<(OrgFacts, Vec<TeamFacts>), Trouble> {
+) -> Result<(OrgFacts, List<TeamFacts>), Trouble> {
     let org = org(github, state).await?;
-    let list = answer(github.teams(&org.login, listed_type(state)).await, || {
+    let list = answer(github.list_teams(&org, listed_type(state)).await, || {
         format!("the list of the teams of {} answers 404", org.login)
     })?;
     Ok((org, list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_waited_for_a_rate_limit_began_before_it_was_asked_for() {
+        let moment = |seconds: u64, ahead: i64| {
+            let monotonic = Duration::from_secs(seconds);
+            Moment { time: Time(ahead) + monotonic, monotonic }
+        };
+        let list = |began| List::<TeamFacts> {
+            items: Vec::new(),
+            began: Duration::from_secs(began),
+            wrong_total: None,
+        };
+        // The clock was set forward between the beginning of the look and the list.
+        let (look, asked) = (moment(100, 0), moment(110, 86_400_000_000));
+        assert_eq!(began(&list(110), asked, look), asked.time);
+        assert_eq!(began(&list(105), asked, look), look.time);
+        assert_eq!(began(&list(40), asked, look), Time(40_000_000));
+    }
 }

@@ -31,7 +31,7 @@ pub(super) struct Served {
     bound_login: String,
     /// Its linked teams by slug, with their ids where the connections are ours; `None` when all repositories count.
     pub(super) teams: Option<BTreeMap<String, Option<TeamId>>>,
-    /// A connection of ours that Datadog's list lacks: others may be missing too.
+    /// What is wrong with Datadog's list of connections, so that it may lack some.
     missing: Option<String>,
 }
 
@@ -237,9 +237,9 @@ impl Eyes {
                     }
                 }
                 (Some(_), _) => match &served.missing {
-                    Some(ours) => Fate::Unread(Trouble::new(
+                    Some(wrong) => Fate::Unread(Trouble::new(
                         Class::Transient,
-                        format!("Datadog's list of team connections lacks {ours}, which is ours"),
+                        format!("Datadog's list of team connections {wrong}"),
                     )),
                     None => Fate::Goes(format!("no linked team has {}", name(&found))),
                 },

@@ -308,8 +308,9 @@ impl Eyes {
         state: &OrgState,
         standing: Standing,
     ) -> Result<Surveyed, Trouble> {
-        let began = self.options.clock.now();
+        let asked = observe::Moment::now(&self.options.clock);
         let (org, list) = observe::list(&self.github, state).await?;
+        let began = observe::began(&list, asked, observe::Moment { time: state.read_at, ..asked });
         let of_listed_type = |team: &MirrorTeam| {
             observe::listed_type(state).is_none_or(|listed| team.facts.team_type == listed)
         };
@@ -321,7 +322,7 @@ impl Eyes {
         read.map_err(|error| Trouble::new(Class::Transient, format!("the ledger failed: {error}")))?;
         let mut out_of_step = BTreeSet::new();
         let mut listed = BTreeSet::new();
-        for facts in list {
+        for facts in list.items {
             let team = facts.id;
             listed.insert(team);
             if self.note_listed(&mut known.mirror, facts) || renamed {

@@ -30,6 +30,15 @@ pub fn remaining(upstream: &'static str, bucket: &str, requests: u64) {
         .set(requests as f64);
 }
 
+/// A list has another number of items than it says, at each reading.
+pub fn wrong_total(list: &str, says: usize, has: usize) {
+    tracing::warn!(
+        list,
+        "{list} says that there are {says} and shows {has}, the same at each reading; what it shows counts, and \
+         nothing goes because it lacks it"
+    );
+}
+
 /// A scope is given a rest: a refused credential waits for a person, an outage for its end.
 pub fn stopped(scope: &str, class: Class, why: &str) {
     breaker(scope, 1.0);

@@ -30,6 +30,8 @@ struct Known {
     budget: Budget,
     /// Scopes that work again, by their names, until somebody asks.
     healed: Vec<String>,
+    /// How often the credential became another.
+    credentials: u64,
 }
 
 impl Gate {
@@ -41,6 +43,11 @@ impl Gate {
     /// The wall clock, for answers that give a moment and no date of their own.
     pub fn wall(&self) -> Time {
         self.clock.wall()
+    }
+
+    /// The monotonic clock.
+    pub fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
     }
 
     /// How a scope stands: its breaker, or for how long nothing of its rate limit is left.
@@ -72,7 +79,14 @@ impl Gate {
 
     /// What was refused is tried at once, since the credential is another now.
     pub fn credential_changed(&self, upstream: Upstream) {
-        self.known().breakers.credential_changed(upstream, self.clock.monotonic());
+        let mut known = self.known();
+        known.credentials += 1;
+        known.breakers.credential_changed(upstream, self.clock.monotonic());
+    }
+
+    /// The number of the credential: what one was shown is not what another would be.
+    pub fn credential(&self) -> u64 {
+        self.known().credentials
     }
 
     /// Lets a request through, or says why not.

@@ -11,6 +11,7 @@ mod gate;
 mod pages;
 mod permits;
 mod retry;
+mod shelf;
 
 use std::{
     io,
@@ -24,9 +25,10 @@ use reqwest::{Certificate, Method, Request, RequestBuilder, Url, redirect};
 use tower::{ServiceExt as _, util::BoxCloneSyncService};
 
 pub use gate::Gate;
-pub use pages::{Page, pages};
+pub use pages::{Asked, List, Page, pages};
 pub use permits::{Permit, Permits};
 pub use retry::{retry, retry_answer};
+pub use shelf::Shelf;
 
 use url::Host;
 
@@ -54,6 +56,7 @@ pub struct Client {
     direct: Option<Direct>,
     gate: Gate,
     page: usize,
+    shelf: Shelf,
 }
 
 /// Answers requests within this process. An error is a connection that broke before the answer.
@@ -64,7 +67,13 @@ impl Client {
     pub fn direct(direct: Direct, clock: Clock) -> Self {
         // It only forms requests. Setting one up reads every certificate authority of the system: once is enough.
         static FORMS: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
-        Self { wire: FORMS.clone(), direct: Some(direct), gate: Gate::new(clock), page: PAGE }
+        Self {
+            wire: FORMS.clone(),
+            direct: Some(direct),
+            gate: Gate::new(clock.clone()),
+            shelf: Shelf::new(clock),
+            page: PAGE,
+        }
     }
 
     /// Returns the same client, which asks for pages of this many items, so that the short lists of a simulation have
@@ -82,6 +91,11 @@ impl Client {
     /// What is known of the upstream.
     pub fn gate(&self) -> &Gate {
         &self.gate
+    }
+
+    /// The pages of lists that a rate limit interrupted.
+    pub fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// A request in the making.
@@ -114,7 +128,7 @@ pub fn client(base_url: &Url, extra_ca: Option<&[u8]>) -> anyhow::Result<Client>
         builder = builder.tls_certs_merge(certificates);
     }
     let wire = builder.build().context("failed to set up the HTTPS client")?;
-    Ok(Client { wire, direct: None, gate: Gate::default(), page: PAGE })
+    Ok(Client { wire, direct: None, gate: Gate::default(), shelf: Shelf::default(), page: PAGE })
 }
 
 fn on_this_machine(url: &Url) -> bool {

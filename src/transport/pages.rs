@@ -2,17 +2,31 @@
 //!
 //! Both upstreams page by number and may change, or be cut, while they are read. Pages are numbered here and
 //! no link is ever followed: Datadog's `next` points past the end, and GitHub's host is not always ours.
+//!
+//! A list is complete when it ends in a short page and no id repeats. The total that an upstream states is a hint. When
+//! it contradicts the ids, only a second reading that shows the same ids makes the list complete, and whoever would act
+//! on what such a list lacks must have it from another read. Pages that were read stay read while a rate limit ends.
 
-use std::{collections::HashSet, hash::Hash};
+use std::{collections::HashSet, hash::Hash, time::Duration};
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
-use crate::model::{Class, Trouble};
+use super::Shelf;
+use crate::{
+    model::{Class, Trouble},
+    telemetry::upstreams,
+};
 
 /// Longest list read, in pages of 100. A server that never stops must not keep us for ever. The longest list that there is
 /// must fit: an organisation with 100,000 teams that are connected with several Datadog teams each has several thousand
 /// pages of connections.
 const MOST_PAGES: usize = 10_000;
+
+/// Pages under way at once at most; the clients' own limits are lower.
+const AT_ONCE: usize = 64;
+
+/// How often a list that contradicts itself, or the reading before, is read.
+const MOST_READINGS: usize = 5;
 
 /// One page of a list.
 #[derive(Clone, Debug)]
@@ -27,70 +41,178 @@ pub struct Page<T> {
     pub total: Option<usize>,
 }
 
-/// Reads all pages (`fetch` numbers them from 0) and drops what came twice.
+/// A list that was read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// When its first page was asked for, by the monotonic clock: what happened later may not show.
+    pub began: Duration,
+    /// How many items the upstream says there are, when two readings showed these and no others.
+    pub wrong_total: Option<usize>,
+}
+
+/// Which list is read.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// The operation's name in metrics.
+    pub list: &'static str,
+    /// Finishes the sentence "failed to …".
+    pub attempt: &'a str,
+    /// Where the pages stay read while a rate limit ends, and the exact query. Only for a list of which a page may be as
+    /// old as that.
+    pub kept: Option<String>,
+}
+
+/// Reads all pages (`fetch` numbers them from 0), or those that an earlier attempt could not read.
 ///
-/// A list that changed or was cut while it was read contradicts itself. When it says how many items it has, it
-/// is read once more; without a total nothing would vouch for the second reading, which may be cut elsewhere.
+/// A list in which an id comes twice was changed while it was read, and is read again. So is one that contradicts its
+/// total, or shows other ids than the reading before. A cut shows only where there is a total: without one, nothing
+/// would vouch for the second reading, which may be cut elsewhere.
 ///
 /// # Errors
 /// The trouble of any page is the trouble of the whole: a part of a list is never returned. Transient for a
-/// list that contradicts itself.
+/// list that goes on contradicting itself.
 pub async fn pages<T, K, F>(
-    attempt: &str,
+    shelf: &Shelf,
+    asked: &Asked<'_>,
     fetch: impl Fn(usize) -> F,
     key: impl Fn(&T) -> K,
-) -> Result<Vec<T>, Trouble>
+) -> Result<List<T>, Trouble>
 where
-    K: Hash + Eq,
+    T: Send + 'static,
+    K: Hash + Eq + Send + 'static,
     F: Future<Output = Result<Page<T>, Trouble>>,
 {
-    let mut again = false;
+    let begun = asked.kept.as_deref().and_then(|query| shelf.take::<Reading<T, K>>(query));
+    let mut reading = begun.unwrap_or_else(|| Reading::new(shelf.now()));
     loop {
-        let list = read(&fetch).await?;
-        let counted = list.iter().any(|page| page.total.is_some());
-        match whole(list, &key) {
-            Ok(items) => return Ok(items),
-            Err(_) if counted && !again => again = true,
-            Err(why) => return Err(Trouble::new(Class::Transient, format!("failed to {attempt}: {why}"))),
+        if let Err(trouble) = reading.read(&fetch).await {
+            if let Some(query) = asked.kept.clone().filter(|_| trouble.class == Class::Throttled) {
+                shelf.put(query, reading.began, reading.pages.iter().flatten().count(), reading);
+            }
+            return Err(trouble);
+        }
+        match reading.judge(&key) {
+            Verdict::Complete(list) => {
+                if let Some(total) = list.wrong_total
+                    && shelf.is_news(asked.list)
+                {
+                    upstreams::wrong_total(asked.list, total, list.items.len());
+                }
+                return Ok(list);
+            }
+            Verdict::Again { before, curable: true, .. } if reading.readings < MOST_READINGS => {
+                reading = Reading { before, readings: reading.readings + 1, ..Reading::new(shelf.now()) };
+            }
+            Verdict::Again { why, .. } => {
+                return Err(Trouble::new(Class::Transient, format!("failed to {}: {why}", asked.attempt)));
+            }
         }
     }
 }
 
-/// Pages up to the last one, or to the longest list ever read.
-async fn read<T, F>(fetch: &impl Fn(usize) -> F) -> Result<Vec<Page<T>>, Trouble>
-where
-    F: Future<Output = Result<Page<T>, Trouble>>,
-{
-    let first = fetch(0).await?;
-    let hinted = first.pages.unwrap_or(1).clamp(1, MOST_PAGES);
-    let mut list = vec![first];
-    list.extend(try_join_all((1..hinted).map(fetch)).await?);
-    // An empty page ends even a list that promises more: nothing is to be had beyond it.
-    while list.last().is_some_and(|page| page.more && !page.items.is_empty()) && list.len() < MOST_PAGES {
-        list.push(fetch(list.len()).await?);
-    }
-    Ok(list)
+/// A list as far as it was read.
+struct Reading<T, K> {
+    began: Duration,
+    /// By number; `None` for one that could not be read yet.
+    pages: Vec<Option<Page<T>>>,
+    /// The ids of the reading before, which contradicted the total.
+    before: Option<HashSet<K>>,
+    /// Which reading this is.
+    readings: usize,
 }
 
-/// The items of all pages, or what says that they are not all.
-fn whole<T, K: Hash + Eq>(list: Vec<Page<T>>, key: impl Fn(&T) -> K) -> Result<Vec<T>, String> {
-    let pages = list.len();
-    match list.iter().position(|page| !page.more) {
-        None => return Err(format!("the list promises more after page {pages}, where nothing comes")),
-        Some(end) if list.iter().skip(end + 1).any(|page| !page.items.is_empty()) => {
-            return Err(format!("page {} of {pages} said it was the last", end + 1));
-        }
-        Some(_) => {}
+/// What a reading is worth.
+enum Verdict<T, K> {
+    Complete(List<T>),
+    /// It contradicts itself. `before` are its ids, if the next reading may confirm them.
+    Again {
+        why: String,
+        before: Option<HashSet<K>>,
+        /// Another reading may be better, and would show it.
+        curable: bool,
+    },
+}
+
+impl<T, K: Hash + Eq> Reading<T, K> {
+    fn new(began: Duration) -> Self {
+        Self { began, pages: Vec::new(), before: None, readings: 1 }
     }
-    let total = list.last().and_then(|page| page.total);
-    let mut seen = HashSet::new();
-    let items: Vec<T> =
-        list.into_iter().flat_map(|page| page.items).filter(|item| seen.insert(key(item))).collect();
-    match total {
-        Some(total) if total != items.len() => {
-            Err(format!("the list has {} items but says it has {total}", items.len()))
+
+    /// Reads what is missing of the pages up to the last one, or to the longest list ever read. What is under way when
+    /// one fails is waited for, and nothing more is asked.
+    async fn read<F>(&mut self, fetch: &impl Fn(usize) -> F) -> Result<(), Trouble>
+    where
+        F: Future<Output = Result<Page<T>, Trouble>>,
+    {
+        if self.pages.is_empty() {
+            self.pages.push(Some(fetch(0).await?));
         }
-        _ => Ok(items),
+        let hinted = self.pages.first().and_then(|first| first.as_ref()?.pages).unwrap_or(1);
+        let hinted = hinted.clamp(self.pages.len(), MOST_PAGES);
+        self.pages.resize_with(hinted, || None);
+        let lacks: Vec<usize> = (0..hinted).filter(|&number| self.pages[number].is_none()).collect();
+        let mut lacks = lacks.into_iter();
+        let numbered = |number| async move { (number, fetch(number).await) };
+        let mut under_way: FuturesUnordered<_> = lacks.by_ref().take(AT_ONCE).map(numbered).collect();
+        let mut trouble = None;
+        while let Some((number, page)) = under_way.next().await {
+            match page {
+                Ok(page) => self.pages[number] = Some(page),
+                Err(why) => drop(trouble.get_or_insert(why)),
+            }
+            if trouble.is_none() {
+                under_way.extend(lacks.next().map(numbered));
+            }
+        }
+        if let Some(trouble) = trouble {
+            return Err(trouble);
+        }
+        // An empty page ends even a list that promises more: nothing is to be had beyond it.
+        let more = |page: &Page<T>| page.more && !page.items.is_empty();
+        while self.pages.last().is_some_and(|page| page.as_ref().is_some_and(more))
+            && self.pages.len() < MOST_PAGES
+        {
+            self.pages.push(Some(fetch(self.pages.len()).await?));
+        }
+        Ok(())
+    }
+
+    /// The items of all pages, or what says that they are not all.
+    fn judge(&mut self, key: impl Fn(&T) -> K) -> Verdict<T, K> {
+        let list: Vec<Page<T>> = std::mem::take(&mut self.pages).into_iter().flatten().collect();
+        let pages = list.len();
+        let totals: Vec<usize> = list.iter().filter_map(|page| page.total).collect();
+        let again = |why, before, curable| Verdict::Again { why, before, curable };
+        match list.iter().position(|page| !page.more) {
+            None => {
+                let why = format!("the list promises more after page {pages}, where nothing comes");
+                return again(why, None, !totals.is_empty());
+            }
+            Some(end) if list.iter().skip(end + 1).any(|page| !page.items.is_empty()) => {
+                let why = format!("page {} of {pages} said it was the last", end + 1);
+                return again(why, None, !totals.is_empty());
+            }
+            Some(_) => {}
+        }
+        let items: Vec<T> = list.into_iter().flat_map(|page| page.items).collect();
+        let ids: HashSet<K> = items.iter().map(key).collect();
+        if ids.len() != items.len() {
+            let twice = items.len() - ids.len();
+            return again(format!("the list changes: {twice} of its items came twice"), None, true);
+        }
+        // While somebody writes, the total is another from page to page.
+        let (least, most) = (totals.iter().min(), totals.iter().max());
+        let agrees =
+            least.is_none_or(|least| *least <= items.len()) && most.is_none_or(|most| items.len() <= *most);
+        let wrong_total = if agrees { None } else { totals.last().copied() };
+        match wrong_total {
+            Some(total) if self.before.as_ref() != Some(&ids) => {
+                again(format!("the list has {} items but says it has {total}", items.len()), Some(ids), true)
+            }
+            wrong_total => Verdict::Complete(List { items, began: self.began, wrong_total }),
+        }
     }
 }
 
@@ -109,16 +231,19 @@ mod tests {
 
     /// Reads a list whose every page answers these versions in turn, the last one again and again.
     async fn read_pages(versions: Vec<Vec<Page<u32>>>) -> (Result<Vec<u32>, String>, usize) {
-        let asked = Mutex::new(vec![0; versions.len()]);
+        let asked = Mutex::new(vec![0_usize; versions.len()]);
         let requests = AtomicUsize::new(0);
         let fetch = |number: usize| {
             requests.fetch_add(1, Relaxed);
-            let version = std::mem::replace(&mut asked.lock().unwrap()[number], 1);
+            let version = asked.lock().unwrap()[number];
+            asked.lock().unwrap()[number] += 1;
             let page = versions[number].get(version).or(versions[number].last()).cloned();
             async move { page.ok_or_else(|| Trouble::new(Class::Transient, "down")) }
         };
-        let outcome = pages("read", fetch, |item| *item).await;
-        (outcome.map_err(|trouble| trouble.message), requests.into_inner())
+        let asked = Asked { list: "list", attempt: "read", kept: None };
+        let outcome = pages(&Shelf::default(), &asked, fetch, |item| *item).await;
+        let outcome = outcome.map(|list| list.items).map_err(|trouble| trouble.message);
+        (outcome, requests.into_inner())
     }
 
     #[tokio::test]
@@ -142,10 +267,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_came_twice_is_kept_once() {
-        let shifted =
-            vec![vec![page(&[1, 2], true, None, Some(3))], vec![page(&[2, 3], false, None, Some(3))]];
-        assert_eq!(read_pages(shifted).await.0, Ok(vec![1, 2, 3]));
+    async fn a_list_in_which_an_id_comes_twice_is_read_again_and_in_the_end_refused() {
+        let (first, second) = (page(&[1, 2], true, Some(2), None), page(&[2, 3], false, None, None));
+        let shifted = vec![vec![first.clone()], vec![second.clone(), page(&[3], false, None, None)]];
+        assert_eq!(read_pages(shifted).await, (Ok(vec![1, 2, 3]), 4));
+        let (outcome, requests) = read_pages(vec![vec![first], vec![second]]).await;
+        insta::assert_snapshot!(outcome.unwrap_err(), @"failed to read: the list changes: 1 of its items came twice");
+        assert_eq!(requests, 2 * MOST_READINGS);
     }
 
     #[tokio::test]
@@ -155,13 +283,75 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_shorter_than_its_total_is_read_again_and_then_refused() {
+    async fn a_list_that_contradicts_its_total_is_read_again_until_a_reading_agrees_with_it_or_the_one_before()
+     {
         let healed = vec![vec![page(&[1], false, None, Some(2)), page(&[1, 2], false, None, Some(2))]];
         assert_eq!(read_pages(healed).await, (Ok(vec![1, 2]), 2));
-        let cut = vec![vec![page(&[1], false, None, Some(2))]];
-        let (outcome, requests) = read_pages(cut).await;
-        assert_eq!(requests, 2);
-        insta::assert_snapshot!(outcome.unwrap_err(), @"failed to read: the list has 1 items but says it has 2");
+        for wrong in [0, 2, 9] {
+            let off = vec![vec![page(&[1], false, None, Some(wrong))]];
+            assert_eq!(read_pages(off).await, (Ok(vec![1]), 2), "{wrong}");
+        }
+        let versions = |last: &[u32]| {
+            let items: [&[u32]; 4] = [&[1], &[1, 2], &[2, 3], last];
+            items.map(|items| page(items, false, None, Some(9))).to_vec()
+        };
+        assert_eq!(read_pages(vec![versions(&[3, 2])]).await, (Ok(vec![3, 2]), 4));
+        let never = (1..=9).map(|item| page(&[item], false, None, Some(9))).collect();
+        let (outcome, requests) = read_pages(vec![never]).await;
+        insta::assert_snapshot!(outcome.unwrap_err(), @"failed to read: the list has 1 items but says it has 9");
+        assert_eq!(requests, MOST_READINGS);
+    }
+
+    #[tokio::test]
+    async fn a_total_that_changes_while_the_list_is_read_contradicts_nothing_in_between() {
+        let first = page(&[1, 2], true, Some(2), Some(3));
+        for last in [page(&[3], false, None, Some(4)), page(&[3, 4], false, None, Some(4))] {
+            let (outcome, requests) = read_pages(vec![vec![first.clone()], vec![last]]).await;
+            assert!(outcome.is_ok() && requests == 2, "{outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_total_is_told_to_whoever_would_act_on_what_the_list_lacks() {
+        let asked = Asked { list: "list", attempt: "read", kept: None };
+        let shelf = Shelf::default();
+        let fetch = |_| async { Ok(page(&[1], false, None, Some(2))) };
+        let list = pages(&shelf, &asked, fetch, |item| *item).await.unwrap();
+        assert_eq!((list.items, list.wrong_total), (vec![1], Some(2)));
+        assert!(!shelf.is_news("list"), "it was reported once");
+    }
+
+    /// Reads a list of this many pages, of which a window allows so many; answers the requests in each window.
+    async fn in_windows(count: usize, window: usize, kept: Option<&str>) -> (Vec<usize>, Vec<u32>) {
+        let (left, shelf) = (AtomicUsize::new(0), Shelf::default());
+        let asked = Asked { list: "list", attempt: "read", kept: kept.map(str::to_owned) };
+        let fetch = |number: usize| {
+            let may = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+            let items = [u32::try_from(number).unwrap()];
+            async move {
+                let limit = || Trouble::new(Class::Throttled, "used up");
+                may.then(|| page(&items, number + 1 < count, Some(count), Some(count))).ok_or_else(limit)
+            }
+        };
+        let mut requests = Vec::new();
+        loop {
+            left.store(window, Relaxed);
+            let read = pages(&shelf, &asked, fetch, |item| *item).await;
+            requests.push(window - left.load(Relaxed));
+            match read {
+                Ok(list) => return (requests, list.items),
+                Err(_) if requests.len() < 9 => {}
+                Err(_) => return (requests, Vec::new()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_that_were_read_stay_read_while_a_rate_limit_ends() {
+        let all: Vec<u32> = (0..20).collect();
+        assert_eq!(in_windows(20, 15, Some("all")).await, (vec![15, 5], all.clone()));
+        assert_eq!(in_windows(20, 3, Some("all")).await, (vec![3, 3, 3, 3, 3, 3, 2], all));
+        assert_eq!(in_windows(20, 15, None).await, (vec![15; 9], Vec::new()), "of a list that must be young");
     }
 
     #[tokio::test]

@@ -22,7 +22,14 @@ impl Run<'_> {
     /// Which of these connections Datadog shows.
     pub(super) async fn list_ids(&mut self, items: &[Delete]) -> Option<HashSet<ConnectionId>> {
         let connection_ids = items.iter().map(|item| item.id.to_string()).collect();
-        let listed = self.list(Filter { connection_ids, ..Filter::default() }).await?;
-        Some(listed.into_iter().map(|connection| connection.id).collect())
+        let filter = Filter { connection_ids, ..Filter::default() };
+        let ids = items.iter().map(|item| &item.id);
+        match self.hands.reader.connections_with(&filter, ids).await {
+            Ok(listed) => Some(listed.into_iter().map(|connection| connection.id).collect()),
+            Err(trouble) => {
+                self.stop(&trouble);
+                None
+            }
+        }
     }
 }

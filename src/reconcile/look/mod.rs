@@ -5,7 +5,10 @@ mod holds;
 mod proof;
 mod settlement;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Options,
@@ -104,6 +107,8 @@ pub(super) struct Look<'a> {
     /// The due teams, and what was asked for.
     due: BTreeMap<TeamId, Asks>,
     started: Time,
+    /// The same by the monotonic clock.
+    monotonic: Duration,
     /// When GitHub's answers were there.
     pub(super) answered: Time,
     reading: Reading,
@@ -142,6 +147,7 @@ impl<'a> Look<'a> {
             due: due.iter().filter_map(|mark| Some((mark.team?, mark.asks))).collect(),
             state,
             started,
+            monotonic: eyes.options.clock.monotonic(),
             answered: started,
             reading: Reading::default(),
             folded: BTreeMap::new(),

@@ -12,7 +12,7 @@ use crate::{
     model::{MirrorTeam, TeamFacts, TeamId, TeamState, Time},
     reconcile::{
         fold::{Folded, Seen, fold, unlisted},
-        observe::{self, PAGE},
+        observe::{self, Moment, PAGE},
     },
 };
 
@@ -35,7 +35,8 @@ impl Look<'_> {
         if here.is_empty() {
             return;
         }
-        let now = self.options.clock.now();
+        let asked = Moment::now(&self.options.clock);
+        let now = asked.time;
         let next = self.next_list(now);
         if next > now {
             for team in here {
@@ -46,22 +47,36 @@ impl Look<'_> {
             return;
         }
         // The organisation was read in this look: without it, no 404 would have counted.
-        let login = &self.known.mirror.org.login;
-        let teams = self.eyes.github.unhurried().teams(login, observe::listed_type(&self.state)).await;
-        let list = match observe::answer(teams, || format!("the list of the teams of {login} answers 404")) {
+        let org = &self.known.mirror.org;
+        let teams = self.eyes.github.unhurried().list_teams(org, observe::listed_type(&self.state)).await;
+        let absent = || format!("the list of the teams of {} answers 404", org.login);
+        let list = match observe::answer(teams, absent) {
             Ok(list) => list,
             Err(trouble) => {
                 self.troubles.extend(here.into_iter().map(|team| (team, trouble.clone())));
                 return;
             }
         };
-        self.listed_at = Some(now);
-        let listed: HashMap<TeamId, TeamFacts> = list.into_iter().map(|facts| (facts.id, facts)).collect();
+        let look = Moment { time: self.started, monotonic: self.monotonic };
+        let began = observe::began(&list, asked, look);
+        self.listed_at = Some(began);
+        let resumed = list.began < asked.monotonic;
+        let listed: HashMap<TeamId, TeamFacts> =
+            list.items.into_iter().map(|facts| (facts.id, facts)).collect();
+        let waiting = self.known.mirror.teams.values().filter(|team| waits(team));
+        // A list that waited for the end of a rate limit says nothing of those at which the second look came later.
         let waiting: Vec<MirrorTeam> =
-            self.known.mirror.teams.values().filter(|team| waits(team)).cloned().collect();
+            waiting.filter(|team| !resumed || self.waited_at(team, began)).cloned().collect();
         for team in waiting {
-            self.decide(team, &listed, now);
+            self.decide(team, &listed, began);
         }
+    }
+
+    /// Whether the second look at a team was over at this time, when this look began.
+    fn waited_at(&self, team: &MirrorTeam, at: Time) -> bool {
+        let known = self.state.teams.get(&team.facts.id);
+        known.is_some_and(|known| known.state == team.state)
+            && matches!(team.state, TeamState::Suspected { second: Some(second), .. } if second <= at)
     }
 
     /// When the next list may begin.
