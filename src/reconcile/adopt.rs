@@ -14,9 +14,10 @@ use anyhow::Context as _;
 
 use super::{
     Survey,
+    known::Known,
     lease::Lease,
     look, observe,
-    survey::{Known, Standing},
+    survey::Standing,
     worker::{PATIENCE, Worker},
 };
 use crate::{

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, future::try_join_all, stream};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -17,10 +17,14 @@ use crate::{
     datadog,
     model::{Answer, Class, ConnectionKey, DatadogTeam, DatadogTeamId, Trouble},
     plan::DatadogTeams,
+    transport::List,
 };
 
 /// Up to this many handles are searched for one by one when there is no fresh list.
 const SEARCH_AT_MOST: usize = 3;
+
+/// Teams that a list lacks are read by their ids, so many at once.
+const AT_ONCE: usize = 16;
 
 /// The remembered list. Cheap to clone; clones share it.
 #[derive(Clone)]
@@ -29,6 +33,17 @@ pub(super) struct Directory {
     ttl: Duration,
     clock: Clock,
     state: Arc<Mutex<Remembered>>,
+    /// Teams whose ids answered 404, and when: a read that fails takes nothing of it back.
+    proofs: Arc<Mutex<BTreeMap<DatadogTeamId, Duration>>>,
+}
+
+/// What became of Datadog teams that a list lacks.
+#[derive(Debug, Default)]
+pub(super) struct Fates {
+    /// Their ids answer 404.
+    pub(super) gone: BTreeSet<DatadogTeamId>,
+    /// Their ids could not be read: nothing can be decided about them.
+    pub(super) undecided: BTreeMap<DatadogTeamId, Trouble>,
 }
 
 #[derive(Default)]
@@ -37,12 +52,17 @@ struct Remembered {
     handles: BTreeSet<String>,
     /// The handles as of the last refresh, which is when those who wait for one hear of it.
     told: BTreeSet<String>,
-    listed_at: Option<Duration>,
+    /// Until when the list is good.
+    good_until: Option<Duration>,
+    /// The list says that there are more teams, or fewer: whoever creates one makes sure that it is not there.
+    wrong_total: bool,
+    /// Why it cannot be told of a team that the list lacks whether it is gone: the list may have been cut.
+    undecided: Option<Trouble>,
 }
 
 impl Directory {
     pub(super) fn new(reader: datadog::Reader, ttl: Duration, clock: Clock) -> Self {
-        Self { reader, ttl, clock, state: Arc::default() }
+        Self { reader, ttl, clock, state: Arc::default(), proofs: Arc::default() }
     }
 
     /// The same list, read for a full pass, which leaves a reserve of the rate limits to events.
@@ -88,7 +108,35 @@ impl Directory {
         if !fresh && self.fresh(&state) {
             return Ok(state.teams.clone());
         }
+        if fresh {
+            self.reader.begin_again();
+        }
         self.list(&mut state).await
+    }
+
+    /// Makes sure that there is no Datadog team with a handle that the whole list lacks. A list whose total is wrong may
+    /// have been cut: then a search must not show it either, nor anything that may have been cut. One that lacks a team
+    /// whose id cannot be read may have been cut anywhere.
+    pub(super) async fn lacks(&self, handle: &str) -> Result<(), Trouble> {
+        let (wrong_total, undecided) = {
+            let state = self.state.lock().await;
+            (state.wrong_total, state.undecided.clone())
+        };
+        if let Some(trouble) = undecided {
+            return Err(trouble);
+        }
+        if !wrong_total {
+            return Ok(());
+        }
+        let found = self.reader.search_teams(handle).await?;
+        if found.items.iter().any(|team| team.handle.eq_ignore_ascii_case(handle)) {
+            self.distrust().await;
+            return Err(cut(&format!("`{handle}`, which a search shows")));
+        }
+        if found.wrong_total.is_some() && !found.items.is_empty() {
+            return Err(cut(&format!("`{handle}`, of which a search may not show all")));
+        }
+        Ok(())
     }
 
     /// Reads the list again when it has grown old. Says whether there are handles that were not there at the last
@@ -105,38 +153,39 @@ impl Directory {
 
     /// Forgets the list, because something that it says proved wrong.
     pub(super) async fn distrust(&self) {
-        self.state.lock().await.listed_at = None;
+        self.reader.begin_again();
+        self.state.lock().await.good_until = None;
     }
 
     fn fresh(&self, state: &Remembered) -> bool {
-        state.listed_at.is_some_and(|at| at + self.ttl > self.clock.monotonic())
+        state.good_until.is_some_and(|until| until > self.clock.monotonic())
     }
 
-    /// The Datadog teams of rows of ours that are gone, and their connections with them: a whole list lacks them, and
-    /// their ids answer 404.
+    /// What became of the Datadog teams of rows of ours that a whole list lacks: those that are gone took their
+    /// connections with them.
     ///
     /// # Errors
     /// When a team that the list lacks shows itself by a connection, which would have vanished with it, or by its id:
     /// the list was cut, and what its handles resolve to cannot be told from it.
-    pub(super) async fn gone(
+    pub(super) async fn fates(
         &self,
         listed: &DatadogTeams,
         connections: &[&ConnectionKey],
         rows: &[&ConnectionKey],
-    ) -> Result<BTreeSet<DatadogTeamId>, Trouble> {
+    ) -> Result<Fates, Trouble> {
         if !listed.complete() {
-            return Ok(BTreeSet::new());
+            return Ok(Fates::default());
         }
         let lacking = |key: &&ConnectionKey| !listed.has(&key.datadog_team);
         let missing = rows.iter().copied().filter(lacking).map(|key| key.datadog_team.clone()).collect();
-        let verdict = match connections.iter().copied().find(lacking) {
+        let fates = match connections.iter().copied().find(lacking) {
             Some(key) => Err(cut(&format!("{}, which has a connection", key.datadog_team))),
-            None => self.are_gone(&missing).await,
+            None => self.decide(missing).await,
         };
-        if verdict.is_err() {
+        if fates.is_err() {
             self.distrust().await;
         }
-        verdict.map(|()| missing)
+        fates
     }
 
     /// These handles were searched for and not found. A team of these rows that has one of them by its id was missed.
@@ -153,30 +202,60 @@ impl Directory {
         Ok(())
     }
 
-    /// That each of these teams, which a list lacks, answers 404 by its id too.
-    async fn are_gone(&self, teams: &BTreeSet<DatadogTeamId>) -> Result<(), Trouble> {
-        for team in teams {
-            match self.reader.team(team).await {
-                Answer::Absent => {}
-                Answer::Present(_) => return Err(cut(&format!("{team}, which its id shows"))),
-                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+    /// Reads these teams, which a list lacks, by their ids.
+    ///
+    /// # Errors
+    /// When one of them is there.
+    async fn decide(&self, mut missing: BTreeSet<DatadogTeamId>) -> Result<Fates, Trouble> {
+        let mut fates = Fates::default();
+        let now = self.clock.monotonic();
+        {
+            let mut proofs = self.proofs.lock().await;
+            proofs.retain(|_, at| *at + self.ttl > now);
+            missing.retain(|id| !proofs.contains_key(id) || !fates.gone.insert(id.clone()));
+        }
+        let read = |id: DatadogTeamId| async move {
+            let answer = self.reader.team(&id).await;
+            (id, answer)
+        };
+        let mut answers = stream::iter(missing).map(read).buffer_unordered(AT_ONCE);
+        while let Some((id, answer)) = answers.next().await {
+            match answer {
+                Answer::Absent => {
+                    self.proofs.lock().await.insert(id.clone(), now);
+                    fates.gone.insert(id);
+                }
+                Answer::Present(_) => return Err(cut(&format!("{id}, which its id shows"))),
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+                    fates.undecided.insert(id, trouble);
+                }
             }
         }
-        Ok(())
+        Ok(fates)
     }
 
-    /// Reads the list anew. What an earlier one showed must be in it, or be gone.
+    /// Reads the list anew. What an earlier one showed must be in it, or be gone; what cannot be read stays as it was.
     async fn list(&self, state: &mut Remembered) -> Result<Arc<DatadogTeams>, Trouble> {
-        state.listed_at = None;
-        let teams: BTreeMap<String, DatadogTeam> =
-            self.reader.teams().await?.into_iter().map(|team| (team.handle.to_lowercase(), team)).collect();
-        let handles = teams.keys().cloned().collect();
-        let listed = DatadogTeams::new(teams.into_values(), true);
-        let known = state.teams.handles().map(|(_, id)| id);
-        self.are_gone(&known.filter(|id| !listed.has(id)).cloned().collect()).await?;
-        state.handles = handles;
-        state.teams = Arc::new(listed);
-        state.listed_at = Some(self.clock.monotonic());
+        state.good_until = None;
+        let List { items, began, wrong_total } = self.reader.list_teams().await?;
+        let mut teams: BTreeMap<String, DatadogTeam> =
+            items.into_iter().map(|team| (team.handle.to_lowercase(), team)).collect();
+        let ids: BTreeSet<&DatadogTeamId> = teams.values().map(|team| &team.id).collect();
+        let known = state.teams.handles().filter(|(_, id)| !ids.contains(id));
+        let known: BTreeMap<DatadogTeamId, String> =
+            known.map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
+        let fates = self.decide(known.keys().cloned().collect()).await?;
+        state.undecided = fates.undecided.values().next().cloned();
+        for id in fates.undecided.into_keys() {
+            let handle = known.get(&id).cloned().unwrap_or_default();
+            teams.entry(handle.clone()).or_insert(DatadogTeam { id, name: handle.clone(), handle });
+        }
+        state.handles = teams.keys().cloned().collect();
+        state.teams = Arc::new(DatadogTeams::new(teams.into_values(), true));
+        state.wrong_total = wrong_total.is_some();
+        // A list that took longer than a rate limit's window must outlive the next one.
+        let now = self.clock.monotonic();
+        state.good_until = Some(now + self.ttl.max(2 * now.saturating_sub(began)));
         Ok(state.teams.clone())
     }
 }

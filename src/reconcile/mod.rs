@@ -22,7 +22,6 @@
 //!   joins the plan; its wish for the same key turns the removal into a passing-on without a write.
 
 mod adopt;
-mod answered;
 mod apply;
 mod directory;
 mod document;
@@ -30,6 +29,7 @@ mod drift;
 mod evidence;
 mod fold;
 mod foresee;
+mod known;
 mod lease;
 mod linked;
 mod links;

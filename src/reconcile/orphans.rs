@@ -7,9 +7,10 @@ use futures_util::future::join_all;
 
 use super::{
     apply::{self, Applied, Hands},
+    known::Known,
     lease::Lease,
     look,
-    survey::{Eyes, Known, Standing, Surveyed},
+    survey::{Eyes, Standing, Surveyed},
 };
 use crate::{
     datadog,

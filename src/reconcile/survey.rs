@@ -5,17 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use super::{Options, directory::Directory, evidence::Evidence, lease, links::OthersLinks, observe};
+use super::{Options, directory::Directory, evidence::Evidence, known::Known, links::OthersLinks, observe};
 use crate::{
     datadog::{self, Filter},
     github,
-    ledger::{Held, Intent, IntentKind, Ledger, OrgState, Removed},
+    ledger::{Held, Ledger, OrgState, Removed},
     mapping::Outcome,
     model::{
-        Answer, Class, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind, HoldRule, MirrorTeam,
-        MissingTeam, OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, Time, Trouble,
+        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule,
+        MirrorTeam, MissingTeam, OrgId, Owned, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
-    plan::{self, Actual, DatadogTeams, Desired, Guarded, Interrupted, Mirror, Policy, Population, guard},
+    plan::{self, Actual, DatadogTeams, Desired, Guarded, Mirror, Policy, Population, guard},
 };
 
 /// How many teams that a list lacks are read by id, to find out whether the list was cut.
@@ -39,106 +39,8 @@ pub(super) struct Foreseen {
     pub(super) guarded: Guarded,
     /// Answered creates that were read by their ids and not found.
     pub(super) missed: Vec<ConnectionKey>,
-}
-
-/// What is known of an organisation while it is planned.
-pub(super) struct Known {
-    pub(super) mirror: Mirror,
-    pub(super) population: Population,
-    paused: Paused,
-    /// When the look began.
-    now: Time,
-    actual: Actual,
-    /// What is held of its teams.
-    pub(super) held: Vec<Held>,
-    /// Its removals of the guard's window.
-    removed: Removed,
-}
-
-impl Known {
-    /// `timeout` is how long a write may take: an interrupted one that is older, with a margin, is over.
-    pub(super) fn new(state: &OrgState, options: &Options, now: Time) -> Self {
-        let arrives = options.timeout + lease::MARGIN;
-        // An intent that lies far ahead was stored before the clock was set back.
-        let over = |at: Time| at + arrives < now || at > now + arrives;
-        let (deletes, creates): (Vec<_>, Vec<_>) =
-            state.intents.iter().partition(|intent| intent.kind == IntentKind::Delete);
-        let creates = creates.into_iter().filter_map(|intent| {
-            let Intent { key, kind, team, at, managed_by, answered } = intent.clone();
-            let adopts = kind == IntentKind::Adopt;
-            Some((key, Interrupted { team: team?, adopts, over: over(at), managed_by, answered }))
-        });
-        let deleted = deletes.into_iter().filter_map(|it| Some((it.key.clone(), it.answered.clone()?)));
-        Self {
-            mirror: Mirror {
-                org: state.org.facts.clone(),
-                bound_login: state.org.bound_login.clone(),
-                teams: state.teams.clone(),
-            },
-            population: Population { owned: state.owned.len(), ..Population::default() },
-            paused: state.paused.clone(),
-            now,
-            actual: Actual {
-                unwanted_since: state.unwanted_since.clone(),
-                connections: Connections::default(),
-                owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
-                create_intents: creates.collect(),
-                gone: BTreeSet::new(),
-                deleted: deleted.collect(),
-                missing: BTreeSet::new(),
-                elsewhere: BTreeMap::new(),
-                claims: BTreeMap::new(),
-                own_marks: state.own_marks.iter().chain([&options.managed_by]).cloned().collect(),
-            },
-            held: Vec::new(),
-            removed: Removed::default(),
-        }
-    }
-
-    /// Reads what other organisations have of this one's keys: a key is global, and a login can move.
-    pub(super) async fn read_elsewhere(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
-        let OrgFacts { id, login } = &self.mirror.org;
-        self.actual.elsewhere = ledger.rows_elsewhere(*id, login).await?;
-        let keys = self.actual.owned.keys().cloned().collect();
-        self.actual.claims = ledger.claims(*id, &keys).await?;
-        Ok(())
-    }
-
-    /// Creates and adoptions of ours whose end is unknown.
-    pub(super) fn create_intents(&self) -> impl Iterator<Item = (&ConnectionKey, &Interrupted)> {
-        self.actual.create_intents.iter()
-    }
-
-    /// Every mark that this ledger writes or has written under.
-    pub(super) fn own_marks(&self) -> &BTreeSet<String> {
-        &self.actual.own_marks
-    }
-
-    /// Whether another organisation has rows under the login of this one.
-    pub(super) fn is_contested(&self) -> bool {
-        !self.actual.elsewhere.is_empty()
-    }
-
-    /// Leaves the rows of other organisations alone: which of the two has the login is not known.
-    pub(super) fn forget_elsewhere(&mut self) {
-        self.actual.elsewhere.clear();
-    }
-
-    /// Takes in what is held and what is approved. What a person takes over is made again, whatever limits a first pass.
-    /// `removed` are the removals of the guard's window.
-    pub(super) fn weigh(&mut self, held: Vec<Held>, approved: BTreeSet<HeldKey>, removed: Removed) {
-        let adopted = self.actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
-        let adopted = adopted.map(|(key, _)| HeldKey::new(HeldKind::Create, key.clone()));
-        self.population.approved = adopted.chain(approved).collect();
-        self.population.held = held.iter().map(|held| (held.key.clone(), held.reason.clone())).collect();
-        self.removed = removed;
-        self.held = held;
-    }
-
-    /// What is, once Datadog has shown these connections.
-    pub(super) fn showing(&self, connections: Connections) -> Actual {
-        Actual { connections, ..self.actual.clone() }
-    }
+    /// Teams about which nothing could be decided.
+    pub(super) undecided: BTreeMap<TeamId, Trouble>,
 }
 
 impl Eyes {
@@ -188,32 +90,64 @@ impl Eyes {
             .collect();
         let mut connections = Connections::default();
         if !ids.is_empty() {
-            let team_ids = ids.into_iter().map(ToString::to_string).collect();
+            let rows = known.actual.owned.values().filter(|owned| ids.contains(&owned.key.datadog_team));
+            let team_ids = ids.iter().map(ToString::to_string).collect();
             let filter = Filter { team_ids, ..Filter::default() };
-            connections.extend(self.datadog.connections(&filter).await?);
+            connections.extend(self.datadog.connections_with(&filter, rows.map(|owned| &owned.id)).await?);
         }
         let missed = self.read_answered(known, teams, &mut connections).await?;
         let mut actual = known.showing(connections);
         actual.missing = missed.values().cloned().collect();
-        actual.gone = self.gone(&directory, &actual, |owned| teams.contains(&owned.team)).await?;
+        let (gone, undecided) = self.gone(&directory, &actual, |owned| teams.contains(&owned.team)).await?;
+        actual.gone = gone;
         if !directory.complete() {
             self.check_search(teams, &desired, &actual, &directory).await?;
         }
-        let guarded = self.decide(known, teams, &desired, &actual, &BTreeMap::new());
-        Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect() })
+        let troubled = undecided.iter().map(|(team, trouble)| (*team, trouble.message.clone())).collect();
+        let guarded = self.decide(known, teams, &desired, &actual, &troubled);
+        Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect(), undecided })
     }
 
-    /// The Datadog teams of these rows that are gone; a list that lacks one with a connection of ours decides nothing.
+    /// Reads by their ids the connections that Datadog answered with 201 and that no list shows yet. Returns those that
+    /// are not found.
+    async fn read_answered(
+        &self,
+        known: &Known,
+        teams: &BTreeSet<TeamId>,
+        connections: &mut Connections,
+    ) -> Result<BTreeMap<ConnectionKey, ConnectionId>, Trouble> {
+        let creates = known.actual.create_intents.iter().filter(|(_, create)| teams.contains(&create.team));
+        let answered =
+            creates.filter_map(|(key, create)| Some((key.clone(), create.answered.as_ref()?.id.clone())));
+        let mut missed: BTreeMap<_, _> =
+            answered.filter(|(key, id)| connections.with_id(key, id).is_none()).collect();
+        if !missed.is_empty() {
+            let connection_ids = missed.values().map(ToString::to_string).collect();
+            let filter = Filter { connection_ids, ..Filter::default() };
+            connections.extend(self.datadog.connections_with(&filter, missed.values()).await?);
+            missed.retain(|key, id| connections.with_id(key, id).is_none());
+        }
+        Ok(missed)
+    }
+
+    /// The Datadog teams of these rows that are gone, and the rows' own teams of which that cannot be told. A list that
+    /// lacks one with a connection of ours decides nothing.
     async fn gone(
         &self,
         listed: &DatadogTeams,
         actual: &Actual,
         concerns: impl Fn(&Owned) -> bool,
-    ) -> Result<BTreeSet<DatadogTeamId>, Trouble> {
+    ) -> Result<(BTreeSet<DatadogTeamId>, BTreeMap<TeamId, Trouble>), Trouble> {
         let living = actual.owned.keys().filter(|key| actual.connections.has(key));
-        let rows = actual.owned.values().filter(|owned| concerns(owned)).map(|owned| &owned.key);
-        let (living, rows): (Vec<_>, Vec<_>) = (living.collect(), rows.collect());
-        self.directory.gone(listed, &living, &rows).await
+        let rows: Vec<_> = actual.owned.values().filter(|owned| concerns(owned)).collect();
+        let (living, keys): (Vec<_>, Vec<_>) = (living.collect(), rows.iter().map(|row| &row.key).collect());
+        let fates = self.directory.fates(listed, &living, &keys).await?;
+        let undecided = rows.iter().filter_map(|row| {
+            let trouble = fates.undecided.get(&row.key.datadog_team)?;
+            Some((row.team, trouble.clone()))
+        });
+        let undecided = undecided.collect();
+        Ok((fates.gone, undecided))
     }
 
     /// A handle that a search does not find keeps its team where it is, and lets go of what stands in its place: that
@@ -338,15 +272,19 @@ impl Eyes {
             .map(|(id, _)| *id)
             .collect();
         self.check_list(state, &missing).await?;
-        let troubled = self.why_missing(&known.mirror, &missing).await?;
+        let mut troubled = self.why_missing(&known.mirror, &missing).await?;
         let directory = self.directory.whole(false).await?;
-        let connections: Connections =
-            self.datadog.connections(&Filter::github()).await?.into_iter().collect();
+        let rows = known.actual.owned.values().map(|owned| &owned.id);
+        let connections = self.datadog.connections_with(&Filter::github(), rows).await?;
+        let connections: Connections = connections.into_iter().collect();
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
         let mut actual = known.showing(connections);
-        actual.gone = self.gone(&directory, &actual, |_| true).await?;
+        let (gone, undecided) = self.gone(&directory, &actual, |_| true).await?;
+        actual.gone = gone;
+        out_of_step.extend(undecided.keys());
+        troubled.extend(undecided.into_iter().map(|(team, trouble)| (team, trouble.message)));
         let orphans = self.plan_orphans(&known, state, &desired, &actual).await?;
         let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
         let guarded = self.decide(&known, &teams, &desired, &actual, &troubled);

@@ -18,6 +18,7 @@ mod gate;
 mod grace;
 mod judge;
 mod limits;
+mod lists;
 mod outages;
 mod removals;
 mod script;

@@ -55,7 +55,7 @@ impl Run<'_> {
             self.listed = Some(teams);
         }
         match self.listed.as_ref().and_then(|teams| teams.find(handle)) {
-            None => Ok(()),
+            None => self.hands.directory.lacks(handle).await,
             Some(_) => Err(Trouble::new(Class::Transient, format!("Datadog has a team `{handle}` by now"))),
         }
     }
@@ -70,6 +70,7 @@ impl Run<'_> {
         let owned = state.map(|state| state.owned).unwrap_or_default();
         let rows: Vec<_> = owned.iter().map(|owned| &owned.key).collect();
         let connections: Vec<_> = connections.iter().collect();
-        self.hands.directory.gone(teams, &connections, &rows).await.map(drop)
+        let fates = self.hands.directory.fates(teams, &connections, &rows).await?;
+        fates.undecided.into_values().next().map_or(Ok(()), Err)
     }
 }

@@ -14,9 +14,10 @@ use super::{
     Options,
     apply::{self, Applied, Hands},
     fold::{Folded, Seen, fold},
+    known::Known,
     lease::Lease,
     observe::{self, Reading},
-    survey::{Eyes, Foreseen, Known},
+    survey::{Eyes, Foreseen},
 };
 use crate::{
     datadog,
@@ -287,8 +288,10 @@ impl<'a> Look<'a> {
         let mut cleared = BTreeSet::new();
         for round in 0..=JOINS {
             let mut guarded = match self.eyes.plan_for(&self.known, &asks).await {
-                Ok(Foreseen { desired, guarded, missed }) => {
+                Ok(Foreseen { desired, guarded, missed, undecided }) => {
                     self.missed = missed;
+                    asks.retain(|team| !undecided.contains_key(team));
+                    self.troubles.extend(undecided);
                     self.waiting = desired
                         .teams
                         .iter()

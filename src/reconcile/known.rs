@@ -1,0 +1,105 @@
+//! What is known of an organisation while it is planned.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Options, lease};
+use crate::{
+    ledger::{Held, Intent, IntentKind, Ledger, OrgState, Removed},
+    model::{Connections, HeldKey, HeldKind, OrgFacts, Paused, Time},
+    plan::{Actual, Interrupted, Mirror, Population},
+};
+
+/// What is known of an organisation while it is planned.
+pub(super) struct Known {
+    pub(super) mirror: Mirror,
+    pub(super) population: Population,
+    pub(super) paused: Paused,
+    /// When the look began.
+    pub(super) now: Time,
+    pub(super) actual: Actual,
+    /// What is held of its teams.
+    pub(super) held: Vec<Held>,
+    /// Its removals of the guard's window.
+    pub(super) removed: Removed,
+}
+
+impl Known {
+    /// `timeout` is how long a write may take: an interrupted one that is older, with a margin, is over.
+    pub(super) fn new(state: &OrgState, options: &Options, now: Time) -> Self {
+        let arrives = options.timeout + lease::MARGIN;
+        // An intent that lies far ahead was stored before the clock was set back.
+        let over = |at: Time| at + arrives < now || at > now + arrives;
+        let (deletes, creates): (Vec<_>, Vec<_>) =
+            state.intents.iter().partition(|intent| intent.kind == IntentKind::Delete);
+        let creates = creates.into_iter().filter_map(|intent| {
+            let Intent { key, kind, team, at, managed_by, answered } = intent.clone();
+            let adopts = kind == IntentKind::Adopt;
+            Some((key, Interrupted { team: team?, adopts, over: over(at), managed_by, answered }))
+        });
+        let deleted = deletes.into_iter().filter_map(|it| Some((it.key.clone(), it.answered.clone()?)));
+        Self {
+            mirror: Mirror {
+                org: state.org.facts.clone(),
+                bound_login: state.org.bound_login.clone(),
+                teams: state.teams.clone(),
+            },
+            population: Population { owned: state.owned.len(), ..Population::default() },
+            paused: state.paused.clone(),
+            now,
+            actual: Actual {
+                unwanted_since: state.unwanted_since.clone(),
+                connections: Connections::default(),
+                owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
+                create_intents: creates.collect(),
+                gone: BTreeSet::new(),
+                deleted: deleted.collect(),
+                missing: BTreeSet::new(),
+                elsewhere: BTreeMap::new(),
+                claims: BTreeMap::new(),
+                own_marks: state.own_marks.iter().chain([&options.managed_by]).cloned().collect(),
+            },
+            held: Vec::new(),
+            removed: Removed::default(),
+        }
+    }
+
+    /// Reads what other organisations have of this one's keys: a key is global, and a login can move.
+    pub(super) async fn read_elsewhere(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
+        let OrgFacts { id, login } = &self.mirror.org;
+        self.actual.elsewhere = ledger.rows_elsewhere(*id, login).await?;
+        let keys = self.actual.owned.keys().cloned().collect();
+        self.actual.claims = ledger.claims(*id, &keys).await?;
+        Ok(())
+    }
+
+    /// Every mark that this ledger writes or has written under.
+    pub(super) fn own_marks(&self) -> &BTreeSet<String> {
+        &self.actual.own_marks
+    }
+
+    /// Whether another organisation has rows under the login of this one.
+    pub(super) fn is_contested(&self) -> bool {
+        !self.actual.elsewhere.is_empty()
+    }
+
+    /// Leaves the rows of other organisations alone: which of the two has the login is not known.
+    pub(super) fn forget_elsewhere(&mut self) {
+        self.actual.elsewhere.clear();
+    }
+
+    /// Takes in what is held and what is approved. What a person takes over is made again, whatever limits a first pass.
+    /// `removed` are the removals of the guard's window.
+    pub(super) fn weigh(&mut self, held: Vec<Held>, approved: BTreeSet<HeldKey>, removed: Removed) {
+        let adopted = self.actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
+        let adopted = adopted.map(|(key, _)| HeldKey::new(HeldKind::Create, key.clone()));
+        self.population.approved = adopted.chain(approved).collect();
+        self.population.held = held.iter().map(|held| (held.key.clone(), held.reason.clone())).collect();
+        self.removed = removed;
+        self.held = held;
+    }
+
+    /// What is, once Datadog has shown these connections.
+    pub(super) fn showing(&self, connections: Connections) -> Actual {
+        Actual { connections, ..self.actual.clone() }
+    }
+}
