@@ -3,14 +3,15 @@
 //!
 //! Who looks at an organisation needs to read it at GitHub, to read Datadog's teams and connections, and to write
 //! these. Of Datadog, a small question that changes nothing is the probe, asked before anything else is done. GitHub
-//! is asked first in any look, so that a look itself is the probe.
+//! is asked first in any look, so that a look itself is the probe. Where GitHub refused the list of an organisation's
+//! teams, only that list shows that it may be read again: the probe is its first entry.
 
 use std::time::Duration;
 
 use super::Worker;
 use crate::{
     ledger::DueLane,
-    model::{Answer, Lane},
+    model::{Answer, Lane, OrgId},
     transport::Gate,
     upstream::{Access, Capability, Scope, Standing, Upstream, Urgency, Whose},
 };
@@ -82,12 +83,29 @@ impl Worker {
                 Lane::Document(it) => self.eyes.datadog.integration(it.as_str()).await.map(drop),
                 Lane::Org(_) | Lane::Recovery => return true,
             },
+            (Upstream::Github, Capability::Teams, Access::Read) => match (&scope.whose, lane) {
+                (Whose::Org(org), Lane::Org(_)) if self.gate(Upstream::Github).refuses_lists(scope) => {
+                    return self.lists_teams(*org).await;
+                }
+                _ => return true,
+            },
             _ => return true,
         };
         match answer {
             Answer::Present(()) | Answer::Absent => true,
             Answer::Forbidden(_) | Answer::Failed(_) => false,
         }
+    }
+}
+
+impl Worker {
+    /// Whether the list of an organisation's teams may be read, under the login that it has now.
+    async fn lists_teams(&self, org: OrgId) -> bool {
+        let github = &self.eyes.github;
+        // While the organisation itself cannot be read, the turn finds out what is wrong.
+        let Answer::Present(facts) = github.org(org).await else { return true };
+        github.knows(&facts);
+        matches!(github.teams_answer(&facts.login).await, Answer::Present(()))
     }
 }
 

@@ -13,7 +13,8 @@ use crate::{
     model::{Class, Time, Trouble},
     telemetry::upstreams,
     upstream::{
-        self, Admission, Breakers, Budget, Change, Heard, Question, Reply, Scope, Standing, Upstream, Urgency,
+        self, Admission, Breakers, Budget, Change, Heard, Kind, Question, Reply, Scope, Standing, Upstream,
+        Urgency,
     },
 };
 
@@ -59,6 +60,11 @@ impl Gate {
             (_, Some(until)) => Standing::Open(until.saturating_sub(now)),
             (standing, None) => standing,
         }
+    }
+
+    /// Whether a scope is given a rest because a list of it was refused: only a list shows that it works again.
+    pub fn refuses_lists(&self, scope: &Scope) -> bool {
+        self.known().breakers.refuses_lists(scope)
     }
 
     /// The scopes that work again since this was last asked, by their names.
@@ -115,10 +121,10 @@ impl Gate {
         }
     }
 
-    fn heard(&self, scope: &Scope, heard: Heard) {
+    fn heard(&self, scope: &Scope, kind: Kind, heard: Heard) {
         let changes = {
             let mut known = self.known();
-            let changes = known.breakers.heard(scope, heard, self.clock.monotonic());
+            let changes = known.breakers.heard(scope, kind, heard, self.clock.monotonic());
             let healed = changes.iter().filter(|change| change.open.is_none());
             let healed: Vec<String> = healed.map(|change| change.scope.to_string()).collect();
             known.healed.extend(healed);
@@ -154,10 +160,10 @@ impl Pass {
                 if let Some(left) = left {
                     upstreams::remaining(question.scope.upstream.as_str(), &left.bucket, left.requests);
                 }
-                self.gate.heard(question.scope, upstream::heard(question, reply, wall));
+                self.gate.heard(question.scope, Kind::of(question), upstream::heard(question, reply, wall));
             }
             Err(trouble) if trouble.class == Class::Transient => {
-                self.gate.heard(question.scope, Heard::Down(trouble.message.clone()));
+                self.gate.heard(question.scope, Kind::of(question), Heard::Down(trouble.message.clone()));
             }
             Err(_) => {}
         }
@@ -182,7 +188,17 @@ mod tests {
         for step in [-24 * HOUR, -HOUR, HOUR, 24 * HOUR] {
             let clock = Clock::simulated(Time(1_767_225_600_000_000), 1);
             let gate = Gate::new(clock.clone());
-            gate.heard(&scope, Heard::Refused("403".into()));
+            let question = Question {
+                scope: &scope,
+                operation: "list_teams",
+                attempt: "list teams",
+                needs: "",
+                collection: true,
+                renewable: false,
+                account: 0,
+                urgency: Urgency::Event,
+            };
+            gate.heard(&scope, Kind::of(&question), Heard::Refused("403".into()));
             clock.step(step);
             clock.take_over();
             assert!(matches!(gate.standing(&scope, Urgency::Event), Standing::Open(_)), "{step}");

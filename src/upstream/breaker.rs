@@ -2,13 +2,14 @@
 //!
 //! A refused credential opens its scope at once. An outage opens it after several failures in a row; it is one for
 //! all organisations, and one probe serves for all that fails of one upstream. While a scope is open, one request
-//! gets through every [`PROBE_EVERY`]; whatever answer shows that the scope works closes it.
+//! gets through every [`PROBE_EVERY`]; whatever answer shows that the scope works closes it. What was refused of a list,
+//! no answer about a single thing shows to be allowed: a team that answers 404 is answered to those too who may not list.
 //!
 //! All times are those of the monotonic clock, so that a wall clock that is set neither prolongs a rest nor ends it.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Access, Scope, Upstream};
+use super::{Access, Question, Scope, Upstream};
 use crate::model::Class;
 
 /// How often an open scope is tried.
@@ -20,6 +21,27 @@ pub const MOST_FAILURES: u32 = 10;
 /// Failed reads in a row that are taken for an outage.
 const FAILED_READS: u32 = 5;
 
+/// What kind of question an answer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    operation: &'static str,
+    /// It asks for what always exists.
+    collection: bool,
+}
+
+impl Kind {
+    /// The kind of a question.
+    pub fn of(question: &Question<'_>) -> Self {
+        Self { operation: question.operation, collection: question.collection }
+    }
+
+    /// Whether an answer of this kind shows that what was refused of another kind is allowed now.
+    fn cures(self, refused: Self, access: Access) -> bool {
+        let same = access == Access::Read || self.operation == refused.operation;
+        self.collection || (!refused.collection && same)
+    }
+}
+
 /// Why a scope is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
@@ -30,6 +52,8 @@ pub struct Open {
     /// Since when, by the monotonic clock.
     pub since: Duration,
     probe_at: Duration,
+    /// What was refused.
+    refused: Kind,
 }
 
 /// How a scope stands.
@@ -124,18 +148,18 @@ impl Breakers {
         Admission::Sent
     }
 
-    /// Takes in what an answer says. Answers what was opened or closed by it.
-    pub fn heard(&mut self, scope: &Scope, heard: Heard, now: Duration) -> Vec<Change> {
+    /// Takes in what an answer to a question of this kind says. Answers what was opened or closed by it.
+    pub fn heard(&mut self, scope: &Scope, kind: Kind, heard: Heard, now: Duration) -> Vec<Change> {
         let outage = scope.outage();
         match heard {
             Heard::Nothing => Vec::new(),
             Heard::Alive => {
-                let own = (outage != *scope).then(|| self.close(scope, now)).flatten();
-                own.into_iter().chain(self.close(&outage, now)).collect()
+                let own = (outage != *scope).then(|| self.alive(scope, kind, now)).flatten();
+                own.into_iter().chain(self.alive(&outage, kind, now)).collect()
             }
             Heard::Refused(why) => {
-                let up = (outage != *scope).then(|| self.close(&outage, now)).flatten();
-                up.into_iter().chain(self.open(scope.clone(), Class::Auth, why, now)).collect()
+                let up = (outage != *scope).then(|| self.alive(&outage, kind, now)).flatten();
+                up.into_iter().chain(self.open(scope.clone(), Class::Auth, kind, why, now)).collect()
             }
             Heard::Down(why) => {
                 let failures = self.failures.entry(outage.clone()).or_default();
@@ -145,9 +169,15 @@ impl Breakers {
                     Access::Write => MOST_FAILURES + 1,
                 };
                 let opens = *failures >= enough && !self.open.contains_key(&outage);
-                opens.then(|| self.open(outage, Class::Transient, why, now)).flatten().into_iter().collect()
+                let opened = opens.then(|| self.open(outage, Class::Transient, kind, why, now));
+                opened.flatten().into_iter().collect()
             }
         }
+    }
+
+    /// Whether a scope is open because a list of it was refused.
+    pub fn refuses_lists(&self, scope: &Scope) -> bool {
+        self.open.get(scope).is_some_and(|open| open.class == Class::Auth && open.refused.collection)
     }
 
     /// What was refused is tried at once, since the credential is another now.
@@ -162,19 +192,27 @@ impl Breakers {
         self.open.iter()
     }
 
-    fn open(&mut self, scope: Scope, class: Class, why: String, now: Duration) -> Option<Change> {
+    fn open(&mut self, scope: Scope, class: Class, kind: Kind, why: String, now: Duration) -> Option<Change> {
         self.failures.remove(&scope);
         if let Some(known) = self.open.get_mut(&scope).filter(|known| known.class == class) {
             known.why = why;
+            if kind.collection {
+                known.refused = kind;
+            }
             return None;
         }
-        let open = Open { class, why, since: now, probe_at: now + PROBE_EVERY };
+        let open = Open { class, why, since: now, probe_at: now + PROBE_EVERY, refused: kind };
         self.open.insert(scope.clone(), open.clone());
         Some(Change { scope, open: Some(open) })
     }
 
-    fn close(&mut self, scope: &Scope, now: Duration) -> Option<Change> {
+    /// An answer of this kind was there, and no refusal.
+    fn alive(&mut self, scope: &Scope, kind: Kind, now: Duration) -> Option<Change> {
         self.failures.remove(scope);
+        let refused = |open: &Open| open.class == Class::Auth && !kind.cures(open.refused, scope.access);
+        if self.open.get(scope).is_some_and(refused) {
+            return None;
+        }
         let closed = self.open.remove(scope)?;
         if closed.class == Class::Transient {
             // It is back: what else of it failed need not wait its turn.
@@ -203,6 +241,9 @@ mod tests {
     static LIST: Scope = Scope::datadog(Capability::Connections, Access::Read);
     static WRITE: Scope = Scope::datadog(Capability::Connections, Access::Write);
 
+    const ITEM: Kind = Kind { operation: "get", collection: false };
+    const ALL: Kind = Kind { operation: "list", collection: true };
+
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(1_000 + seconds)
     }
@@ -222,7 +263,7 @@ mod tests {
     /// Breakers after this many failures in a row.
     fn failed(scope: &Scope, times: u32) -> Breakers {
         let mut breakers = Breakers::default();
-        (0..times).for_each(|_| drop(breakers.heard(scope, down(), at(0))));
+        (0..times).for_each(|_| drop(breakers.heard(scope, ITEM, down(), at(0))));
         breakers
     }
 
@@ -231,8 +272,8 @@ mod tests {
         assert_eq!(failed(&READ, 4).standing(&READ, at(0)), Standing::Closed);
         assert_eq!(failed(&READ, 5).standing(&READ, at(0)), Standing::Open(PROBE_EVERY));
         let mut breakers = failed(&READ, 4);
-        breakers.heard(&READ, Heard::Alive, at(0));
-        breakers.heard(&READ, down(), at(0));
+        breakers.heard(&READ, ITEM, Heard::Alive, at(0));
+        breakers.heard(&READ, ITEM, down(), at(0));
         assert_eq!(breakers.standing(&READ, at(0)), Standing::Closed);
     }
 
@@ -245,12 +286,12 @@ mod tests {
     #[test]
     fn a_refusal_opens_its_own_scope_at_once_and_no_other() {
         let mut breakers = Breakers::default();
-        let changes = breakers.heard(&of_org(1), refused(), at(0));
+        let changes = breakers.heard(&of_org(1), ITEM, refused(), at(0));
         assert_eq!(changes.len(), 1);
         assert_eq!(breakers.standing(&of_org(1), at(0)), Standing::Open(PROBE_EVERY));
         assert_eq!(breakers.standing(&of_org(2), at(0)), Standing::Closed);
-        assert!(breakers.heard(&of_org(1), refused(), at(1)).is_empty(), "it is said once");
-        breakers.heard(&Scope::datadog(Capability::Integrations, Access::Read), refused(), at(0));
+        assert!(breakers.heard(&of_org(1), ITEM, refused(), at(1)).is_empty(), "it is said once");
+        breakers.heard(&Scope::datadog(Capability::Integrations, Access::Read), ITEM, refused(), at(0));
         assert_eq!(breakers.standing(&LIST, at(0)), Standing::Closed);
     }
 
@@ -265,10 +306,10 @@ mod tests {
     #[test]
     fn what_fails_of_one_upstream_shares_the_probe_and_the_return() {
         let mut breakers = failed(&READ, 5);
-        (0..5).for_each(|_| drop(breakers.heard(&LIST, down(), at(1))));
+        (0..5).for_each(|_| drop(breakers.heard(&LIST, ITEM, down(), at(1))));
         assert_eq!(breakers.admit(&READ, at(6)), Admission::Sent);
         assert!(matches!(breakers.admit(&LIST, at(7)), Admission::Refused { .. }));
-        breakers.heard(&READ, Heard::Alive, at(7));
+        breakers.heard(&READ, ITEM, Heard::Alive, at(7));
         assert_eq!(breakers.standing(&READ, at(7)), Standing::Closed);
         assert_eq!(breakers.standing(&LIST, at(7)), Standing::Due);
     }
@@ -276,9 +317,9 @@ mod tests {
     #[test]
     fn an_outage_of_github_is_one_for_all_organisations() {
         let mut breakers = Breakers::default();
-        (0..5).for_each(|org| drop(breakers.heard(&of_org(org), down(), at(0))));
+        (0..5).for_each(|org| drop(breakers.heard(&of_org(org), ITEM, down(), at(0))));
         assert_eq!(breakers.standing(&of_org(9), at(0)), Standing::Open(PROBE_EVERY));
-        let closed = breakers.heard(&of_org(3), Heard::Alive, at(5));
+        let closed = breakers.heard(&of_org(3), ITEM, Heard::Alive, at(5));
         assert_eq!(closed, [Change { scope: of_org(3).outage(), open: None }]);
         assert_eq!(breakers.standing(&of_org(9), at(5)), Standing::Closed);
     }
@@ -286,7 +327,7 @@ mod tests {
     #[test]
     fn a_server_that_refuses_is_up() {
         let mut breakers = failed(&of_org(1), 5);
-        breakers.heard(&of_org(2), refused(), at(5));
+        breakers.heard(&of_org(2), ITEM, refused(), at(5));
         assert_eq!(breakers.standing(&of_org(1), at(5)), Standing::Closed);
         assert_eq!(breakers.standing(&of_org(2), at(5)), Standing::Open(PROBE_EVERY));
     }
@@ -294,7 +335,7 @@ mod tests {
     #[test]
     fn a_new_credential_is_tried_at_once_and_cures_no_outage() {
         let mut breakers = failed(&LIST, 5);
-        breakers.heard(&READ, refused(), at(0));
+        breakers.heard(&READ, ITEM, refused(), at(0));
         breakers.credential_changed(Upstream::Github, at(1));
         assert_eq!(breakers.standing(&READ, at(1)), Standing::Open(Duration::from_secs(4)));
         breakers.credential_changed(Upstream::Datadog, at(1));
@@ -305,10 +346,46 @@ mod tests {
     #[test]
     fn a_failure_during_a_refusal_changes_nothing_and_a_refusal_after_an_outage_is_news() {
         let mut breakers = Breakers::default();
-        breakers.heard(&READ, refused(), at(0));
-        (0..9).for_each(|_| assert!(breakers.heard(&READ, down(), at(5)).is_empty()));
+        breakers.heard(&READ, ITEM, refused(), at(0));
+        (0..9).for_each(|_| assert!(breakers.heard(&READ, ITEM, down(), at(5)).is_empty()));
         let mut breakers = failed(&READ, 5);
-        let changes = breakers.heard(&READ, refused(), at(5));
+        let changes = breakers.heard(&READ, ITEM, refused(), at(5));
         assert!(changes[0].open.as_ref().is_some_and(|open| open.class == Class::Auth), "{changes:?}");
+    }
+
+    #[test]
+    fn what_was_refused_of_a_list_no_answer_about_a_single_thing_shows_to_be_allowed() {
+        let scope = of_org(1);
+        let mut breakers = Breakers::default();
+        assert_eq!(breakers.heard(&scope, ALL, refused(), at(0)).len(), 1);
+        assert!(breakers.refuses_lists(&scope));
+        for second in 1..60 {
+            assert_eq!(breakers.heard(&scope, ITEM, Heard::Alive, at(second)), [], "said once");
+            assert_eq!(breakers.heard(&scope, ALL, refused(), at(second)), []);
+        }
+        assert_eq!(breakers.heard(&scope, ALL, Heard::Alive, at(60)).len(), 1);
+        // What was refused of a single thing is allowed once any other is answered.
+        for cure in [ITEM, Kind { operation: "other", ..ITEM }, ALL] {
+            breakers.heard(&scope, ITEM, refused(), at(61));
+            assert!(!breakers.refuses_lists(&scope));
+            assert_eq!(breakers.heard(&scope, cure, Heard::Alive, at(62)).len(), 1, "{cure:?}");
+        }
+        // Then the list is refused too.
+        breakers.heard(&scope, ITEM, refused(), at(63));
+        breakers.heard(&scope, ALL, refused(), at(64));
+        assert_eq!(breakers.heard(&scope, ITEM, Heard::Alive, at(65)), []);
+    }
+
+    #[test]
+    fn a_write_that_was_refused_is_allowed_once_it_or_the_probe_is() {
+        let create = Kind { operation: "create_connections", ..ITEM };
+        let mut breakers = Breakers::default();
+        breakers.heard(&WRITE, create, refused(), at(0));
+        let delete = Kind { operation: "delete_connections", ..ITEM };
+        assert_eq!(breakers.heard(&WRITE, delete, Heard::Alive, at(1)), []);
+        for cure in [create, Kind { operation: "probe_write", ..ALL }] {
+            assert_eq!(breakers.heard(&WRITE, cure, Heard::Alive, at(2)).len(), 1, "{cure:?}");
+            breakers.heard(&WRITE, create, refused(), at(3));
+        }
     }
 }

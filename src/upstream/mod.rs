@@ -14,7 +14,7 @@ mod text;
 
 pub use answer::{many, one};
 pub use backoff::Backoff;
-pub use breaker::{Admission, Breakers, Change, Heard, MOST_FAILURES, Open, Standing};
+pub use breaker::{Admission, Breakers, Change, Heard, Kind, MOST_FAILURES, Open, Standing};
 pub use budget::{Budget, Left};
 pub use classify::{Reply, heard, invalid, trouble, verdict};
 pub use permits::Permits;

@@ -125,3 +125,32 @@ fn a_list_that_needs_more_than_one_window_is_complete_in_the_next() {
         assert!(world.state().await.unwrap().org.passed, "the pass is made");
     });
 }
+
+#[test]
+fn a_list_that_is_refused_stays_refused_whatever_its_items_answer() {
+    run(|dir| async move {
+        let mut world = World::new(1, 4, setup(), dir.path()).await;
+        pass(&world, 1).await;
+        world.faults(&[json!({"method": "GET", "path": "/orgs/*/teams", "status": 403})]).await;
+        world.delete("team-1").await;
+        world.delete("team-2").await;
+        world.rename("team-3", "Core").await;
+        let told = std::iter::from_fn(|| world.webhooks.try_recv().ok()).collect();
+        world.deliver(told).await;
+        let [(upstream, gate), _] = world.worker.gates();
+        world.work(Duration::from_secs(10)).await;
+        let refused = gate.trouble(upstream).unwrap();
+        world.requests().await;
+        for _ in 0..30 {
+            world.work(Duration::from_secs(2)).await;
+            assert_eq!(gate.trouble(upstream).as_ref(), Some(&refused), "it opened once, and is open since");
+        }
+        let asked = world.requests().await.len();
+        assert!(asked <= 3 * 12 + 3, "{asked} requests in a minute");
+        world.faults(&[]).await;
+        world.work(Duration::from_secs(6)).await;
+        assert_eq!(gate.trouble(upstream), None);
+        world.work(Duration::from_secs(120)).await;
+        assert_eq!(linked(&world).await, ["@acme/core", "@acme/team-4"]);
+    });
+}
