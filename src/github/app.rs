@@ -33,6 +33,9 @@ use crate::{
 /// A token is not used for its last minute: a request may take ten seconds, and clocks differ.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// No token lives longer.
+const LIFE: Duration = Duration::from_secs(3600);
+
 /// GitHub's page size limit.
 const PAGE: usize = 100;
 
@@ -89,7 +92,8 @@ struct Token {
     signer: Arc<Octocrab>,
     /// The installation.
     account: u64,
-    good_until: Time,
+    /// By the monotonic clock.
+    good_until: Duration,
     members: bool,
 }
 
@@ -262,7 +266,7 @@ impl App {
     ) -> Result<Token, Refused> {
         let mut known = installed.token.lock().await;
         if let Some(token) = &*known
-            && self.line.clock.now() < token.good_until
+            && self.line.clock.monotonic() < token.good_until
             && refused.is_none_or(|refused| !Arc::ptr_eq(refused, &token.signer))
         {
             return Ok(token.clone());
@@ -276,6 +280,7 @@ impl App {
         );
         let uri = format!("/app/installations/{id}/access_tokens");
         let purpose = Purpose::of_app("create_token", &attempt, &needs, Some(seen.org.id));
+        let asked = self.line.clock.monotonic();
         let reply = self.exchange(&purpose, Request::post(uri)).await.map_err(Refused::Trouble)?;
         match reply.status {
             StatusCode::CREATED => {}
@@ -291,7 +296,9 @@ impl App {
         let expires = humantime::parse_rfc3339(&given.expires_at).map_err(|error| invalid(&error))?;
         let members = given.permissions.read_members();
         let signer = self.line.signed_by(AuthState::AccessToken { token: given.token.into() });
-        let good_until = Time::from(expires) - MARGIN;
+        // By the clock of whoever gave it: this machine's may be wrong.
+        let given_at = reply.date().unwrap_or_else(|| self.line.clock.wall());
+        let good_until = asked + Time::from(expires).since(given_at).min(LIFE).saturating_sub(MARGIN);
         let token = Token { signer: Arc::new(signer), account: *id, good_until, members };
         *known = Some(token.clone());
         Ok(token)
