@@ -22,6 +22,7 @@ mod guard;
 mod held;
 mod integrations;
 mod ledgers;
+mod lists;
 mod migrations;
 mod operate;
 mod outage;
