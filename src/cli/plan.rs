@@ -291,6 +291,11 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                     format!("stays: the handle of a team of {login}, which is not served"),
                 ),
                 Why::Policy { key } => (handle(plan, key), "policy.mode is upsert: never deletes".to_owned()),
+                Why::SomebodyRemoves { key, times, until } => {
+                    let why =
+                        format!("somebody removed it {times} times within a day; made again at {until}");
+                    (handle(plan, key), why)
+                }
                 Why::Protected { key } => {
                     (handle(plan, key), "protected by policy.protected: never deleted".to_owned())
                 }

@@ -71,6 +71,15 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
                 anstream::println!("held: {name}/{slug}: {why}");
             }
         }
+        if progress.removed_by_others > 0 && args.format == Format::Text {
+            let removed = ledger.removed_by_others(*lane, ledger.clock().now()).await?;
+            for (key, removals) in removed.iter().filter(|(_, removals)| removals.is_fight()) {
+                let times = removals.times();
+                anstream::println!(
+                    "somebody removes {key}: {times} times within a day; find the other writer"
+                );
+            }
+        }
         if progress.paused > 0 && args.format == Format::Text {
             for pause in ledger.paused(*lane).await?.all() {
                 anstream::println!("paused: {}", super::pause::said(&ledger, pause).await?);
@@ -113,7 +122,8 @@ struct Row {
 
 /// Whether nothing of a lane waits for anything.
 fn settled(lane: &Progress) -> bool {
-    lane.failing == 0 && lane.suspected == 0 && lane.held == 0 && lane.parked == 0 && lane.paused == 0
+    let Progress { failing, suspected, held, parked, paused, removed_by_others, .. } = lane;
+    [failing, suspected, held, parked, paused, removed_by_others].iter().all(|count| **count == 0)
 }
 
 fn show(rows: &[Row], format: Format) -> anyhow::Result<()> {
@@ -143,6 +153,7 @@ fn show(rows: &[Row], format: Format) -> anyhow::Result<()> {
                     paused,
                     waiting,
                     owned,
+                    removed_by_others: _,
                 } = progress;
                 let state = match (unread, settled(progress)) {
                     (Some(_), _) => "not read",

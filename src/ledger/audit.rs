@@ -20,8 +20,8 @@ pub struct AuditLine {
     pub team: Option<TeamId>,
     /// The organisation and the team as they are called now.
     pub github: String,
-    /// `create`, `delete`, `pass_on`, `forget`, `create_team`, `approve`, `end_hold`, `pause`,
-    /// `resume`.
+    /// `create`, `delete`, `pass_on`, `forget`, `create_team`, `approve`, `end_hold`,
+    /// `removed_by_others`, `pause`, `resume`.
     pub action: String,
     /// The connection's handle in GitHub, lower-cased; empty for what is no connection.
     pub connected_team: String,

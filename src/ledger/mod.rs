@@ -31,6 +31,7 @@ mod printed;
 mod processes;
 mod rows;
 mod schema;
+mod second_writer;
 mod settle;
 mod settlement;
 mod slots;

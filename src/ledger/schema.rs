@@ -39,6 +39,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (6, "processes", include_str!("migrations/0006_processes.sql")),
     (7, "indexes", include_str!("migrations/0007_indexes.sql")),
     (8, "removals within the window", include_str!("migrations/0008_removals_within_the_window.sql")),
+    (9, "removed by others", include_str!("migrations/0009_removed_by_others.sql")),
     (10, "proof of absence", include_str!("migrations/0010_proof_of_absence.sql")),
 ];
 

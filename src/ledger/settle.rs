@@ -5,7 +5,7 @@ use sqlx::AnyConnection;
 
 use super::{
     AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, PassedOn, Settled, Settlement, accept,
-    documents, held, intents, rows, slots,
+    documents, held, intents, rows, second_writer, slots,
 };
 use crate::model::{
     Asks, Cause, ConnectionKey, HeldKey, HeldKind, Lane, MirrorTeam, Owned, Target, TeamId, TeamKey,
@@ -31,6 +31,7 @@ impl Ledger {
                 disowned,
                 spent,
                 unwanted,
+                removed_by_others,
                 closed_intents,
                 undone,
                 held: holds,
@@ -107,6 +108,8 @@ impl Ledger {
                 held::lift_creates(db, lane).await?;
             }
             held::replace_held(db, lane, looked_at, holds, now).await?;
+            let made = owned.iter().map(|owned| &owned.key);
+            second_writer::note(db, lane, removed_by_others, made, now).await?;
             let deleted = disowned.iter().map(|key| HeldKey::new(HeldKind::Delete, key.clone()));
             let made = owned.iter().map(|owned| HeldKey::new(HeldKind::Create, owned.key.clone()));
             let done = deleted.chain(made).chain(spent.iter().cloned());

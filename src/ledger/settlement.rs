@@ -150,6 +150,8 @@ pub enum AuditAction {
     RemoveEntry,
     /// A person approved a held action.
     Approve,
+    /// Somebody else removed a connection of ours.
+    RemovedByOthers,
     /// A hold ended though nobody approved its action.
     EndHold,
     /// A person paused something.
@@ -176,6 +178,7 @@ impl AuditAction {
             Self::RemoveEntry => "remove_entry",
             Self::Approve => "approve",
             Self::EndHold => "end_hold",
+            Self::RemovedByOthers => "removed_by_others",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Replay => "replay",
@@ -258,6 +261,8 @@ pub struct Settlement {
     pub spent: Vec<HeldKey>,
     /// Connections of the teams that were looked at that wait for the end of their grace, since when.
     pub unwanted: Vec<(ConnectionKey, Time)>,
+    /// Connections of ours that somebody else removed: their keys, and the ids that they had.
+    pub removed_by_others: Vec<(ConnectionKey, ConnectionId)>,
     /// Writes whose end is known.
     pub closed_intents: Vec<ConnectionKey>,
     /// Creates that were surely not done. An adoption among them stays open, since its delete was.

@@ -7,7 +7,7 @@ use sqlx::{Row, any::AnyRow};
 use super::{IntentKind, Ledger, rows};
 use crate::model::{
     Answered, ConnectionId, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, OrgFacts, OrgId, Owned, Paused,
-    TeamFacts, TeamId, TeamState, TeamType, Time,
+    RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
 };
 
 /// An organisation in the mirror.
@@ -98,6 +98,8 @@ pub struct Progress {
     pub owned: i64,
     /// Connections with our mark that this ledger does not know, as the last full pass found them.
     pub orphans: i64,
+    /// Connections of ours that somebody else removed again and again within a day.
+    pub removed_by_others: i64,
 }
 
 /// The teams of organisation $1 that a look may need: those that are not gone, and of the others those that own a
@@ -143,12 +145,17 @@ impl Ledger {
                     (SELECT COUNT(*) FROM paused WHERE org_id IN ($4, $1)) AS paused,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND waiting) AS waiting,
                     (SELECT COUNT(*) FROM connections WHERE org_id = $1) AS owned,
-                    COALESCE((SELECT orphans FROM orgs WHERE org_id = $1), 0) AS orphans",
+                    COALESCE((SELECT orphans FROM orgs WHERE org_id = $1), 0) AS orphans,
+                    (SELECT COUNT(*) FROM (
+                         SELECT 1 AS one FROM removed_by_others WHERE org_id = $1 AND at > $5
+                         GROUP BY datadog_team_id, github HAVING COUNT(*) >= $6) AS fights) AS removed_by_others",
         )
         .bind(rows::lane_number(lane))
         .bind(now.0)
         .bind(document)
         .bind(rows::EVERYTHING)
+        .bind((now - RemovedByOthers::WITHIN).0)
+        .bind(i64::try_from(RemovedByOthers::FIGHT).unwrap_or(i64::MAX))
         .fetch_one(&self.read)
         .await?;
         Ok(Progress {
@@ -164,6 +171,7 @@ impl Ledger {
             waiting: row.try_get("waiting")?,
             owned: row.try_get("owned")?,
             orphans: row.try_get("orphans")?,
+            removed_by_others: row.try_get("removed_by_others")?,
         })
     }
 

@@ -12,6 +12,7 @@ mod ids;
 mod lane;
 mod paused;
 mod policy;
+mod second_writer;
 mod subject;
 mod target;
 mod time;
@@ -28,6 +29,7 @@ pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey,
 pub use lane::{Fence, Lane};
 pub use paused::{Pause, PauseScope, Paused};
 pub use policy::{MissingTeam, Mode};
+pub use second_writer::{Again, RemovedByOthers};
 pub use subject::Subject;
 pub use target::{Asks, Cause, Integration, Mark, Target};
 pub use time::Time;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     ledger::TeamStory,
-    model::{Class, Mode, Pause, TeamState, Trouble},
+    model::{Class, ConnectionKey, Mode, Pause, TeamState, Trouble},
     plan::Why,
     reconcile::{Foresight, unproven},
 };
@@ -13,7 +13,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Block {
     /// `paused`, `held`, `parked`, `unmapped`, `ignored`, `no_such_handle`, `conflict`, `suspected`, `gone`,
-    /// `grace`, `credential`, `not_read`, `failing`, `policy`, `protected`.
+    /// `grace`, `credential`, `not_read`, `failing`, `policy`, `protected`,
+    /// `second_writer`.
     pub kind: &'static str,
     /// What it is.
     pub what: String,
@@ -138,6 +139,10 @@ pub(super) fn of(
                 format!("{key} would go, but policy.mode is upsert: nothing is deleted"),
                 Some("set policy.mode to \"sync\", or `teamlink connections delete` it".to_owned()),
             ),
+            Why::SomebodyRemoves { until, .. } => {
+                let what = format!("teamlink makes the connection again at {until}");
+                block("second_writer", what, None);
+            }
             Why::Protected { key } => block(
                 "protected",
                 format!("{key} would go, but policy.protected names the team: it is never deleted"),
@@ -150,6 +155,14 @@ pub(super) fn of(
             | Why::NotRead { .. }
             | Why::Orphan { .. } => {}
         }
+    }
+    let of_team = |key: &ConnectionKey| key.github == format!("@{name}").to_lowercase();
+    for (key, removals) in
+        foresight.removed_by_others.iter().filter(|(key, it)| of_team(key) && it.is_fight())
+    {
+        let what = format!("somebody removes {key}: {} times within a day", removals.times());
+        let remedy = "find the other writer of this connection and stop it, or map the team otherwise";
+        block("second_writer", what, Some(remedy.to_owned()));
     }
     let failed = story.looks.as_ref().and_then(|looks| Some((looks, looks.last_error.as_ref()?)));
     if let Some((looks, error)) = failed {

@@ -15,7 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{Action, LeftAlone, Plan, Planned, RemovalCause, Why};
-use crate::model::{ConnectionKey, HeldKey, HeldKind, HoldReason, HoldRule, RuleKind, Subject, TeamId, Time};
+use crate::model::{
+    Again, ConnectionKey, HeldKey, HeldKind, HoldReason, HoldRule, Owned, RemovedByOthers, RuleKind, Subject,
+    TeamId, Time,
+};
 
 /// Why a removal is held that got no slot of the window.
 pub(super) const WINDOW_IS_FULL: &str = "the removals of `guard.window` reach `guard.max_per_window`";
@@ -44,6 +47,10 @@ pub struct Population {
     pub held: BTreeMap<HeldKey, HoldReason>,
     /// What was approved and has not expired.
     pub approved: BTreeSet<HeldKey>,
+    /// Its connections that somebody else removed within a day.
+    pub removed_by_others: BTreeMap<ConnectionKey, RemovedByOthers>,
+    /// When the look began.
+    pub now: Time,
 }
 
 /// A plan, parted into what may go ahead and what waits.
@@ -53,6 +60,9 @@ pub struct Guarded {
     pub ready: Plan,
     /// What waits for a person, each with the reason.
     pub held: Vec<(Planned, HoldReason)>,
+    /// Connections of ours that this plan is the first to find removed by somebody else.
+    #[serde(skip)]
+    pub removed_by_others: Vec<Owned>,
 }
 
 impl Guarded {
@@ -121,6 +131,7 @@ impl Guarded {
         self.ready.actions.extend(other.ready.actions);
         self.ready.left_alone.extend(other.ready.left_alone);
         self.held.extend(other.held);
+        self.removed_by_others.extend(other.removed_by_others);
         self
     }
 
@@ -133,7 +144,8 @@ impl Guarded {
             Why::Orphan { key, .. }
             | Why::Satisfied { key, .. }
             | Why::Policy { key }
-            | Why::Protected { key } => !keys.contains(key),
+            | Why::Protected { key }
+            | Why::SomebodyRemoves { key, .. } => !keys.contains(key),
             _ => true,
         });
         self
@@ -152,19 +164,20 @@ pub fn guard(
     protected: impl Fn(Option<TeamId>, &ConnectionKey) -> bool,
 ) -> Guarded {
     let mut guarded =
-        Guarded { ready: Plan { left_alone: plan.left_alone, ..Plan::default() }, held: Vec::new() };
-    let mut candidates = Vec::new();
+        Guarded { ready: Plan { left_alone: plan.left_alone, ..Plan::default() }, ..Guarded::default() };
+    let (mut candidates, mut waiting) = (Vec::new(), Vec::new());
     for planned in plan.actions {
         match verdict(&planned, population, &protected) {
             Verdict::Ready => guarded.ready.actions.push(planned),
             Verdict::Held(reason) => guarded.held.push((planned, reason)),
             Verdict::LeftAlone(why) => {
                 guarded.ready.left_alone.push(LeftAlone { team: planned.team, why });
+                waiting.push(planned);
             }
             Verdict::Counted => candidates.push(planned),
         }
     }
-    let waiting: Vec<Planned> = guarded.held.iter().map(|(planned, _)| planned.clone()).collect();
+    waiting.extend(guarded.held.iter().map(|(planned, _)| planned.clone()));
     guarded.ready.keep_what_is_replaced(&waiting);
     match over_a_limit(&candidates, &guarded, population, limits) {
         Some(reason) => guarded.hold(candidates, &reason),
@@ -240,8 +253,10 @@ fn verdict(
     let Some(held) = planned.action.held_key() else { return Verdict::Ready };
     let approved = population.approved.contains(&held);
     let known = population.held.get(&held).filter(|_| !approved).cloned();
-    let Action::Delete { key, cause, .. } = &planned.action else {
-        return known.map_or(Verdict::Ready, Verdict::Held);
+    let (key, cause) = match &planned.action {
+        Action::Delete { key, cause, .. } => (key, cause),
+        Action::Create { key, .. } if known.is_none() && !approved => return made_again(key, population),
+        _ => return known.map_or(Verdict::Ready, Verdict::Held),
     };
     if !is_removal(planned) {
         return Verdict::Ready;
@@ -266,6 +281,20 @@ fn verdict(
         (RemovalCause::Renamed { .. }, Some(reason)) => Verdict::Held(reason),
         (RemovalCause::TeamGone { .. } | RemovalCause::Renamed { .. } | RemovalCause::Replaced { .. }, _) => {
             Verdict::Counted
+        }
+    }
+}
+
+/// Judges a create of what somebody else may have removed again and again.
+fn made_again(key: &ConnectionKey, population: &Population) -> Verdict {
+    let Some(removals) = population.removed_by_others.get(key) else { return Verdict::Ready };
+    let (key, times) = (key.clone(), removals.times());
+    match removals.again(population.now) {
+        Again::Now => Verdict::Ready,
+        Again::At(until) => Verdict::LeftAlone(Why::SomebodyRemoves { key, times, until }),
+        Again::Held => {
+            let why = format!("somebody removes it: {times} times within a day");
+            Verdict::Held(HoldReason::new(HoldRule::SecondWriter, why))
         }
     }
 }

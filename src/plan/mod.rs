@@ -23,6 +23,7 @@ mod orphans;
 mod planner;
 mod removal;
 mod repositories;
+mod second_writer;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
 pub use planner::{Actual, Policy, VISIBLE_WITHIN, plan};
 pub use removal::RemovalCause;
 pub use repositories::{RepositoryFilter, hostname};
+pub use second_writer::missing_connections;
 pub use steps::{Action, LeftAlone, Plan, Planned, StepKey, Why};
 
 use std::collections::BTreeMap;

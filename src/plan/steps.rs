@@ -218,6 +218,15 @@ pub enum Why {
         /// The login of that organisation.
         login: String,
     },
+    /// Somebody else removes the connection again and again: it is made again later.
+    SomebodyRemoves {
+        /// The connection that would be made.
+        key: ConnectionKey,
+        /// How often it was removed within a day.
+        times: usize,
+        /// When it is made again.
+        until: Time,
+    },
     /// The policy does not allow removals.
     Policy {
         /// The connection that would go.
@@ -270,6 +279,14 @@ impl Plan {
     pub fn not_visible(&self) -> impl Iterator<Item = (TeamId, Time)> {
         self.left_alone.iter().filter_map(|left| match &left.why {
             Why::NotVisible { since, .. } => Some((left.team?, *since)),
+            _ => None,
+        })
+    }
+
+    /// The teams of which a step waits for its time, and until when.
+    pub fn postponed(&self) -> impl Iterator<Item = (TeamId, Time)> {
+        self.left_alone.iter().filter_map(|left| match &left.why {
+            Why::Grace { until, .. } | Why::SomebodyRemoves { until, .. } => Some((left.team?, *until)),
             _ => None,
         })
     }

@@ -12,7 +12,10 @@ use super::{
 use crate::{
     datadog, github,
     ledger::{Held, Ledger, OrgRow, OrgState},
-    model::{Class, DatadogTeamId, Lane, MirrorTeam, Mode, OrgFacts, Owned, Pause, TeamId, Time, Trouble},
+    model::{
+        Class, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, Mode, OrgFacts, Owned, Pause, RemovedByOthers,
+        TeamId, Time, Trouble,
+    },
     plan::Guarded,
 };
 
@@ -168,6 +171,7 @@ pub(super) async fn foresee(
     let known = state.teams.get(&team).cloned();
     let owned = state.owned.clone();
     let pause = state.paused.of(team).cloned();
+    let removed_by_others = standing.removed_by_others.clone();
     let mut look = Look::new(eyes, state, &marks, eyes.options.clock.now());
     look.read(ledger).await?;
     let unread = look.troubles.get(&team).cloned();
@@ -175,10 +179,11 @@ pub(super) async fn foresee(
     let mut guarded = Guarded::default();
     if !asks.is_empty() {
         let needs_no_slot = standing.approved.clone();
-        look.known.weigh(standing.held, standing.approved, standing.removed);
+        let slots = standing.slots;
+        look.known.weigh(standing);
         guarded = look.plan(asks).await;
         let needed = guarded.slots_needed(&needs_no_slot);
-        let granted = needed.iter().take(standing.slots).cloned().collect();
+        let granted = needed.iter().take(slots).cloned().collect();
         guarded = guarded.within(&needed, &granted);
     }
     Ok(Foresight {
@@ -197,6 +202,7 @@ pub(super) async fn foresee(
         unplanned: look.troubles.remove(&team).filter(|_| unread.is_none()),
         unread,
         rival: rival(&look, team),
+        removed_by_others,
         org: look.known.mirror.org,
         guarded,
     })
@@ -229,6 +235,8 @@ pub struct Foresight {
     pub unread: Option<Trouble>,
     /// Why it could not be planned though GitHub answered.
     pub unplanned: Option<Trouble>,
+    /// Connections of its organisation that somebody else removed within a day.
+    pub removed_by_others: BTreeMap<ConnectionKey, RemovedByOthers>,
     /// Another team that reads back with the same slug.
     pub rival: Option<TeamId>,
     /// The steps, for it and for the teams that they concern.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Options, lease};
+use super::{Options, lease, survey::Standing};
 use crate::{
     ledger::{Held, Intent, IntentKind, Ledger, OrgState, Removed},
-    model::{Connections, HeldKey, HeldKind, OrgFacts, Paused, Time},
+    model::{ConnectionKey, Connections, HeldKey, HeldKind, OrgFacts, Paused, Time},
     plan::{Actual, Interrupted, Mirror, Population},
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Known {
     pub(super) held: Vec<Held>,
     /// Its removals of the guard's window.
     pub(super) removed: Removed,
+    /// Connections that an interrupted write of ours may have deleted.
+    pub(super) deleting: BTreeSet<ConnectionKey>,
 }
 
 impl Known {
@@ -31,6 +33,8 @@ impl Known {
         let over = |at: Time| at + arrives < now || at > now + arrives;
         let (deletes, creates): (Vec<_>, Vec<_>) =
             state.intents.iter().partition(|intent| intent.kind == IntentKind::Delete);
+        let deleting = state.intents.iter().filter(|intent| intent.kind != IntentKind::Create);
+        let deleting = deleting.map(|intent| intent.key.clone()).collect();
         let creates = creates.into_iter().filter_map(|intent| {
             let Intent { key, kind, team, at, managed_by, answered } = intent.clone();
             let adopts = kind == IntentKind::Adopt;
@@ -43,7 +47,7 @@ impl Known {
                 bound_login: state.org.bound_login.clone(),
                 teams: state.teams.clone(),
             },
-            population: Population { owned: state.owned.len(), ..Population::default() },
+            population: Population { owned: state.owned.len(), now, ..Population::default() },
             paused: state.paused.clone(),
             now,
             actual: Actual {
@@ -60,6 +64,7 @@ impl Known {
             },
             held: Vec::new(),
             removed: Removed::default(),
+            deleting,
         }
     }
 
@@ -88,12 +93,13 @@ impl Known {
     }
 
     /// Takes in what is held and what is approved. What a person takes over is made again, whatever limits a first pass.
-    /// `removed` are the removals of the guard's window.
-    pub(super) fn weigh(&mut self, held: Vec<Held>, approved: BTreeSet<HeldKey>, removed: Removed) {
+    pub(super) fn weigh(&mut self, standing: Standing) {
+        let Standing { held, approved, removed, removed_by_others, .. } = standing;
         let adopted = self.actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
         let adopted = adopted.map(|(key, _)| HeldKey::new(HeldKind::Create, key.clone()));
         self.population.approved = adopted.chain(approved).collect();
         self.population.held = held.iter().map(|held| (held.key.clone(), held.reason.clone())).collect();
+        self.population.removed_by_others = removed_by_others;
         self.removed = removed;
         self.held = held;
     }

@@ -45,7 +45,7 @@ impl Eyes {
             action: Action::Forget { key },
             reason: "an interrupted removal of an orphan had been carried out".to_owned(),
         }));
-        Ok(self.guard(known, plan, 0, 0))
+        Ok(self.guard(known, plan, &known.population))
     }
 
     /// The time at which each slug answered 404, or why it proves nothing.

@@ -12,10 +12,11 @@ use crate::{
     ledger::{Held, Ledger, OrgState, Removed},
     mapping::Outcome,
     model::{
-        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule,
-        MirrorTeam, MissingTeam, OrgId, Owned, TeamFacts, TeamId, TeamState, Time, Trouble,
+        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind, HoldRule,
+        Lane, MirrorTeam, MissingTeam, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, Time,
+        Trouble,
     },
-    plan::{self, Actual, DatadogTeams, Desired, Guarded, Mirror, Policy, Population, guard},
+    plan::{self, Actual, DatadogTeams, Desired, Guarded, Mirror, Policy},
 };
 
 /// How many teams that a list lacks are read by id, to find out whether the list was cut.
@@ -104,7 +105,9 @@ impl Eyes {
             self.check_search(teams, &desired, &actual, &directory).await?;
         }
         let troubled = undecided.iter().map(|(team, trouble)| (*team, trouble.message.clone())).collect();
-        let guarded = self.decide(known, teams, &desired, &actual, &troubled);
+        let plan = self.planned(known, teams, &desired, &actual, &troubled);
+        let removed = self.removed_by_others(known, &plan, &actual).await;
+        let guarded = self.judge(known, teams, plan, &actual, removed);
         Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect(), undecided })
     }
 
@@ -183,33 +186,15 @@ impl Eyes {
             .collect()
     }
 
-    fn decide(
+    fn planned(
         &self,
         known: &Known,
         teams: &BTreeSet<TeamId>,
         desired: &Desired,
         actual: &Actual,
         troubled: &BTreeMap<TeamId, String>,
-    ) -> Guarded {
-        let mirror = &known.mirror;
-        let plan = plan::plan(mirror, teams, desired, actual, troubled, &self.policy(known));
-        // Of the teams that were not planned, what the ledger has; of the others, what the plan says.
-        let held = |key: &ConnectionKey| {
-            known.population.held.keys().any(|held| held.subject.connection() == Some(key))
-        };
-        let elsewhere = |key: &&ConnectionKey| {
-            actual.owned.get(*key).is_some_and(|owned| !teams.contains(&owned.team)) && !held(key)
-        };
-        let unwanted = plan.in_grace().filter(|(_, key, ..)| !held(key)).count()
-            + actual.unwanted_since.keys().filter(elsewhere).count();
-        // What is held counts as held, whatever its team is suspected of.
-        let suspected = |owned: &&Owned| {
-            let team = mirror.teams.get(&owned.team);
-            team.is_some_and(|team| matches!(team.state, TeamState::Suspected { .. })) && !held(&owned.key)
-        };
-        let waiting = actual.owned.values().filter(suspected).count() + unwanted;
-        let begun = known.removed.begun.iter().filter(|key| !actual.connections.has(key));
-        self.guard(known, plan, waiting, known.removed.done + begun.count())
+    ) -> plan::Plan {
+        plan::plan(&known.mirror, teams, desired, actual, troubled, &self.policy(known))
     }
 
     /// What the settings and a person allow in the organisation.
@@ -223,16 +208,6 @@ impl Eyes {
             grace: self.options.grace,
             now: known.now,
         }
-    }
-
-    /// Splits a plan. `waiting` are the removals that wait for the second look at their teams, and `removed` those that
-    /// were done within the window.
-    pub(super) fn guard(&self, known: &Known, plan: plan::Plan, waiting: usize, removed: usize) -> Guarded {
-        let policy = self.options.policy(&known.mirror.org.login, &known.mirror.bound_login);
-        let population = Population { waiting, removed, ..known.population.clone() };
-        guard(plan, &population, &self.options.limits, |team, key| {
-            policy.protects(&known.mirror.names(team, key))
-        })
     }
 
     /// Reads an organisation as a whole and plans all of it. Writes nothing, stores nothing.
@@ -249,7 +224,8 @@ impl Eyes {
             observe::listed_type(state).is_none_or(|listed| team.facts.team_type == listed)
         };
         let mut known = Known::new(state, &self.options, state.read_at);
-        known.weigh(standing.held, standing.approved, standing.removed);
+        let (slots, lifts_creates) = (standing.slots, standing.lifts_creates);
+        known.weigh(standing);
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;
         let read = known.read_elsewhere(ledger).await;
@@ -287,16 +263,17 @@ impl Eyes {
         troubled.extend(undecided.into_iter().map(|(team, trouble)| (team, trouble.message)));
         let orphans = self.plan_orphans(&known, state, &desired, &actual).await?;
         let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
-        let guarded = self.decide(&known, &teams, &desired, &actual, &troubled);
+        let plan = self.planned(&known, &teams, &desired, &actual, &troubled);
+        let guarded = self.judge(&known, &teams, plan, &actual, Vec::new());
         let needed = guarded.slots_needed(&known.population.approved);
-        let granted = needed.iter().take(standing.slots).cloned().collect();
+        let granted = needed.iter().take(slots).cloned().collect();
         let mut guarded = guarded.within(&needed, &granted);
-        if !state.org.passed && !standing.lifts_creates {
+        if !state.org.passed && !lifts_creates {
             guarded = guarded.first_pass(self.options.first_creates, &known.population.approved);
         }
         let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
         out_of_step.extend(steps.filter_map(|planned| planned.team));
-        out_of_step.extend(guarded.ready.in_grace().map(|(team, ..)| team));
+        out_of_step.extend(guarded.ready.postponed().map(|(team, _)| team));
         out_of_step.extend(desired.conflicts.iter().copied());
         // A handle that was there and is no more: who wants it waits for it from now on.
         let unresolved = desired.teams.iter().filter(|(_, wanted)| !wanted.unresolved.is_empty());
@@ -379,6 +356,7 @@ pub(super) struct Standing {
     pub(super) held: Vec<Held>,
     pub(super) approved: BTreeSet<HeldKey>,
     pub(super) removed: Removed,
+    pub(super) removed_by_others: BTreeMap<ConnectionKey, RemovedByOthers>,
     /// Removals for which there is room in the guard's window.
     pub(super) slots: usize,
     /// A person asked for the pass, which lets the creates of a first pass go.
@@ -399,7 +377,8 @@ impl Standing {
         let now = options.clock.now();
         let removed = ledger.removed(org, options.window, now).await?;
         let slots = options.max_per_window.saturating_sub(ledger.slots_taken(options.window, now).await?);
-        Ok(Self { held, approved, removed, slots, lifts_creates })
+        let removed_by_others = ledger.removed_by_others(Lane::Org(org), now).await?;
+        Ok(Self { held, approved, removed, removed_by_others, slots, lifts_creates })
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     datadog,
     ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settled, Settlement},
-    model::{HeldKind, OrgId, Trouble},
+    model::{HeldKind, OrgId, RemovedByOthers, Trouble},
     telemetry,
 };
 
@@ -68,6 +68,8 @@ pub(super) async fn look_at_whole(
                 surveyed.mirror.teams.len(),
                 settlement.found.len(),
             );
+            let deleted = ledger.deleted_since(lease.lane, clock.now() - RemovedByOthers::WITHIN).await?;
+            telemetry::work::came_back(org, &eyes.foreign_among(&surveyed, &deleted));
             settlement.org = Some(surveyed.mirror.org);
             unfinished.map_or(Next::Nothing, retry)
         }

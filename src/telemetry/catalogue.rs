@@ -60,6 +60,10 @@ pub(super) fn describe() {
         "teamlink_drift_total",
         "differences that a full pass found and no event had told, by kind"
     );
+    describe_counter!(
+        "teamlink_removed_by_others_total",
+        "connections of ours that somebody else removed, by target"
+    );
     describe_gauge!(
         "teamlink_last_attempt_timestamp_seconds",
         Unit::Seconds,

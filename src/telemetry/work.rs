@@ -14,7 +14,10 @@ use crate::{
         Accepted, Accepting, AuditAction, AuditOutcome, Counts, Held, HeldSet, LeasedMark, LedgerError, Next,
         Outcome as Stored, Settlement, lane_number,
     },
-    model::{ConnectionKey, Integration, Lane, OrgFacts, OrgId, Subject, TeamId, Time, Trouble},
+    model::{
+        ConnectionKey, Integration, Lane, OrgFacts, OrgId, Owned, RemovedByOthers, Subject, TeamId, Time,
+        Trouble,
+    },
     plan::Guarded,
 };
 
@@ -250,6 +253,33 @@ pub fn hold_ended(held: &Held, why: &str) {
     );
 }
 
+/// Somebody else removed connections of ours; each comes with how often that happened within a day.
+pub fn removed_by_others(org: OrgId, removed: &[(Owned, usize)]) {
+    for (owned, times) in removed {
+        counter!("teamlink_removed_by_others_total", "target" => format!("org:{org}")).increment(1);
+        let (team, connection, times) = (owned.team.0, &owned.key, *times);
+        if times < RemovedByOthers::FIGHT {
+            info!(org.id = org.0, team.id = team, %connection, times, "somebody removed a connection of ours");
+        } else {
+            warn!(
+                org.id = org.0,
+                team.id = team,
+                %connection,
+                times,
+                "somebody removes a connection of ours again and again; teamlink makes it again later and later, and \
+                 then waits for a person: find the other writer, or map the team otherwise"
+            );
+        }
+    }
+}
+
+/// Somebody else made connections that teamlink deleted. They are left as they are.
+pub fn came_back(org: OrgId, keys: &[&ConnectionKey]) {
+    for connection in keys {
+        warn!(org.id = org.0, %connection, "somebody made a connection that teamlink deleted within a day");
+    }
+}
+
 /// What a full pass found and no event had told.
 pub fn drift(drift: &BTreeMap<TeamId, &'static str>) {
     for (team, kind) in drift {
@@ -274,6 +304,8 @@ pub fn surveyed(org: &OrgFacts, teams: usize, found: usize) {
     look("org", Looked::Answered);
     target_time("teamlink_last_attempt_timestamp_seconds", org.id);
     target_time("teamlink_last_success_timestamp_seconds", org.id);
+    // A counter that only appears with its first count hides that one from rates.
+    counter!("teamlink_removed_by_others_total", "target" => format!("org:{}", org.id)).increment(0);
     info!(org.id = org.id.0, org.login = org.login, teams, found, "full pass: teams to look at");
 }
 

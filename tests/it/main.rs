@@ -33,6 +33,7 @@ mod readme;
 mod receiver;
 mod reconcile;
 mod sandbox_contract;
+mod second_writer;
 mod shutdown;
 mod stress;
 #[path = "../support/mod.rs"]

@@ -22,6 +22,7 @@ mod lists;
 mod outages;
 mod removals;
 mod script;
+mod second_writer;
 mod sequences;
 mod takeover;
 mod world;

@@ -92,6 +92,7 @@ mod marks;
 mod printed;
 mod processes;
 mod rules;
+mod second_writer;
 mod slots;
 mod together;
 mod turns;

@@ -1,7 +1,7 @@
 //! The arithmetic of the limits, and how holds of the two kinds end.
 
 use super::*;
-use crate::model::{HeldKey, HeldKind, HoldReason, HoldRule};
+use crate::model::{Answered, HeldKey, HeldKind, HoldReason, HoldRule, RemovedByOthers};
 
 const LIMITS: Limits = Limits { max_share: 0.3, above: 10, max_removals: 50 };
 
@@ -90,4 +90,73 @@ fn an_approval_lifts_either_kind_of_hold_and_no_protection() {
         assert_eq!((protected.held.len(), protected.ready.actions.len()), (0, 0));
         assert!(matches!(protected.ready.left_alone[0].why, Why::Protected { .. }));
     }
+}
+
+#[test]
+fn a_create_that_somebody_undoes_again_and_again_waits_and_what_it_would_replace_stays() {
+    let github = GithubHandle::new("acme", "b");
+    let key = ConnectionKey::new(dd("b"), &github);
+    let steps = [
+        Planned {
+            team: Some(TeamId(1)),
+            action: Action::Create { key: key.clone(), github: github.clone() },
+            reason: String::new(),
+        },
+        removal("a", RemovalCause::Replaced { by: github }),
+    ];
+    let row = Owned { key: key.clone(), id: "last".into(), team: TeamId(1), managed_by: None };
+    let actual = Actual { owned: [(key.clone(), row.clone())].into(), ..Actual::default() };
+    let plan = Plan { actions: steps.to_vec(), ..Plan::default() };
+    assert_eq!(missing_connections(&plan, &actual), [row]);
+    let judge = |times: usize, approved: &[HeldKey]| {
+        let at = |number: usize| (ConnectionId(number.to_string()), Time(0));
+        let removals = RemovedByOthers { connections: (0..times).map(at).collect() };
+        let population = Population {
+            removed_by_others: [(key.clone(), removals)].into(),
+            approved: approved.iter().cloned().collect(),
+            ..Population::default()
+        };
+        let guarded = judged(steps.to_vec(), &population, LIMITS).disowning_what_waits(&actual);
+        let actions: Vec<StepKey> = guarded.ready.actions.iter().map(|step| step.action.step()).collect();
+        (actions, guarded.held.len(), guarded.ready.postponed().count())
+    };
+    let both: Vec<StepKey> = steps.iter().map(|step| step.action.step()).collect();
+    assert_eq!(judge(2, &[]), (both.clone(), 0, 0));
+    assert_eq!(judge(3, &[]), (vec![StepKey::Forget(key.clone())], 0, 1));
+    assert_eq!(judge(6, &[]), (vec![StepKey::Forget(key.clone())], 1, 0));
+    assert_eq!(judge(6, &[HeldKey::new(HeldKind::Create, key.clone())]), (both, 0, 0));
+}
+
+#[test]
+fn an_answered_create_that_two_looks_missed_was_removed_by_somebody_and_is_disowned_while_it_waits() {
+    let github = GithubHandle::new("acme", "b");
+    let key = ConnectionKey::new(dd("b"), &github);
+    let create = Planned {
+        team: Some(TeamId(1)),
+        action: Action::Create { key: key.clone(), github },
+        reason: String::new(),
+    };
+    let plan = Plan { actions: vec![create.clone()], ..Plan::default() };
+    let actual = |missed_at: Option<Time>, missing: bool, answered: bool| {
+        let answered = answered.then(|| Answered { id: "made".into(), at: Time(0), missed_at });
+        let intent = Interrupted { team: TeamId(1), adopts: false, over: false, managed_by: None, answered };
+        let missing = missing.then(|| "made".into()).into_iter().collect();
+        Actual { create_intents: [(key.clone(), intent)].into(), missing, ..Actual::default() }
+    };
+    let missed_twice = actual(Some(Time(1)), true, true);
+    let made = Owned { key: key.clone(), id: "made".into(), team: TeamId(1), managed_by: None };
+    assert_eq!(missing_connections(&plan, &missed_twice), [made]);
+    let once = [actual(None, true, true), actual(Some(Time(1)), false, true)];
+    for actual in once {
+        assert_eq!(missing_connections(&plan, &actual), []);
+    }
+    let waits = |actual: &Actual| {
+        let held = (create.clone(), HoldReason::new(HoldRule::SecondWriter, String::new()));
+        let guarded = Guarded { held: vec![held], ..Guarded::default() }.disowning_what_waits(actual);
+        guarded.ready.actions.iter().map(|step| step.action.step()).collect::<Vec<_>>()
+    };
+    assert_eq!(waits(&missed_twice), [StepKey::Forget(key.clone())]);
+    let row = Owned { key: key.clone(), id: "last".into(), team: TeamId(1), managed_by: None };
+    let owned = Actual { owned: [(key.clone(), row)].into(), ..actual(None, false, false) };
+    assert_eq!(waits(&owned), [], "a create that may still arrive is not forgotten");
 }

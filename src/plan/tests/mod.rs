@@ -164,7 +164,7 @@ impl World {
     /// The plan, a line a step.
     fn planned(&self) -> String {
         let mut out = String::new();
-        let Guarded { ready, held } = self.guarded();
+        let Guarded { ready, held, .. } = self.guarded();
         let mut line = |sign: &str, planned: &Planned, more: &str| {
             let step = match &planned.action {
                 Action::CreateTeam { handle, .. } => format!("create team {handle}"),

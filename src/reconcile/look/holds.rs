@@ -28,6 +28,7 @@ impl Look<'_> {
             | Why::Policy { .. }
             | Why::Protected { .. }
             | Why::OfAnother { .. }
+            | Why::SomebodyRemoves { .. }
             | Why::Orphan { .. } => None,
         });
         let doubts: BTreeSet<TeamId> = doubts.chain(self.troubles.keys().copied()).collect();

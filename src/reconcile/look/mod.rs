@@ -3,6 +3,7 @@
 mod holders;
 mod holds;
 mod proof;
+mod second_writer;
 mod settlement;
 
 use std::{
@@ -17,7 +18,7 @@ use super::{
     known::Known,
     lease::Lease,
     observe::{self, Reading},
-    survey::{Eyes, Foreseen},
+    survey::{Eyes, Foreseen, Standing},
 };
 use crate::{
     datadog,
@@ -56,10 +57,9 @@ pub(super) async fn look(
     // Teams with steps that were not asked for: they stay due.
     let mut left_out = Vec::new();
     if !asks.is_empty() {
-        let (held, approved) = ledger.held_and_approved(org, started).await?;
-        let removed = ledger.removed(org, eyes.options.window, started).await?;
-        let needs_no_slot = approved.clone();
-        look.known.weigh(held, approved, removed);
+        let standing = Standing::read(ledger, org, &eyes.options, false).await?;
+        let needs_no_slot = standing.approved.clone();
+        look.known.weigh(standing);
         guarded = look.plan(asks).await;
         if let Some(only) = only {
             let (carried_out, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions)
@@ -85,6 +85,7 @@ pub(super) async fn look(
         apply::apply(Hands::new(eyes, ledger, writer, (lease, org), &marks, &intents), guarded.ready.clone())
             .await?
     };
+    let removed = look.times_removed(&guarded);
     let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     settlement.found.extend(left_out);
     if !(settlement.owned.is_empty() && settlement.disowned.is_empty()) && eyes.options.lists_linked_teams() {
@@ -92,6 +93,7 @@ pub(super) async fn look(
     }
     ledger.settle(lease.lane, lease.fence, &settlement, clock.now()).await?;
     telemetry::work::settled(org, due, &settlement, clock.now());
+    telemetry::work::removed_by_others(org, &removed);
     if !settlement.held.is_empty()
         && let Some(set) = ledger.held_set(lease.lane, clock.now()).await?
     {
@@ -340,6 +342,7 @@ pub(super) fn in_doubt(plan: &Plan) -> bool {
     plan.left_alone.iter().any(|left| match left.why {
         Why::Suspected { .. }
         | Why::Grace { .. }
+        | Why::SomebodyRemoves { .. }
         | Why::NotRead { .. }
         | Why::Conflict { .. }
         | Why::NotVisible { .. }

@@ -27,12 +27,14 @@ impl Look<'_> {
             guarded.held.iter().filter_map(|(planned, _)| planned.team).collect();
         stored.held = self.holds(guarded);
         stored.audit.extend(self.ended_holds(due, guarded, &stored.held));
+        let removed = guarded.removed_by_others.iter();
+        stored.removed_by_others = removed.map(|owned| (owned.key.clone(), owned.id.clone())).collect();
+        stored.audit.extend(self.audit_of_removals(due, guarded));
         stored.unwanted = guarded.unwanted(&self.state.unwanted_since, self.started);
-        let in_grace = guarded.ready.in_grace().map(|(team, .., until)| (team, until));
         let not_visible =
             guarded.ready.not_visible().map(|(team, since)| (team, pace::not_visible(since, self.started)));
         let mut waits: BTreeMap<TeamId, Time> = BTreeMap::new();
-        for (team, at) in in_grace.chain(not_visible) {
+        for (team, at) in guarded.ready.postponed().chain(not_visible) {
             waits.entry(team).and_modify(|first| *first = at.min(*first)).or_insert(at);
         }
         // Whether the same was done for another team: what fails for all is an outage.
@@ -50,12 +52,12 @@ impl Look<'_> {
             let troubled = self.troubles.contains_key(&id);
             // A team that only joined has no mark of its own to say when it is looked at again.
             let unanswered = troubled || folded.second_look.is_some() || !self.asked.contains(&id);
-            let graced = waits.contains_key(&id);
-            if (unanswered && (troubled || folded.changed) || graced) && !self.due.contains_key(&id) {
+            let postponed = waits.contains_key(&id);
+            if (unanswered && (troubled || folded.changed) || postponed) && !self.due.contains_key(&id) {
                 stored.found.push(id);
             }
             let pending = troubled
-                || graced
+                || postponed
                 || parked.contains(&id)
                 || waiting_for_a_person.contains(&id)
                 || self.conflicts.contains(&id)

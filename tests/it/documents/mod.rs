@@ -210,3 +210,34 @@ async fn removals_of_entries_take_slots_of_the_guards_window() {
     world.pass().await;
     assert_eq!(names(&world).await, set(&["renamed"]), "nor does what is replaced");
 }
+
+#[tokio::test]
+async fn the_limits_count_the_entries_that_were_removed_within_the_window() {
+    let names_of: Vec<String> = (1..=6).map(|n| format!("repo-{n}")).collect();
+    let all: Vec<&str> = names_of.iter().map(String::as_str).collect();
+    let world = repositories(&all, &[("TEAMLINK_GUARD__MAX_REMOVALS", "2")]).await;
+    world.pass().await;
+    for (name, left) in [(all[0], 5), (all[1], 4), (all[2], 4)] {
+        repo(&world, name, json!({"archived": true})).await;
+        world.pass().await;
+        assert_eq!(names(&world).await.len(), left, "{name}");
+    }
+    let held = text(&world.teamlink(&["sync"]).await);
+    assert!(held.contains("3 removals exceed `guard.max_removals` (2)"), "{held}");
+    let hash = held.split("teamlink approve ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    world.teamlink(&["approve", &hash, "--reason", "meant so"]).await;
+    world.pass().await;
+    assert_eq!(names(&world).await.len(), 3);
+}
+
+#[tokio::test]
+async fn an_outage_of_puts_parks_nothing() {
+    let settings = [("TEAMLINK_RECONCILE__MAX_ATTEMPTS", "2"), ("TEAMLINK_DATADOG__TIMEOUT", "1s")];
+    let mut world = repositories(&["app"], &settings).await;
+    world.faults(json!([{"method": "PUT", "path": "/api/v2/idp/*", "times": 3, "status": 500}])).await;
+    world.start().await;
+    world.pass().await;
+    become_(&world, &["app"]).await;
+    assert_eq!(text(&world.teamlink(&["parked", "list"]).await), "nothing is parked that matches\n");
+    world.stop().await;
+}
