@@ -283,6 +283,11 @@ impl Plan {
         })
     }
 
+    /// Whether Datadog's lists do not show yet what became of this connection.
+    pub fn is_not_visible(&self, key: &ConnectionKey) -> bool {
+        self.left_alone.iter().any(|left| matches!(&left.why, Why::NotVisible { key: of, .. } if of == key))
+    }
+
     /// The teams of which a step waits for its time, and until when.
     pub fn postponed(&self) -> impl Iterator<Item = (TeamId, Time)> {
         self.left_alone.iter().filter_map(|left| match &left.why {

@@ -124,7 +124,7 @@ fn a_delete_of_ours_that_the_lists_show_late_was_done_by_nobody_else() {
     for lag in [2_500, 9_000, 60_000] {
         run(async |dir| {
             let world = World::new(1, 4, setup(), dir.path()).await;
-            pass(&world, 1).await;
+            pass(&world, 100).await;
             let path = "/api/v2/team/connections";
             world.faults(&[serde_json::json!({"method": "GET", "path": path, "stale_ms": lag})]).await;
             world.delete("team-1").await;
@@ -140,10 +140,13 @@ fn an_answered_create_that_somebody_undoes_before_a_list_shows_it_counts_once() 
     run(async |dir| {
         let world = World::new(1, 4, setup(), dir.path()).await;
         let path = "/api/v2/team/connections";
-        world.faults(&[serde_json::json!({"method": "GET", "path": path, "stale_ms": 15_000})]).await;
+        let stale = [serde_json::json!({"method": "GET", "path": path, "stale_ms": 15_000})];
+        world.faults(&stale).await;
         pass(&world, 1).await;
+        world.faults(&[]).await;
+        // No list has shown it to a look, and after this none ever does.
         somebody_removes(&world, "team-1").await;
-        // The lists don't show it yet, and after that they never do.
+        world.faults(&stale).await;
         world.work(Duration::from_secs(300)).await;
         assert!(is_linked(&world, "team-1").await);
         assert_eq!(fights(&world).await, [("@acme/team-1".to_owned(), 1)]);

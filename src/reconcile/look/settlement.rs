@@ -86,10 +86,12 @@ impl Look<'_> {
         let again = self.options.clock.now() + arrives;
         let (over, open): (Vec<_>, Vec<_>) =
             self.state.intents.iter().partition(|intent| intent.at + arrives < self.started);
-        // A removal that can arrive no more and was not repeated: what Datadog shows now is what became of it.
+        // A removal that can arrive no more and was not repeated: what Datadog shows now is what became of it, unless its
+        // lists lag behind its answer.
         let seen = |team| self.asked.contains(&team) && !self.troubles.contains_key(&team);
         let done =
             over.iter().filter(|intent| intent.kind == IntentKind::Delete && intent.team.is_some_and(seen));
+        let done = done.filter(|intent| !guarded.ready.is_not_visible(&intent.key));
         stored.closed_intents.extend(done.map(|intent| intent.key.clone()));
         let settled = |key| stored.closed_intents.contains(key) || stored.undone.contains(key);
         let open = open.iter().filter(|intent| !settled(&intent.key));
