@@ -12,9 +12,8 @@ use crate::{
     ledger::{Held, Ledger, OrgState, Removed},
     mapping::Outcome,
     model::{
-        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HeldKind, HoldRule,
-        Lane, MirrorTeam, MissingTeam, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, Time,
-        Trouble,
+        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule, Lane,
+        MirrorTeam, MissingTeam, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Actual, DatadogTeams, Desired, Guarded, Mirror, Policy},
 };

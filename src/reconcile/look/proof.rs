@@ -70,6 +70,15 @@ impl Look<'_> {
         for team in waiting {
             self.decide(team, &listed, began);
         }
+        // Those about which this list says nothing wait for the next one.
+        let next = now + self.between_lists();
+        for team in here {
+            if let Some(folded) = self.folded.get_mut(&team)
+                && folded.team.as_ref().is_some_and(waits)
+            {
+                folded.second_look = Some(next);
+            }
+        }
     }
 
     /// Whether the second look at a team was over at this time, when this look began.
@@ -81,10 +90,14 @@ impl Look<'_> {
 
     /// When the next list may begin.
     fn next_list(&self, now: Time) -> Time {
-        let long = self.state.teams.len() >= LONG * PAGE;
-        let between = if long { BETWEEN_LONG.max(self.options.grace) } else { self.options.grace };
         // A list from the future was read before the clock was set back.
-        self.state.listed_at.filter(|at| *at <= now).map_or(now, |at| at + between)
+        self.state.listed_at.filter(|at| *at <= now).map_or(now, |at| at + self.between_lists())
+    }
+
+    /// How far apart lists for proofs are at least.
+    fn between_lists(&self) -> Duration {
+        let long = self.state.teams.len() >= LONG * PAGE;
+        if long { BETWEEN_LONG.max(self.options.grace) } else { self.options.grace }
     }
 
     /// Takes in what a list, begun at this time, says of a team that waits for it.
