@@ -49,6 +49,11 @@ fn kind(fault: &Value) -> String {
             return word.to_owned();
         }
     }
+    for (field, word) in [("lacks", "lacks"), ("total_off", "total")] {
+        if !fault[field].is_null() && fault["stale_ms"].is_null() {
+            return word.to_owned();
+        }
+    }
     match (&fault["stale_ms"], &fault["status"]) {
         (Value::Number(_), _) => "stale".to_owned(),
         (_, Value::Number(status)) => status.to_string(),

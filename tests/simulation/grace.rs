@@ -26,6 +26,7 @@ pub(super) fn setup() -> Setup {
         first_creates: 250,
         orgs: Vec::new(),
         managed_by: OURS,
+        page: 100,
     }
 }
 

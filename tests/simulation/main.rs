@@ -25,6 +25,7 @@ mod script;
 mod second_writer;
 mod sequences;
 mod takeover;
+mod wide;
 mod world;
 
 use std::{
@@ -98,6 +99,9 @@ fn a_world_can_be_lived_again() {
         let parts = first.iter().zip(&second).position(|(one, other)| one != other);
         let (one, other) = parts.map_or((None, None), |at| (first.get(at), second.get(at)));
         assert_eq!((one, first.len()), (other, second.len()), "seed {seed} at {parts:?}");
+    }
+    for seed in first..first + RELIVED {
+        assert_eq!(wide::relive(seed), wide::relive(seed), "wide world {seed}");
     }
 }
 

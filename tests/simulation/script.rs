@@ -51,6 +51,7 @@ pub fn setup(dice: &mut StdRng, stale: bool) -> Setup {
         first_creates: one_of(dice, &[0, 3, 250, 250, 250]),
         orgs: Vec::new(),
         managed_by: OURS,
+        page: 100,
     }
 }
 

@@ -32,7 +32,7 @@ pub const OURS: &str = "teamlink";
 pub const THEIRS: &str = "terraform";
 
 /// 2026-01-01.
-const START: Time = Time(1_767_225_600_000_000);
+pub const START: Time = Time(1_767_225_600_000_000);
 
 /// What an operator has set.
 #[derive(Clone, Debug)]
@@ -50,6 +50,8 @@ pub struct Setup {
     pub orgs: Vec<String>,
     /// `datadog.managed_by`.
     pub managed_by: &'static str,
+    /// Items on a full page of a list.
+    pub page: usize,
 }
 
 /// A connection as Datadog holds it.
@@ -81,7 +83,7 @@ pub struct World {
 }
 
 /// What every world has in common: an empty ledger, ready to be copied.
-static EMPTY_LEDGER: LazyLock<Vec<u8>> = LazyLock::new(|| {
+pub static EMPTY_LEDGER: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("empty.db");
     std::thread::scope(|scope| {
@@ -94,7 +96,7 @@ static EMPTY_LEDGER: LazyLock<Vec<u8>> = LazyLock::new(|| {
     std::fs::read(path).unwrap()
 });
 
-fn url(path: &Path) -> String {
+pub fn url(path: &Path) -> String {
     format!("sqlite:{}", path.display())
 }
 
@@ -373,13 +375,13 @@ fn worker(
     Worker::new(github, reader, writer, ledger.clone(), options, "daemon:simulated".into(), wake.clone())
 }
 
-fn clients(
+pub fn clients(
     wire: &transport::Direct,
     setup: &Setup,
     clock: &Clock,
 ) -> (github::Reader, datadog::Reader, datadog::Writer, Options) {
     // What is known of the upstreams is each worker's own.
-    let http = transport::Client::direct(wire.clone(), clock.clone());
+    let http = transport::Client::direct(wire.clone(), clock.clone()).paging(setup.page);
     let base_url: url::Url = "http://sandbox".parse().unwrap();
     let timeout = Duration::from_secs(10);
     let github = github::Options {

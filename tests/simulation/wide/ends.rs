@@ -1,0 +1,242 @@
+//! What must be so in the end: everything right, nothing stranded, every event looked at in time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use teamlink::model::{HeldKind, Lane, Mode, OrgId, PauseScope, TeamId, TeamKey, Time};
+
+use super::{
+    judge::{Bound, Failure, Notes, bound, forbidden, wanted},
+    truth::{Connection, Key, Org},
+    world::{Setting, Wide},
+};
+
+/// How long after the last fault everything is right.
+pub const RIGHT: Duration = Duration::from_secs(150);
+
+/// How long an event waits at most: debounce and `max_wait` (6 s), and the chunks of the other organisations that may be
+/// before it.
+pub const EVENT: Duration = Duration::from_secs(20);
+
+/// The longest that a fault is felt after it has ended: the backoff, and a probe.
+const FELT: Duration = Duration::from_secs(30);
+
+/// What the ledger tells a person.
+struct Told {
+    bound: Bound,
+    held: BTreeSet<(HeldKind, Key)>,
+    /// Organisations of which something is held.
+    holding: BTreeSet<OrgId>,
+    owned: BTreeSet<String>,
+    parked: Vec<String>,
+    orphans: i64,
+}
+
+impl Told {
+    async fn by(world: &Wide) -> Self {
+        let ledger = world.ledger();
+        let bound = bound(world).await;
+        let (mut held, mut holding, mut owned, mut orphans) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), 0);
+        for org in bound.keys() {
+            let lane = Lane::Org(*org);
+            if let Some(set) = ledger.held_set(lane, world.wall()).await.unwrap() {
+                holding.insert(*org);
+                held.extend(set.items.iter().map(|item| (item.key.kind, item.key.subject.names())));
+            }
+            if let Some(state) = ledger.org_state(*org).await.unwrap() {
+                owned.extend(state.owned.into_iter().map(|owned| owned.id.to_string()));
+            }
+            orphans += ledger.progress(lane, world.wall()).await.unwrap().orphans;
+        }
+        let parked = ledger.parked().await.unwrap().into_iter().map(|parked| parked.subject).collect();
+        Self { bound, held, holding, owned, parked, orphans }
+    }
+
+    fn holds(&self, kind: HeldKind, key: &Key) -> bool {
+        self.held.contains(&(kind, key.clone()))
+    }
+
+    fn parks(&self, key: &Key) -> bool {
+        self.parked.iter().any(|subject| subject.contains(&key.1))
+    }
+}
+
+fn paused(setting: &Setting, org: OrgId, team: Option<TeamId>) -> bool {
+    setting.paused.iter().any(|scope| match scope {
+        PauseScope::All => true,
+        PauseScope::Org(paused) => *paused == org,
+        PauseScope::Team(TeamKey { team: paused, .. }) => Some(*paused) == team,
+    })
+}
+
+/// Judges whether everything is right.
+pub async fn right(world: &Wide, notes: &Notes) -> Vec<Failure> {
+    let told = Told::by(world).await;
+    let setting = world.settings.last().unwrap();
+    let connections = world.connections().await;
+    let wants = wanted(world.truth(), setting, &told.bound);
+    let there: BTreeSet<Key> = connections.values().map(Connection::key).collect();
+    let mut failures = Vec::new();
+    let mut fail = |cause, what: String| failures.push(Failure { rule: "R6", cause, what });
+    for (key, (org, team)) in &wants {
+        let excused = there.contains(key)
+            || setting.setup.mode == Mode::Observe
+            || paused(setting, *org, Some(*team))
+            || told.holds(HeldKind::Create, key);
+        if excused {
+            continue;
+        }
+        let cause = match () {
+            () if told.parks(key) => "not connected, and parked",
+            () if !told.bound.contains_key(org) => "not connected: its organisation is not known",
+            () => "not connected",
+        };
+        fail(cause, format!("{} to Datadog team {}, team {team} of {org}", key.1, key.0));
+    }
+    for (id, connection) in &connections {
+        let key = connection.key();
+        if wants.contains_key(&key) || !notes.makers.contains_key(id) || notes.by_hand.contains(id) {
+            continue;
+        }
+        if let Some(cause) = left_over(world, notes, &told, (id, &key)) {
+            fail(cause, format!("{} of Datadog team {}, connection {id}", key.1, key.0));
+        }
+    }
+    failures
+}
+
+/// Why a connection that teamlink made and nobody wants should not be there any more.
+fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) -> Option<&'static str> {
+    let setting = world.settings.last().unwrap();
+    let truth = world.truth();
+    let maker = OrgId(notes.makers[id]);
+    let last = world.history.iter().rev().find_map(|truth| truth.holder(&key.1));
+    let team = last.map(|(_, team)| team);
+    // Of an organisation that is gone, only a person decides.
+    let org = truth.orgs.get(&maker)?;
+    if setting.setup.mode != Mode::Sync
+        || !setting.serves(&org.login, told.bound.get(&maker))
+        || paused(setting, maker, team)
+        || told.holds(HeldKind::Delete, key)
+    {
+        return None;
+    }
+    if let Some((org, _)) = truth.holder(&key.1) {
+        let login = &truth.orgs[&org].login;
+        if !setting.serves(login, told.bound.get(&org))
+            || forbidden(org, login, &told.bound)
+            || paused(setting, org, team)
+        {
+            return None;
+        }
+    }
+    let keeps = |(id, of): (&OrgId, &Org)| {
+        let login = told.bound.get(id).unwrap_or(&of.login);
+        let holder = truth.holder(&key.1).filter(|(org, _)| org == id).map(|(_, team)| &of.teams[&team]);
+        holder.is_some_and(|holder| truth.unresolved(of, holder, login, &setting.rules))
+    };
+    if truth.orgs.iter().any(keeps) {
+        return None;
+    }
+    // It waits for the connection that is to replace it.
+    if told.held.iter().any(|(kind, _)| *kind == HeldKind::Create) {
+        return None;
+    }
+    let named = |login: &str| {
+        let slugs = team.and_then(|team| truth.team(team)).map(|(.., facts)| facts.slug.clone());
+        let slug = key.1.split_once('/').map_or("", |(_, slug)| slug);
+        let is = |slug: &str| setting.protected.is_match(format!("{login}/{slug}").to_lowercase());
+        is(slug) || slugs.is_some_and(|slug| is(&slug))
+    };
+    let key_login = key.1.trim_start_matches('@').split('/').next().unwrap_or_default();
+    let mut logins =
+        [key_login, org.login.as_str(), told.bound.get(&maker).map_or("", String::as_str)].into_iter();
+    if logins.any(named) {
+        return None;
+    }
+    Some(match () {
+        () if key.1.contains("/ent:") => "left over: of a team of the enterprise",
+        () if told.parks(key) => "left over, and parked",
+        () if !told.owned.contains(id) => "left over: an orphan of our own making",
+        () if truth.holder(&key.1).is_some() => "left over: no rule wants it, and nothing is held",
+        () => "left over",
+    })
+}
+
+/// Judges whether what teamlink made is known, after a pass.
+pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
+    let told = Told::by(world).await;
+    let setting = world.settings.last().unwrap();
+    let truth = world.truth();
+    let wants = wanted(truth, setting, &told.bound);
+    let mut failures = Vec::new();
+    let mut fail = |cause, what: String| failures.push(Failure { rule: "R5", cause, what });
+    let mut gone: BTreeMap<i64, usize> = BTreeMap::new();
+    for (id, connection) in world.connections().await {
+        let (Some(maker), key) = (notes.makers.get(&id), connection.key()) else { continue };
+        if notes.by_hand.contains(&id) {
+            continue;
+        }
+        let reported = told.orphans > 0
+            || told.holds(HeldKind::Delete, &key)
+            || told.parks(&key)
+            || wants.contains_key(&key);
+        if !told.owned.contains(&id) && !reported {
+            fail(
+                "stranded without a report",
+                format!("{} of Datadog team {}, connection {id}", key.1, key.0),
+            );
+        }
+        let served = world.history.iter().rev().find_map(|truth| truth.orgs.get(&OrgId(*maker)));
+        let served = served.is_some_and(|org| setting.serves(&org.login, told.bound.get(&OrgId(*maker))));
+        if !truth.orgs.contains_key(&OrgId(*maker)) && served && !told.holding.contains(&OrgId(*maker)) {
+            *gone.entry(*maker).or_default() += 1;
+        }
+    }
+    for (org, count) in gone {
+        if !paused(setting, OrgId(org), None) && setting.setup.mode == Mode::Sync {
+            fail("an organisation is gone, and nothing is held", format!("{org}, with {count} connections"));
+        }
+    }
+    failures
+}
+
+/// Judges how long events waited, while the workers were at work and nothing was wrong.
+pub async fn events(world: &Wide, notes: &Notes, working: &[(Time, Time)]) -> Vec<Failure> {
+    if world.features.has(super::Feature::Limits) {
+        return Vec::new();
+    }
+    let bound = bound(world).await;
+    let log = world.wire.log();
+    let mut failures = Vec::new();
+    for (at, org, team) in &notes.events {
+        let end = *at + EVENT;
+        let within = |(from, until): &(Time, Time)| from <= at && end <= *until;
+        let calm = |moment: &Time| *moment + FELT <= *at || *moment >= end;
+        let faulty = notes.faulty.iter().any(|(from, until)| *from < end && *until + FELT > *at);
+        if !working.iter().any(within) || faulty || !notes.stepped.iter().all(calm) {
+            continue;
+        }
+        let Some(login) = bound.get(org) else { continue };
+        let reads = |entry: &&super::wire::Entry| {
+            let now =
+                world.history[entry.moment.truth].orgs.get(org).map_or(login.as_str(), |org| &org.login);
+            let lists = |login: &str| {
+                entry.path.to_lowercase().starts_with(&format!("/orgs/{login}/teams").to_lowercase())
+            };
+            entry.path == format!("/organizations/{org}/team/{team}") || lists(now) || lists(login)
+        };
+        let in_time =
+            log.iter().filter(|entry| entry.at >= *at && entry.at <= end).any(|entry| reads(&entry));
+        let setting = log.iter().rfind(|entry| entry.at <= *at).map_or(0, |entry| entry.moment.setting);
+        let setting = &world.settings[setting];
+        if !in_time && setting.serves(login, Some(login)) {
+            let what = format!("team {team} of {org}, of which an event came at {at}");
+            failures.push(Failure { rule: "R7", cause: "an event is not looked at in time", what });
+        }
+    }
+    failures
+}

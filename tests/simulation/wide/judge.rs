@@ -1,0 +1,331 @@
+//! The judge of the wide worlds. It knows what is true, and judges each write by what was true when it was carried out.
+//!
+//! What it demands, by rule:
+//! - `R0` No panic and no endless loop; nothing is written under `observe`, while paused, or after a later lease; nothing
+//!   is deleted under `upsert`, and nothing that somebody else made, without a person.
+//! - `R1` No DELETE of a key that a served team wants, except by an adoption.
+//! - `R2` No DELETE of a key that names a team that exists, except with an approval, by an adoption, or as a replacement:
+//!   a team that had the key's name has another one now, and wants another key.
+//! - `R3` No write for an organisation that is not served; no DELETE of a team that is protected under one of its names,
+//!   except as a replacement.
+//! - `R4` No more removals within the guard's window than its limits allow, however looks divide them.
+//! - `R5` What teamlink made is owned, or reported.
+//! - `R6` Everything is right 150 s after the last fault.
+//! - `R7` An event is looked at within [`EVENT`](super::ends::EVENT), while no fault stands.
+//!
+//! Beyond judging, and left out: within [`RACE`] of a change a look may not have seen it, so R1 to R3 demand of what is
+//! true that it was so for that long. Removals that a step of the clock moved out of the guard's window by the wall clock
+//! count no more. R7 leaves out worlds with rate limits.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use teamlink::model::{Mode, OrgId, PauseScope, TeamId, Time};
+
+use super::{
+    truth::{Connection, Key, Truth},
+    wire::Entry,
+    world::{Setting, Wide},
+};
+
+/// What may change between the reads of a look and its writes is not held against it.
+const RACE: Duration = Duration::from_secs(20);
+
+/// What should not have happened.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub rule: &'static str,
+    /// The same for all failures of a kind.
+    pub cause: &'static str,
+    pub what: String,
+}
+
+/// What the judge is told, beside what it sees.
+#[derive(Default)]
+pub struct Notes {
+    /// Connections that somebody else made, whatever their mark.
+    pub by_hand: BTreeSet<String>,
+    /// Keys whose removal a person approved.
+    pub approved: Vec<Key>,
+    /// When others removed connections.
+    pub others_removed: Vec<Time>,
+    /// When a wall clock was stepped.
+    pub stepped: Vec<Time>,
+    /// When faults stood: from, until.
+    pub faulty: Vec<(Time, Time)>,
+    /// Something changed of which no event tells.
+    pub silent: bool,
+    /// A webhook was lost.
+    pub lost: bool,
+    /// Events that were delivered, with their team.
+    pub events: Vec<(Time, OrgId, TeamId)>,
+    /// Up to where the log was judged.
+    judged: usize,
+    /// The fence of each organisation's last write.
+    fences: BTreeMap<i64, i64>,
+    /// Unapproved removals: when, by the true time and by the writer's wall clock, and for which organisation.
+    removals: Vec<Removal>,
+    /// Who made what: the organisation under whose lease it was written.
+    pub makers: BTreeMap<String, i64>,
+}
+
+struct Removal {
+    at: Time,
+    org: i64,
+}
+
+/// The login that each organisation was bound under.
+pub type Bound = BTreeMap<OrgId, String>;
+
+/// An entry with all that bears on it.
+struct Case<'a> {
+    entry: &'a Entry,
+    setting: &'a Setting,
+    /// The truths of the last moments, the newest last.
+    views: &'a [Truth],
+    /// Everything that was ever true until then.
+    past: &'a [Truth],
+    bound: &'a Bound,
+}
+
+impl Setting {
+    /// Whether an organisation with this login, and bound under that one, is served.
+    pub fn serves(&self, login: &str, bound: Option<&String>) -> bool {
+        let orgs = &self.setup.orgs;
+        let named = |it: &str| orgs.iter().any(|org| org.eq_ignore_ascii_case(it));
+        orgs.is_empty() || named(login) || bound.is_some_and(|it| named(it))
+    }
+}
+
+/// Whether nothing is done for an organisation because its login is bound to another.
+pub fn forbidden(org: OrgId, login: &str, bound: &Bound) -> bool {
+    !bound.contains_key(&org) && bound.values().any(|it| it.eq_ignore_ascii_case(login))
+}
+
+/// The keys that served teams want, each with a team that does.
+pub fn wanted(truth: &Truth, setting: &Setting, bound: &Bound) -> BTreeMap<Key, (OrgId, TeamId)> {
+    let mut wanted = BTreeMap::new();
+    for (id, org) in &truth.orgs {
+        if !setting.serves(&org.login, bound.get(id)) || forbidden(*id, &org.login, bound) {
+            continue;
+        }
+        let login = bound.get(id).unwrap_or(&org.login);
+        for (team, facts) in &org.teams {
+            let wishes = truth.wishes(org, facts, login, &setting.rules);
+            wanted.extend(wishes.into_iter().map(|key| (key, (*id, *team))));
+        }
+    }
+    wanted
+}
+
+/// Judges what was written since the last time.
+pub async fn writes(world: &Wide, notes: &mut Notes) -> Vec<Failure> {
+    let bound = bound(world).await;
+    let log: Vec<Entry> = world.wire.log()[notes.judged..].to_vec();
+    notes.judged += log.len();
+    let mut failures = Vec::new();
+    for entry in log.iter().filter(|entry| entry.writes_connections() && entry.fence.is_some()) {
+        let newest = entry.moment.truth;
+        let past = &world.history[..=newest];
+        let from = past.iter().rposition(|truth| truth.since + RACE <= entry.at).unwrap_or(0);
+        let setting = &world.settings[entry.moment.setting];
+        let case = Case { entry, setting, views: &past[from..], past, bound: &bound };
+        case.write(notes, &mut failures);
+        notes.makers.extend(entry.made().map(|(id, _)| (id.clone(), entry.org().unwrap_or_default())));
+        if entry.method == "DELETE" {
+            for (id, connection) in entry.removed() {
+                case.removal(id, connection, notes, &mut failures);
+            }
+            limits(world, notes, &case, &mut failures);
+        }
+    }
+    failures
+}
+
+/// The login under which each known organisation was bound.
+pub async fn bound(world: &Wide) -> Bound {
+    let orgs = world.ledger().orgs().await.unwrap();
+    orgs.into_iter().map(|org| (org.facts.id, org.bound_login)).collect()
+}
+
+impl Case<'_> {
+    fn fail(&self, failures: &mut Vec<Failure>, rule: &'static str, cause: &'static str, what: &str) {
+        let Entry { at, method, fence, .. } = self.entry;
+        let what = format!("{what} ({method} at {at} under {})", fence.as_deref().unwrap_or_default());
+        failures.push(Failure { rule, cause, what });
+    }
+
+    /// The login of an organisation as it was last seen.
+    fn login(&self, org: OrgId) -> Option<&str> {
+        self.past.iter().rev().find_map(|truth| Some(truth.orgs.get(&org)?.login.as_str()))
+    }
+
+    /// What may be said of any write.
+    fn write(&self, notes: &mut Notes, failures: &mut Vec<Failure>) {
+        let Self { entry, setting, .. } = self;
+        let carried_out = entry.before != entry.after;
+        let what = format!("{:?} -> {:?}", entry.before.len(), entry.after.len());
+        if setting.setup.mode == Mode::Observe {
+            self.fail(failures, "R0", "`observe` writes", &what);
+        }
+        if setting.setup.mode == Mode::Upsert && entry.method == "DELETE" {
+            self.fail(failures, "R0", "`upsert` deletes", &what);
+        }
+        let Some(org) = entry.org() else { return };
+        let count =
+            entry.fence.as_deref().and_then(|fence| fence.rsplit(':').next()?.parse().ok()).unwrap_or(0);
+        let last = notes.fences.entry(org).or_default();
+        if count < *last {
+            self.fail(failures, "R0", "a lost lease writes", &what);
+        }
+        *last = (*last).max(count);
+        let org = OrgId(org);
+        if entry.moment.adopting {
+            return;
+        }
+        let paused = |scope: &PauseScope| *scope == PauseScope::All || *scope == PauseScope::Org(org);
+        if setting.paused.iter().any(paused) {
+            self.fail(failures, "R0", "written while paused", &what);
+        }
+        let served = self.views.iter().any(|truth| {
+            let login = truth.orgs.get(&org).map(|org| org.login.as_str());
+            login.or_else(|| self.login(org)).is_some_and(|login| setting.serves(login, self.bound.get(&org)))
+        });
+        if !served && carried_out {
+            let cause = if entry.method == "POST" {
+                "a create for an organisation that is not served"
+            } else {
+                "a delete for an organisation that is not served"
+            };
+            self.fail(failures, "R3", cause, &format!("organisation {org} ({:?})", self.login(org)));
+        }
+    }
+
+    /// Judges one connection that went.
+    fn removal(&self, id: &str, connection: &Connection, notes: &mut Notes, failures: &mut Vec<Failure>) {
+        let key = connection.key();
+        let what = format!(
+            "{} of Datadog team {} ({})",
+            connection.written, connection.datadog_team, connection.managed_by
+        );
+        if self.entry.moment.adopting {
+            return;
+        }
+        let approval = notes.approved.iter().position(|it| *it == key);
+        if notes.by_hand.contains(id) && approval.is_none() {
+            self.fail(failures, "R0", "somebody else's connection is deleted", &what);
+        }
+        let kept = self.entry.after.values().any(|it| it.key() == key);
+        let wants = |truth: &Truth| wanted(truth, self.setting, self.bound).get(&key).copied();
+        let wishes: Vec<_> = self.views.iter().map(wants).collect();
+        if wishes.iter().all(Option::is_some) && !kept {
+            let team = wishes[0];
+            let cause = if approval.is_some() {
+                "an approved removal of a key that a served team wants"
+            } else {
+                "a key that a served team wants"
+            };
+            self.fail(failures, "R1", cause, &format!("{what}, wanted by {team:?}"));
+        }
+        let replaced = self.replaced(&key);
+        let holder = self.views[0].holder(&key.1);
+        let stays = holder.is_some() && self.views.iter().all(|truth| truth.holder(&key.1) == holder);
+        if stays && approval.is_none() && !replaced && !kept {
+            self.fail(
+                failures,
+                "R2",
+                "a key that names a team that exists",
+                &format!("{what}, names {holder:?}"),
+            );
+        }
+        if !replaced && self.protects(&key) {
+            self.fail(failures, "R3", "a protected team", &what);
+        }
+        match approval {
+            Some(index) => drop(notes.approved.remove(index)),
+            None if replaced || notes.by_hand.contains(id) => {}
+            None => {
+                let org = self.entry.org().unwrap_or_default();
+                notes.removals.push(Removal { at: self.entry.at, org });
+            }
+        }
+    }
+
+    /// The teams that ever had the name in a key.
+    fn once(&self, handle: &str) -> BTreeSet<TeamId> {
+        self.past.iter().filter_map(|truth| truth.holder(handle)).map(|(_, team)| team).collect()
+    }
+
+    /// Whether a team that had the name in this key has another one, and wants another key.
+    fn replaced(&self, key: &Key) -> bool {
+        let elsewhere = |truth: &Truth, team: &TeamId| {
+            truth.team(*team).is_some_and(|(id, org, facts)| {
+                let handle = format!("@{}/{}", org.login, facts.slug).to_lowercase();
+                let login = self.bound.get(&id).unwrap_or(&org.login);
+                let rules = &self.setting.rules;
+                let wants = !truth.wishes(org, facts, login, rules).is_empty()
+                    || truth.unresolved(org, facts, login, rules);
+                handle != key.1 && wants
+            })
+        };
+        let teams = self.once(&key.1);
+        self.views.iter().any(|truth| teams.iter().any(|team| elsewhere(truth, team)))
+    }
+
+    /// Whether a team that had the name in this key is protected, under whatever name.
+    fn protects(&self, key: &Key) -> bool {
+        let matches = |name: &str| self.setting.protected.is_match(name.to_lowercase());
+        let Some((key_login, _)) = key.1.trim_start_matches('@').split_once('/') else { return false };
+        if matches(key.1.trim_start_matches('@')) {
+            return true;
+        }
+        // The team that had it last.
+        let Some((_, team)) = self.past.iter().rev().find_map(|truth| truth.holder(&key.1)) else {
+            return false;
+        };
+        let named = |truth: &Truth| {
+            let last = || self.past.iter().rev().find_map(|it| it.team(team));
+            let Some((id, org, facts)) = truth.team(team).or_else(last) else { return false };
+            let logins = [org.login.as_str(), self.bound.get(&id).map_or("", String::as_str), key_login];
+            logins.iter().any(|login| matches(&format!("{login}/{}", facts.slug)))
+        };
+        self.views.iter().all(named)
+    }
+}
+
+/// Judges the removals within the guard's window.
+fn limits(world: &Wide, notes: &Notes, case: &Case<'_>, failures: &mut Vec<Failure>) {
+    let setup = &case.setting.setup;
+    let now = case.entry.at;
+    // A step of the clock may have ended the window.
+    let stepped = notes.stepped.iter().filter(|at| **at <= now).max().copied().unwrap_or(Time(0));
+    let recent: Vec<&Removal> =
+        notes.removals.iter().filter(|it| it.at + setup.window > now && it.at >= stepped).collect();
+    let org = case.entry.org().unwrap_or_default();
+    let of_org = recent.iter().filter(|it| it.org == org).count();
+    if recent.is_empty() {
+        return;
+    }
+    if recent.len() > setup.max_per_window {
+        let what = format!("{} removals within the window, of {}", recent.len(), setup.max_per_window);
+        case.fail(failures, "R4", "max_per_window", &what);
+    }
+    if of_org > setup.limits.max_removals {
+        let what = format!("{of_org} removals of one organisation, of {}", setup.limits.max_removals);
+        case.fail(failures, "R4", "max_removals", &what);
+    }
+    // What others removed, or what was made under another organisation's lease, may have been its own.
+    let others = notes.others_removed.iter().filter(|at| **at + setup.window > now).count();
+    let owned = case.entry.after.keys().filter(|id| notes.makers.get(*id) == Some(&org)).count();
+    let population = owned + of_org + others;
+    if population > setup.limits.above && of_org as f64 > population as f64 * setup.limits.max_share {
+        let what = format!("{of_org} removals of {population}, share {}", setup.limits.max_share);
+        case.fail(failures, "R4", "max_share", &what);
+    }
+    let left = case.entry.after.keys().any(|id| notes.makers.get(id) == Some(&org));
+    if of_org > 0 && !left && others == 0 && !world.features.has(super::Feature::Logins) {
+        case.fail(failures, "R4", "the last connection", &format!("organisation {org}"));
+    }
+}

@@ -1,0 +1,204 @@
+//! The way from the workers to both services. It notes each request with what was true at that moment, lets time pass,
+//! and ends a world in which requests have no end.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use serde_json::Value;
+use teamlink::{clock::Clock, ledger::Turnstile, model::Time, transport::Direct};
+use tokio::sync::Notify;
+use tower::{ServiceExt as _, util::BoxCloneSyncService};
+
+use super::truth::{Connection, connections};
+use crate::gate::Gate;
+
+/// Requests of one world at most.
+const MOST_REQUESTS: u64 = 12_000;
+
+/// Uses of the ledger without any time passing, at most.
+const MOST_TURNS: u64 = 30_000;
+
+/// A request as it was answered.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub at: Time,
+    pub method: String,
+    pub path: String,
+    pub query: String,
+    pub status: u16,
+    /// The caller has not seen the answer.
+    pub cut: bool,
+    pub fence: Option<String>,
+    pub body: Value,
+    /// The state of the world in which it was carried out: its truth, and its settings.
+    pub moment: Moment,
+    /// The connections that there were before, and after, for a write to connections.
+    pub before: BTreeMap<String, Connection>,
+    pub after: BTreeMap<String, Connection>,
+}
+
+/// Which truth and which settings were in force.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Moment {
+    pub truth: usize,
+    pub setting: usize,
+    /// A person is taking over connections.
+    pub adopting: bool,
+}
+
+impl Entry {
+    /// The organisation under whose lease it was sent.
+    pub fn org(&self) -> Option<i64> {
+        self.fence.as_deref()?.strip_prefix("org:")?.split(':').next()?.parse().ok()
+    }
+
+    pub fn writes_connections(&self) -> bool {
+        self.method != "GET" && self.path == "/api/v2/team/connections"
+    }
+
+    /// What went by it, and what came.
+    pub fn removed(&self) -> impl Iterator<Item = (&String, &Connection)> {
+        self.before.iter().filter(|(id, _)| !self.after.contains_key(*id))
+    }
+
+    pub fn made(&self) -> impl Iterator<Item = (&String, &Connection)> {
+        self.after.iter().filter(|(id, _)| !self.before.contains_key(*id))
+    }
+}
+
+/// What all requests pass.
+#[derive(Clone)]
+pub struct Wire(Arc<State>);
+
+struct State {
+    service: Direct,
+    clock: Clock,
+    latency: Duration,
+    moment: Mutex<Moment>,
+    log: Mutex<Vec<Entry>>,
+    requests: AtomicU64,
+    turns: AtomicU64,
+    turned_at: AtomicU64,
+    endless: AtomicBool,
+    told: Notify,
+}
+
+impl Wire {
+    pub fn new(service: Direct, clock: Clock, latency: Duration) -> Self {
+        Self(Arc::new(State {
+            service,
+            clock,
+            latency,
+            moment: Mutex::default(),
+            log: Mutex::default(),
+            requests: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
+            turned_at: AtomicU64::new(0),
+            endless: AtomicBool::new(false),
+            told: Notify::new(),
+        }))
+    }
+
+    pub fn moment(&self) -> MutexGuard<'_, Moment> {
+        self.0.moment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn log(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the clients send by, through the gate.
+    pub fn service(&self, gate: &Gate) -> Direct {
+        let state = self.0.clone();
+        gate.before(BoxCloneSyncService::new(tower::service_fn(move |request| {
+            let state = state.clone();
+            async move { state.carry(request).await }
+        })))
+    }
+
+    /// What the ledger passes: the gate, and the count of its uses.
+    pub fn turnstile(&self, gate: &Gate) -> Turnstile {
+        let (state, gate) = (self.0.clone(), gate.turnstile());
+        Arc::new(move || {
+            let (state, gate) = (state.clone(), gate.clone());
+            Box::pin(async move {
+                state.turn().await;
+                gate().await;
+            })
+        })
+    }
+
+    /// Returns once there were too many requests, or uses of the ledger, for the world to go on.
+    pub async fn endless(&self) {
+        while !self.0.endless.load(Ordering::Relaxed) {
+            self.0.told.notified().await;
+        }
+    }
+
+    pub fn is_endless(&self) -> bool {
+        self.0.endless.load(Ordering::Relaxed)
+    }
+}
+
+impl State {
+    /// Ends the work: whoever comes so far never returns. The judge goes on.
+    async fn end(&self) {
+        if self.endless.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.told.notify_waiters();
+        self.told.notify_one();
+        std::future::pending::<()>().await;
+    }
+
+    async fn turn(&self) {
+        let now = u64::try_from(self.clock.monotonic().as_micros()).unwrap_or(0);
+        if self.turned_at.swap(now, Ordering::Relaxed) != now {
+            self.turns.store(0, Ordering::Relaxed);
+        }
+        if self.turns.fetch_add(1, Ordering::Relaxed) >= MOST_TURNS {
+            self.end().await;
+        }
+    }
+
+    async fn carry(&self, request: http::Request<Bytes>) -> std::io::Result<http::Response<Bytes>> {
+        if self.requests.fetch_add(1, Ordering::Relaxed) >= MOST_REQUESTS {
+            self.end().await;
+        }
+        self.clock.advance(self.latency);
+        let writes = request.method() != "GET" && request.uri().path() == "/api/v2/team/connections";
+        let before = if writes { connections(&self.service).await } else { BTreeMap::new() };
+        let (at, moment) = (self.clock.now(), *self.moment.lock().unwrap_or_else(PoisonError::into_inner));
+        let header = |name: &str| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
+        let mut entry = Entry {
+            at,
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            status: 0,
+            cut: false,
+            fence: header("x-teamlink-fence"),
+            body: serde_json::from_slice(request.body()).unwrap_or_default(),
+            moment,
+            before,
+            after: BTreeMap::new(),
+        };
+        let answer = self.service.clone().oneshot(request).await;
+        match &answer {
+            Ok(answer) => entry.status = answer.status().as_u16(),
+            Err(_) => entry.cut = true,
+        }
+        if writes {
+            entry.after = connections(&self.service).await;
+        }
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        answer
+    }
+}
