@@ -217,7 +217,9 @@ pub async fn events(world: &Wide, notes: &Notes, working: &[(Time, Time)]) -> Ve
         let within = |(from, until): &(Time, Time)| from <= at && end <= *until;
         let calm = |moment: &Time| *moment + FELT <= *at || *moment >= end;
         let faulty = notes.faulty.iter().any(|(from, until)| *from < end && *until + FELT > *at);
-        if !working.iter().any(within) || faulty || !notes.stepped.iter().all(calm) {
+        let moments = notes.stepped.iter().chain(&notes.killed);
+        let calm = moments.chain(world.settings.iter().skip(1).map(|it| &it.since)).all(calm);
+        if !working.iter().any(within) || faulty || !calm {
             continue;
         }
         let Some(login) = bound.get(org) else { continue };
@@ -231,9 +233,9 @@ pub async fn events(world: &Wide, notes: &Notes, working: &[(Time, Time)]) -> Ve
         };
         let in_time =
             log.iter().filter(|entry| entry.at >= *at && entry.at <= end).any(|entry| reads(&entry));
-        let setting = log.iter().rfind(|entry| entry.at <= *at).map_or(0, |entry| entry.moment.setting);
-        let setting = &world.settings[setting];
-        if !in_time && setting.serves(login, Some(login)) {
+        let setting = world.settings.iter().rfind(|it| it.since <= *at).unwrap_or(&world.settings[0]);
+        let truth = world.history.iter().rfind(|it| it.since <= *at).and_then(|it| it.orgs.get(org));
+        if !in_time && truth.is_some_and(|it| setting.serves(&it.login, None)) {
             let what = format!("team {team} of {org}, of which an event came at {at}");
             failures.push(Failure { rule: "R7", cause: "an event is not looked at in time", what });
         }

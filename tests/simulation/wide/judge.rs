@@ -29,6 +29,7 @@ use super::{
     wire::Entry,
     world::{Setting, Wide},
 };
+use crate::world::THEIRS;
 
 /// What may change between the reads of a look and its writes is not held against it.
 const RACE: Duration = Duration::from_secs(20);
@@ -53,6 +54,8 @@ pub struct Notes {
     pub others_removed: Vec<Time>,
     /// When a wall clock was stepped.
     pub stepped: Vec<Time>,
+    /// When a process was killed.
+    pub killed: Vec<Time>,
     /// When faults stood: from, until.
     pub faulty: Vec<(Time, Time)>,
     /// Something changed of which no event tells.
@@ -67,6 +70,8 @@ pub struct Notes {
     fences: BTreeMap<i64, i64>,
     /// Unapproved removals: when, by the true time and by the writer's wall clock, and for which organisation.
     removals: Vec<Removal>,
+    /// Keys that teamlink tried to make.
+    attempted: BTreeSet<Key>,
     /// Who made what: the organisation under whose lease it was written.
     pub makers: BTreeMap<String, i64>,
 }
@@ -133,6 +138,13 @@ pub async fn writes(world: &Wide, notes: &mut Notes) -> Vec<Failure> {
         let setting = &world.settings[entry.moment.setting];
         let case = Case { entry, setting, views: &past[from..], past, bound: &bound };
         case.write(notes, &mut failures);
+        if entry.method == "POST" {
+            let items = entry.body["data"].as_array().into_iter().flatten();
+            notes.attempted.extend(items.filter_map(|item| {
+                let of = |which: &str| item["relationships"][which]["data"]["id"].as_str();
+                Some((of("team")?.to_owned(), of("connected_team")?.to_lowercase()))
+            }));
+        }
         notes.makers.extend(entry.made().map(|(id, _)| (id.clone(), entry.org().unwrap_or_default())));
         if entry.method == "DELETE" {
             for (id, connection) in entry.removed() {
@@ -214,7 +226,9 @@ impl Case<'_> {
             return;
         }
         let approval = notes.approved.iter().position(|it| *it == key);
-        if notes.by_hand.contains(id) && approval.is_none() {
+        // What somebody made with our mark while a create of ours was under way counts as made by it.
+        let taken = connection.managed_by != THEIRS && notes.attempted.contains(&key);
+        if notes.by_hand.contains(id) && approval.is_none() && !taken {
             self.fail(failures, "R0", "somebody else's connection is deleted", &what);
         }
         let kept = self.entry.after.values().any(|it| it.key() == key);

@@ -189,8 +189,12 @@ impl History {
             last.1 = now;
         }
         self.cover(false);
-        // What a list lacked, only the next one shows.
-        self.notes.silent |= faults.iter().any(|fault| fault["lacks"].is_string());
+        // What a list lacked, only the next one shows; and a new team that stays away by its id until the last read after
+        // its event.
+        let hides = |fault: &Value| {
+            fault["lacks"].is_string() || fault["path"] == "/organizations/*/team/*" && fault["status"] == 404
+        };
+        self.notes.silent |= faults.iter().any(hides);
         if !faults.is_empty() {
             self.told(&faults);
             self.notes.faulty.push((now, Time(i64::MAX / 2)));
@@ -259,7 +263,10 @@ impl History {
             self.told(&happening);
         }
         match happening {
-            Happening::Killed => self.world.restart().await,
+            Happening::Killed => {
+                self.notes.killed.push(self.world.clock.now());
+                self.world.restart().await;
+            }
             Happening::SecondWorks { seconds } => {
                 self.world.second_works(Duration::from_secs(seconds), dice).await;
             }
@@ -279,7 +286,7 @@ impl History {
 
     /// Works, and stops so often between two steps; something happens then.
     async fn work_with_stops(&mut self, horizon: Duration, stops: usize, dice: &mut StdRng) {
-        let from = self.world.clock.now();
+        let mut from = self.world.clock.now();
         let gate = self.world.gate.clone();
         let mut work = Box::pin(self.world.work(horizon, dice));
         for _ in 0..stops {
@@ -293,15 +300,17 @@ impl History {
                 self.working.push((from, self.world.clock.now()));
                 return;
             }
-            let ledger = Wide::leaves_the_ledger(step);
+            let ledger = self.world.leaves_the_ledger(step);
             match happening {
                 Happening::Killed => {
                     self.told(&"killed");
                     drop(work);
                     gate.open();
                     self.cover(true);
+                    self.notes.killed.push(self.world.clock.now());
                     self.world.restart().await;
                     work = Box::pin(self.world.work(horizon, dice));
+                    from = self.world.clock.now();
                     continue;
                 }
                 Happening::SecondWorks { .. } if !ledger => {}
@@ -313,6 +322,7 @@ impl History {
             gate.open();
         }
         work.await;
+        self.working.push((from, self.world.clock.now()));
     }
 
     /// Once nothing goes wrong any more, everything comes right.

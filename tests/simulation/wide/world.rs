@@ -50,6 +50,8 @@ pub struct Setting {
     pub rules: Rules,
     pub protected: GlobSet,
     pub paused: Vec<PauseScope>,
+    /// From when on.
+    pub since: Time,
 }
 
 /// One machine with its worker.
@@ -195,7 +197,7 @@ impl Wide {
         let rules = Rules::compile(self.setup.rules.clone()).unwrap();
         let (setup, protected, paused) =
             (self.setup.clone(), protected.build().unwrap(), self.paused.clone());
-        self.settings.push(Setting { setup, rules, protected, paused });
+        self.settings.push(Setting { setup, rules, protected, paused, since: self.clock.now() });
         self.wire.moment().setting = self.settings.len() - 1;
     }
 
@@ -309,9 +311,10 @@ impl Wide {
         }
     }
 
-    /// Whether whoever is stopped between these steps leaves the ledger to others.
-    pub fn leaves_the_ledger(step: Step) -> bool {
-        step != Step::Ledger
+    /// Whether whoever is stopped between these steps leaves the ledger to others. Where one page of a list failed, the
+    /// worker may be at its ledger while another page is stopped.
+    pub fn leaves_the_ledger(&self, step: Step) -> bool {
+        step != Step::Ledger && !self.features.has(Feature::Limits)
     }
 }
 
