@@ -120,6 +120,7 @@ impl Wide {
         let machine = |apart: i64| {
             let clock = clock.of_another_machine();
             clock.step(apart);
+            clock.take_over();
             let ledger = opened.on_machine(clock.clone(), database.clone());
             let worker = worker(&wire.service(&gate), &ledger, &setup, &clock, &wake);
             Machine { clock, ledger, worker }
@@ -218,7 +219,7 @@ impl Wide {
 
     /// The first machine's wall clock.
     pub fn wall(&self) -> Time {
-        self.machines[0].clock.now()
+        self.machines[0].clock.wall()
     }
 
     /// Sets a machine's wall clock.
@@ -237,15 +238,17 @@ impl Wide {
     /// Every daemon is started anew, with what is set now; with passes, each begins one.
     pub async fn restart(&mut self) {
         let service = self.wire.service(&self.gate);
+        let mode = format!("{:?}", self.setup.mode);
+        let rules = Rules::compile(self.setup.rules.clone()).unwrap().fingerprint();
         for machine in &mut self.machines {
+            machine.clock.take_over();
+            machine.ledger = machine.ledger.under(&rules, &mode);
             machine.worker = worker(&service, &machine.ledger, &self.setup, &machine.clock, &self.wake);
         }
         if self.database.is_none() {
             self.ledger().end_daemon_leases().await.unwrap();
         }
         self.ledger().mark_interrupted(None, self.wall()).await.unwrap();
-        let wanted = format!("{:?} {:?}", self.setup.rules, self.setup.mode);
-        self.ledger().note_fingerprint(&wanted).await.unwrap();
         self.intake = intake(&self.machines[0], &self.setup, &self.wake).await;
         self.set().await;
         if self.passes {
