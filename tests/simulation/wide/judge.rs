@@ -5,7 +5,8 @@
 //!   is deleted under `upsert`, and nothing that somebody else made, without a person.
 //! - `R1` No DELETE of a key that a served team wants, except by an adoption.
 //! - `R2` No DELETE of a key that names a team that exists, except with an approval, by an adoption, or as a replacement:
-//!   a team that had the key's name has another one now, and wants another key.
+//!   a team that had the key's name has another one now, and is connected under it. Nor of the key that a team had last,
+//!   as long as the team is there and wants one.
 //! - `R3` No write for an organisation that is not served; no DELETE of a team that is protected under one of its names,
 //!   except as a replacement.
 //! - `R4` No more removals within the guard's window than its limits allow, however looks divide them.
@@ -243,7 +244,7 @@ impl Case<'_> {
             };
             self.fail(failures, "R1", cause, &format!("{what}, wanted by {team:?}"));
         }
-        let replaced = self.replaced(&key);
+        let replaced = self.replaced(&key, &notes.attempted);
         let holder = self.views[0].holder(&key.1);
         let stays = holder.is_some() && self.views.iter().all(|truth| truth.holder(&key.1) == holder);
         if stays && approval.is_none() && !replaced && !kept {
@@ -253,6 +254,9 @@ impl Case<'_> {
                 "a key that names a team that exists",
                 &format!("{what}, names {holder:?}"),
             );
+        }
+        if holder.is_none() && approval.is_none() && !replaced && self.exists(&key) {
+            self.fail(failures, "R2", "a team that exists is taken for gone", &what);
         }
         if !replaced && self.protects(&key) {
             self.fail(failures, "R3", "a protected team", &what);
@@ -272,16 +276,31 @@ impl Case<'_> {
         self.past.iter().filter_map(|truth| truth.holder(handle)).map(|(_, team)| team).collect()
     }
 
-    /// Whether a team that had the name in this key has another one, and wants another key.
-    fn replaced(&self, key: &Key) -> bool {
+    /// Whether the team that had the name in this key last is there, wants something, and was taken for gone.
+    fn exists(&self, key: &Key) -> bool {
+        let last = self.past.iter().rev().find_map(|truth| truth.holder(&key.1));
+        let wants = |truth: &Truth| {
+            let Some((id, org, facts)) = last.and_then(|(_, team)| truth.team(team)) else { return false };
+            let login = self.bound.get(&id).unwrap_or(&org.login);
+            let served = self.setting.serves(&org.login, self.bound.get(&id));
+            served && !truth.wishes(org, facts, login, &self.setting.rules).is_empty()
+        };
+        self.views.iter().all(wants)
+    }
+
+    /// Whether a team that had the name in this key has another one, and is connected under it, or was tried to be.
+    fn replaced(&self, key: &Key, attempted: &BTreeSet<Key>) -> bool {
+        let there: BTreeSet<Key> = self.entry.before.values().map(Connection::key).collect();
         let elsewhere = |truth: &Truth, team: &TeamId| {
             truth.team(*team).is_some_and(|(id, org, facts)| {
                 let handle = format!("@{}/{}", org.login, facts.slug).to_lowercase();
                 let login = self.bound.get(&id).unwrap_or(&org.login);
                 let rules = &self.setting.rules;
-                let wants = !truth.wishes(org, facts, login, rules).is_empty()
-                    || truth.unresolved(org, facts, login, rules);
-                handle != key.1 && wants
+                let mut instead = truth.wishes(org, facts, login, rules);
+                if truth.unresolved(org, facts, login, rules) {
+                    instead.insert((key.0.clone(), handle.clone()));
+                }
+                handle != key.1 && instead.iter().any(|it| there.contains(it) || attempted.contains(it))
             })
         };
         let teams = self.once(&key.1);

@@ -313,7 +313,8 @@ impl History {
                     from = self.world.clock.now();
                     continue;
                 }
-                Happening::SecondWorks { .. } if !ledger => {}
+                // A request that waits to be sent for so long has timed out.
+                Happening::SecondWorks { .. } if !ledger || step != Step::Answer => {}
                 happening => self.happens(happening, dice).await,
             }
             if deliver && ledger {
