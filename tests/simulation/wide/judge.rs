@@ -5,8 +5,8 @@
 //!   is deleted under `upsert`, and nothing that somebody else made, without a person.
 //! - `R1` No DELETE of a key that a served team wants, except by an adoption.
 //! - `R2` No DELETE of a key that names a team that exists, except with an approval, by an adoption, or as a replacement:
-//!   a team that had the key's name has another one now, and is connected under it. Nor of the key that a team had last,
-//!   as long as the team is there and wants one.
+//!   a team that had the key's name has another one now, and is connected under it. Nor of a key that was made for a
+//!   team, as long as that team is there and wants one.
 //! - `R3` No write for an organisation that is not served; no DELETE of a team that is protected under one of its names,
 //!   except as a replacement.
 //! - `R4` No more removals within the guard's window than its limits allow, however looks divide them.
@@ -71,6 +71,8 @@ pub struct Notes {
     fences: BTreeMap<i64, i64>,
     /// Unapproved removals: when, by the true time and by the writer's wall clock, and for which organisation.
     removals: Vec<Removal>,
+    /// Which team had the name of a connection when teamlink made it.
+    made_for: BTreeMap<String, TeamId>,
     /// Keys that teamlink tried to make.
     attempted: BTreeSet<Key>,
     /// Who made what: the organisation under whose lease it was written.
@@ -145,6 +147,10 @@ pub async fn writes(world: &Wide, notes: &mut Notes) -> Vec<Failure> {
                 let of = |which: &str| item["relationships"][which]["data"]["id"].as_str();
                 Some((of("team")?.to_owned(), of("connected_team")?.to_lowercase()))
             }));
+        }
+        for (id, connection) in entry.made() {
+            let holder = case.past.last().and_then(|truth| truth.holder(&connection.key().1));
+            notes.made_for.extend(holder.map(|(_, team)| (id.clone(), team)));
         }
         notes.makers.extend(entry.made().map(|(id, _)| (id.clone(), entry.org().unwrap_or_default())));
         if entry.method == "DELETE" {
@@ -255,7 +261,8 @@ impl Case<'_> {
                 &format!("{what}, names {holder:?}"),
             );
         }
-        if holder.is_none() && approval.is_none() && !replaced && self.exists(&key) {
+        if holder.is_none() && approval.is_none() && !replaced && self.exists(notes.made_for.get(id).copied())
+        {
             self.fail(failures, "R2", "a team that exists is taken for gone", &what);
         }
         if !replaced && self.protects(&key) {
@@ -276,11 +283,10 @@ impl Case<'_> {
         self.past.iter().filter_map(|truth| truth.holder(handle)).map(|(_, team)| team).collect()
     }
 
-    /// Whether the team that had the name in this key last is there, wants something, and was taken for gone.
-    fn exists(&self, key: &Key) -> bool {
-        let last = self.past.iter().rev().find_map(|truth| truth.holder(&key.1));
+    /// Whether the team for which a connection was made is there, wants something, and was taken for gone.
+    fn exists(&self, made_for: Option<TeamId>) -> bool {
         let wants = |truth: &Truth| {
-            let Some((id, org, facts)) = last.and_then(|(_, team)| truth.team(team)) else { return false };
+            let Some((id, org, facts)) = made_for.and_then(|team| truth.team(team)) else { return false };
             let login = self.bound.get(&id).unwrap_or(&org.login);
             let served = self.setting.serves(&org.login, self.bound.get(&id));
             served && !truth.wishes(org, facts, login, &self.setting.rules).is_empty()
