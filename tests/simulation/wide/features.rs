@@ -21,7 +21,7 @@ features! {
     /// More than one organisation.
     Orgs 0.8 true,
     /// `github.orgs` names only some of them.
-    Some 0.3 false,
+    Some 0.3 true,
     /// Logins are renamed, handed over, swapped, given up and reclaimed.
     Logins 0.4 false,
     /// Organisations are deleted, and created again under their login.
@@ -35,15 +35,15 @@ features! {
     /// Restarts with other `github.orgs`.
     Served 0.25 false,
     /// Restarts with other rules.
-    Rules 0.3 false,
+    Rules 0.3 true,
     /// Restarts with another mark.
     Marks 0.15 false,
     /// Protected globs, and restarts with others.
     Protected 0.25 false,
     /// Modes other than `sync`, and restarts with another.
-    Modes 0.2 false,
+    Modes 0.2 true,
     /// Pauses of a team, of an organisation, of everything.
-    Pauses 0.3 false,
+    Pauses 0.3 true,
     /// Wall clocks are stepped.
     Clocks 0.25 false,
     /// Two workers whose wall clocks differ, on a ledger that has a clock of its own.
@@ -51,23 +51,23 @@ features! {
     /// Rate limits whose windows are smaller than a list.
     Limits 0.15 false,
     /// Somebody else writes while a pass is under way.
-    Writers 0.4 false,
+    Writers 0.4 true,
     /// Somebody removes the same connection again and again.
-    Nemesis 0.1 false,
+    Nemesis 0.1 true,
     /// Teams answer 404 by id, while their slug and the list are right.
     ById 0.2 false,
     /// Slugs answer 404, while the id and the list are right.
-    BySlug 0.15 false,
+    BySlug 0.15 true,
     /// A list lacks a team.
-    Lists 0.15 false,
+    Lists 0.15 true,
     /// Reads and writes fail for a time.
     Failures 0.4 false,
     /// Teams of the enterprise.
     Enterprise 0.1 false,
     /// The process is killed between two steps.
-    Kills 0.3 false,
+    Kills 0.3 true,
     /// Webhooks are lost, come twice, and out of order.
-    Lost 0.4 false,
+    Lost 0.4 true,
     /// A person approves what is held.
     Approvals 0.4 true,
     /// A person adopts what others made.
@@ -75,7 +75,7 @@ features! {
     /// Tight limits for removals.
     Guard 0.5 true,
     /// Datadog teams are renamed and deleted.
-    Handles 0.2 false,
+    Handles 0.2 true,
 }
 
 impl Feature {
