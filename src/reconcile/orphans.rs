@@ -15,7 +15,7 @@ use super::{
 use crate::{
     datadog,
     ledger::{Ledger, LedgerError, OrgState, Settlement},
-    model::{Answer, Class, ConnectionKey, Mode, OrgId, Time, Trouble},
+    model::{Answer, Class, ConnectionKey, Mode, OrgId, TeamType, Time, Trouble},
     plan::{self, Action, Actual, Desired, Guarded, Orphan, Planned, StepKey},
 };
 
@@ -84,6 +84,11 @@ impl Eyes {
             for (orphan, answer) in join_all(read).await {
                 let proof = match answer {
                     Answer::Absent => Ok(self.options.clock.now()),
+                    // The list was asked for the organisation's own teams, so it says nothing of this one.
+                    Answer::Present(facts) if facts.team_type == TeamType::Enterprise => Err(format!(
+                        "{} is a team of the enterprise, and no rule matches those",
+                        orphan.key.github
+                    )),
                     Answer::Present(facts) => {
                         let slug = facts.slug;
                         let why =
