@@ -72,6 +72,8 @@ pub struct Desired {
     pub teams: BTreeMap<TeamId, Wanted>,
     /// Who wants each key. None of these is ever deleted.
     pub wanted_keys: HashMap<ConnectionKey, TeamId>,
+    /// Who has each handle, as it stands in keys, of the teams that GitHub shows.
+    pub holders: HashMap<String, TeamId>,
     /// Teams that read back with the same slug as another: one of the two answers is stale.
     pub conflicts: BTreeSet<TeamId>,
 }
@@ -90,7 +92,6 @@ pub fn desire<'a>(
     let logins = mirror.logins();
     let mut desired =
         Desired { wanted_keys: HashMap::with_capacity(mirror.teams.len()), ..Desired::default() };
-    let mut holders: HashMap<&str, TeamId> = HashMap::new();
     for (&id, team) in &mirror.teams {
         if matches!(team.state, TeamState::Gone { .. }) {
             continue;
@@ -107,7 +108,7 @@ pub fn desire<'a>(
             }
         }
         if team.state == TeamState::Present
-            && let Some(other) = holders.insert(&team.facts.slug, id)
+            && let Some(other) = desired.holders.insert(wanted.github_key.clone(), id)
         {
             desired.conflicts.extend([other, id]);
         }

@@ -294,7 +294,16 @@ impl Planner<'_> {
             self.leave(row.team, Why::NotVisible { key: row.key.clone(), since });
             return;
         }
-        if let Some(&heir) = self.desired.wanted_keys.get(&row.key).filter(|&&heir| heir != row.team) {
+        let wants = self.desired.wanted_keys.get(&row.key);
+        let heir = match cause {
+            // Whoever has the handle now gets the connection, wanted or not: about one that names a team which is there,
+            // a person decides.
+            RemovalCause::TeamGone { .. } | RemovalCause::Renamed { .. } => {
+                wants.or_else(|| self.desired.holders.get(&row.key.github))
+            }
+            RemovalCause::Replaced { .. } | RemovalCause::Rules | RemovalCause::Orphan { .. } => wants,
+        };
+        if let Some(&heir) = heir.filter(|&&heir| heir != row.team) {
             if self.passed.insert(row.key.clone()) {
                 let action = Action::pass_on(row.key.clone(), row.id.clone(), heir);
                 self.act(heir, action, format!("{} is its handle now", row.key.github));

@@ -280,3 +280,21 @@ fn one_list_completes_the_proofs_of_all_that_wait() {
         assert!(lists.clone().count() <= 6, "{:?}", lists.collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn a_connection_that_names_a_living_team_passes_to_it_though_no_rule_wants_it() {
+    run(async |dir| {
+        let mut world = World::new(1, 3, setup(), dir.path()).await;
+        pass(&world, 1).await;
+        // Made again under its name, while the rule that connected it goes.
+        world.delete("team-1").await;
+        world.create("Team 1").await;
+        world.setup.rules = vec![RuleSpec::ignore("acme/team-1"), RuleSpec::handles("acme/*", ["{slug}"])];
+        world.restart().await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(600)).await;
+        assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/team-2", "@acme/team-3"]);
+        let set = world.ledger.held_set(Lane::Org(world.org), world.clock.now()).await.unwrap();
+        assert_eq!(set.unwrap().items.len(), 1, "a person decides");
+    });
+}

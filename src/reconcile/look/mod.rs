@@ -27,7 +27,7 @@ use crate::{
         Answer, Asks, Class, ConnectionKey, Integration, MirrorTeam, Mode, OrgFacts, OrgId, Target, TeamId,
         TeamState, Time, Trouble,
     },
-    plan::{Action, Guarded, Plan, Planned, StepKey, Why},
+    plan::{Action, Desired, Guarded, Plan, Planned, StepKey, Why},
     telemetry,
 };
 
@@ -135,6 +135,8 @@ pub(super) struct Look<'a> {
     found_elsewhere: BTreeSet<Target>,
     /// Answered creates that were read by their ids and not found.
     missed: Vec<ConnectionKey>,
+    /// Teams that get a connection which they don't want.
+    unwilling_heirs: Vec<TeamId>,
     /// When a complete list for a proof began.
     listed_at: Option<Time>,
     /// Teams of other looks about which that list decides.
@@ -164,6 +166,7 @@ impl<'a> Look<'a> {
             logins: BTreeMap::new(),
             found_elsewhere: BTreeSet::new(),
             missed: Vec::new(),
+            unwilling_heirs: Vec::new(),
             listed_at: None,
             decided: Vec::new(),
         }
@@ -300,6 +303,7 @@ impl<'a> Look<'a> {
                         .filter(|(id, wanted)| asks.contains(*id) && !wanted.unresolved.is_empty())
                         .map(|(id, _)| *id)
                         .collect();
+                    self.unwilling_heirs = unwilling_heirs(&desired, &guarded);
                     self.conflicts = desired.conflicts;
                     guarded
                 }
@@ -325,6 +329,15 @@ impl<'a> Look<'a> {
         }
         Guarded::default()
     }
+}
+
+/// The teams that get a connection only because it names them: their own looks decide about it.
+fn unwilling_heirs(desired: &Desired, guarded: &Guarded) -> Vec<TeamId> {
+    let heirs = guarded.ready.actions.iter().filter_map(|planned| match &planned.action {
+        Action::PassOn { key, to, from_org: None, to_org: None, .. } => Some((key, *to)),
+        _ => None,
+    });
+    heirs.filter(|(key, _)| !desired.wanted_keys.contains_key(*key)).map(|(_, team)| team).collect()
 }
 
 /// What is held of a plan, as it is stored.

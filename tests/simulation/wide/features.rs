@@ -29,17 +29,17 @@ features! {
     /// Datadog's lists of connections lag behind its writes.
     Lag 0.3 false,
     /// Datadog's totals are off.
-    Totals 0.2 false,
+    Totals 0.2 true,
     /// Connections whose keys differ in case only.
-    Case 0.15 false,
+    Case 0.15 true,
     /// Restarts with other `github.orgs`.
-    Served 0.25 false,
+    Served 0.25 true,
     /// Restarts with other rules.
     Rules 0.3 true,
     /// Restarts with another mark.
-    Marks 0.15 false,
+    Marks 0.15 true,
     /// Protected globs, and restarts with others.
-    Protected 0.25 false,
+    Protected 0.25 true,
     /// Modes other than `sync`, and restarts with another.
     Modes 0.2 true,
     /// Pauses of a team, of an organisation, of everything.
@@ -55,7 +55,7 @@ features! {
     /// Somebody removes the same connection again and again.
     Nemesis 0.1 true,
     /// Teams answer 404 by id, while their slug and the list are right.
-    ById 0.2 false,
+    ById 0.2 true,
     /// Slugs answer 404, while the id and the list are right.
     BySlug 0.15 true,
     /// A list lacks a team.
@@ -63,7 +63,7 @@ features! {
     /// Reads and writes fail for a time.
     Failures 0.4 false,
     /// Teams of the enterprise.
-    Enterprise 0.1 false,
+    Enterprise 0.1 true,
     /// The process is killed between two steps.
     Kills 0.3 true,
     /// Webhooks are lost, come twice, and out of order.
@@ -71,7 +71,7 @@ features! {
     /// A person approves what is held.
     Approvals 0.4 true,
     /// A person adopts what others made.
-    Adoptions 0.1 false,
+    Adoptions 0.1 true,
     /// Tight limits for removals.
     Guard 0.5 true,
     /// Datadog teams are renamed and deleted.

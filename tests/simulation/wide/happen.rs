@@ -142,14 +142,14 @@ async fn to_an_org(world: &mut Wide, notes: &mut Notes, happening: Happening) {
                 world.ask("DELETE", &format!("/orgs/{login}"), Value::Null).await;
             }
         }
-        Happening::OrgRemade { login } => {
-            if world.truth().orgs.values().all(|org| !org.login.eq_ignore_ascii_case(login)) {
-                world.seed(&json!({"orgs": [{"login": login, "teams": []}]})).await;
-                for name in ["Core", "Data"] {
-                    create(world, login, name).await;
-                }
-                notes.silent = true;
+        Happening::OrgRemade { login }
+            if world.truth().orgs.values().all(|org| !org.login.eq_ignore_ascii_case(login)) =>
+        {
+            world.seed(&json!({"orgs": [{"login": login, "teams": []}]})).await;
+            for name in ["Core", "Data"] {
+                create(world, login, name).await;
             }
+            notes.silent = true;
         }
         _ => {}
     }
