@@ -13,7 +13,8 @@ use crate::{
     mapping::Outcome,
     model::{
         Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule, Lane,
-        MirrorTeam, MissingTeam, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, Time, Trouble,
+        MirrorTeam, MissingTeam, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
+        Trouble,
     },
     plan::{self, Actual, DatadogTeams, Desired, Guarded, Mirror, Policy},
 };
@@ -219,9 +220,6 @@ impl Eyes {
         let asked = observe::Moment::now(&self.options.clock);
         let (org, list) = observe::list(&self.github, state).await?;
         let began = observe::began(&list, asked, observe::Moment { time: state.read_at, ..asked });
-        let of_listed_type = |team: &MirrorTeam| {
-            observe::listed_type(state).is_none_or(|listed| team.facts.team_type == listed)
-        };
         let mut known = Known::new(state, &self.options, state.read_at);
         let (slots, lifts_creates) = (standing.slots, standing.lifts_creates);
         known.weigh(standing);
@@ -238,14 +236,7 @@ impl Eyes {
                 out_of_step.insert(team);
             }
         }
-        let missing: Vec<TeamId> = known
-            .mirror
-            .teams
-            .iter()
-            .filter(|(id, team)| !listed.contains(id) && of_listed_type(team))
-            .filter(|(_, team)| !matches!(team.state, TeamState::Gone { .. }))
-            .map(|(id, _)| *id)
-            .collect();
+        let missing = missing(&known.mirror, &listed, observe::listed_type(state));
         self.check_list(state, &missing).await?;
         let mut troubled = self.why_missing(&known.mirror, &missing).await?;
         let directory = self.directory.whole(false).await?;
@@ -347,6 +338,16 @@ impl Eyes {
         }
         Ok(())
     }
+}
+
+/// The teams of the mirror that a list of this type of team lacks and that are not known to be gone.
+fn missing(mirror: &Mirror, listed: &BTreeSet<TeamId>, of: Option<TeamType>) -> Vec<TeamId> {
+    let lacks = |(id, team): &(&TeamId, &MirrorTeam)| {
+        !listed.contains(*id)
+            && of.is_none_or(|of| team.facts.team_type == of)
+            && !matches!(team.state, TeamState::Gone { .. })
+    };
+    mirror.teams.iter().filter(lacks).map(|(id, _)| *id).collect()
 }
 
 /// What the ledger says of held and approved actions before a survey.
