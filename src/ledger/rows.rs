@@ -1,7 +1,7 @@
 //! How values of the model are stored, helpers for statements of many rows, and what both databases say in their own
 //! way. Only this file knows the numbers that stand for a lane, for no team, for everything and for a cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Serialize as _, Serializer, ser::SerializeMap as _};
 use sqlx::{
@@ -80,6 +80,46 @@ pub(super) async fn insert<'a, T>(
 /// writers that lock rows in one order do not wait for each other in a circle.
 pub(super) fn sorted<'a, T, K: Ord>(rows: &'a [T], key: impl Fn(&'a T) -> K) -> Vec<&'a T> {
     rows.iter().map(|row| (key(row), row)).collect::<BTreeMap<_, _>>().into_values().collect()
+}
+
+/// PostgreSQL: locks the rows of these teams in the order of their keys, as [`sorted`] says. SQLite has one writer.
+pub(super) async fn lock_teams(
+    connection: &mut AnyConnection,
+    lane: Lane,
+    teams: &BTreeSet<TeamId>,
+) -> sqlx::Result<()> {
+    lock(connection, "teams", "", lane, teams).await
+}
+
+/// PostgreSQL: locks the marks of these teams in the same order. Who needs both locks the teams first.
+pub(super) async fn lock_marks(
+    connection: &mut AnyConnection,
+    lane: Lane,
+    teams: &BTreeSet<TeamId>,
+) -> sqlx::Result<()> {
+    lock(connection, "marks", " AND kind = 'team'", lane, teams).await
+}
+
+async fn lock(
+    connection: &mut AnyConnection,
+    table: &str,
+    only: &str,
+    lane: Lane,
+    teams: &BTreeSet<TeamId>,
+) -> sqlx::Result<()> {
+    if connection.backend_name() != "PostgreSQL" {
+        return Ok(());
+    }
+    let head = format!("SELECT 1 FROM {table} JOIN (");
+    let tail = format!(
+        ") AS touched ON org_id = column1 AND team_id = column2{only} ORDER BY org_id, team_id FOR UPDATE OF {table}"
+    );
+    let teams: Vec<TeamId> = teams.iter().copied().collect();
+    insert(connection, &head, &tail, &teams, |row, team| {
+        row.bind(lane_number(lane)).bind(team.0);
+    })
+    .await?;
+    Ok(())
 }
 
 /// A truth value: PostgreSQL has a type for it, SQLite answers 0 or 1.

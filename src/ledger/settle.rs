@@ -1,6 +1,8 @@
 //! What a look stores at its end, in one transaction. It carries the fence of the lease and stores nothing when another
 //! holder has the lease by then.
 
+use std::collections::BTreeSet;
+
 use sqlx::AnyConnection;
 
 use super::{
@@ -66,6 +68,10 @@ impl Ledger {
                     .execute(&mut *db)
                     .await?;
             }
+            let marked = marks.iter().filter_map(|mark| mark.team);
+            let touched: BTreeSet<TeamId> =
+                teams.iter().map(|team| team.team.facts.id).chain(marked).chain(found.iter().copied()).collect();
+            rows::lock_teams(db, lane, &touched).await?;
             store_teams(db, lane, (teams, &self.rules.in_step_for), now).await?;
             slots::not_ahead(db, now).await?;
             slots::note_deleted(db, disowned, now).await?;
@@ -116,7 +122,8 @@ impl Ledger {
             held::use_up(db, lane, &done.collect::<Vec<_>>()).await?;
             park_actions(db, lane, looked_at, parked, now).await?;
             store_audit(db, lane, fence, audit, now).await?;
-            for mark in marks {
+            rows::lock_marks(db, lane, &touched).await?;
+            for mark in rows::sorted(marks, |mark| mark.team) {
                 clear_mark(db, lane, mark, now).await?;
             }
             if let Some(document) = document {
