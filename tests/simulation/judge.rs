@@ -46,6 +46,9 @@ pub struct Judge {
     pub disturbed: bool,
     /// Datadog hid connections, and whoever cannot see one takes it for gone.
     pub lied: bool,
+    /// Keys of creates whose answers never came. What shows itself under one of them with our mark is ours by the intent,
+    /// though somebody else had made it while Datadog hid it.
+    unanswered: BTreeSet<(String, String)>,
     removed_at: Vec<Time>,
     /// What goes wrong in this round.
     pub faults: Vec<Value>,
@@ -110,6 +113,7 @@ impl Judge {
             paused: None,
             disturbed: false,
             lied: false,
+            unanswered: BTreeSet::new(),
             removed_at: Vec::new(),
             faults: Vec::new(),
             tally: Tally::default(),
@@ -190,6 +194,7 @@ impl Judge {
                 return Err(format!("Datadog team {handle} exists, and was to be created"));
             }
         }
+        self.unanswered.extend(unanswered_creates(&writes));
         let audit = world.ledger.audit(None, before.at).await.map_err(|error| error.to_string())?;
         let claims: BTreeMap<&str, (Option<TeamId>, Option<&str>)> = audit
             .iter()
@@ -320,7 +325,8 @@ impl Judge {
         if connection.managed_by != OURS {
             return Err(format!("a connection of {} was deleted: {what}", connection.managed_by));
         }
-        if self.by_hand.contains(id) && !approved {
+        let key = (connection.datadog_team.clone(), connection.github.clone());
+        if self.by_hand.contains(id) && !approved && !self.unanswered.contains(&key) {
             return Err(format!("an orphan was deleted: {what}"));
         }
         if setup.mode == Mode::Upsert {
@@ -396,6 +402,17 @@ impl Judge {
             self.teams[first..].iter().filter(|(since, _)| *since <= at).map(|(_, view)| view).collect();
         if views.is_empty() { vec![&self.teams[first].1] } else { views }
     }
+}
+
+/// The keys of creates whose answers were cut off.
+fn unanswered_creates(writes: &[&Value]) -> Vec<(String, String)> {
+    let text = |value: &Value| value["data"]["id"].as_str().unwrap_or_default().to_owned();
+    let creates = writes.iter().filter(|request| request["method"] == "POST" && request["cut"] == true);
+    let items = creates.flat_map(|request| request["body"]["data"].as_array().into_iter().flatten());
+    items
+        .map(|item| &item["relationships"])
+        .map(|item| (text(&item["team"]), text(&item["connected_team"])))
+        .collect()
 }
 
 enum Kind {
