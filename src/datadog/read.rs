@@ -1,6 +1,6 @@
 //! The questions that teamlink asks Datadog.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures_util::future::try_join_all;
 
@@ -66,8 +66,10 @@ impl Reader {
         let list = self.list_connections(filter).await?;
         if list.wrong_total.is_some() {
             let listed: HashSet<&ConnectionId> = list.items.iter().map(|connection| &connection.id).collect();
-            let lacks = known.into_iter().filter(|id| !listed.contains(id));
-            let alone = lacks.map(|id| async move {
+            // In one order, whatever the caller's: the same look asks the same again.
+            let lacks: BTreeSet<&ConnectionId> =
+                known.into_iter().filter(|id| !listed.contains(id)).collect();
+            let alone = lacks.into_iter().map(|id| async move {
                 let filter = Filter { connection_ids: vec![id.to_string()], ..Filter::default() };
                 let shown = self.list_connections(&filter).await?.items;
                 Ok(shown.into_iter().any(|connection| connection.id == *id).then_some(id))
