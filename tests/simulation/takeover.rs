@@ -1,8 +1,14 @@
 //! A worker that stands still until another has its lease, and then goes on as if nothing had been.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use rand::{RngExt, rngs::StdRng};
+use teamlink::model::{Asks, Cause};
 
 use super::{
     gate::Step,
@@ -28,6 +34,9 @@ pub async fn stands_still(
     if !gate.stops(&mut first, Step::Answer, dice.random_range(1..30)).await {
         return false;
     }
+    if finishes_in_the_ledger(world, &mut first).await {
+        return false;
+    }
     // What happens now comes after whatever was sent.
     world.clock.advance(Duration::from_millis(1));
     world.faults(&[]).await;
@@ -47,4 +56,23 @@ pub async fn stands_still(
     gate.open();
     first.await;
     true
+}
+
+/// Lets a worker that was stopped at an answer finish what else it does in the ledger, whose one writing connection it
+/// shares with the others here. Says whether it has ended.
+async fn finishes_in_the_ledger(world: &World, first: &mut Pin<&mut impl Future<Output = ()>>) -> bool {
+    // Each turn waits behind what is queued: a connection that the worker waits for comes before the next one.
+    for _ in 0..3 {
+        let mut turn = pin!(world.ledger.mark(&[], Cause::Pass, Asks::PASS, world.clock.now()));
+        let ended = poll_fn(|cx| {
+            if first.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            turn.as_mut().poll(cx).map(|marked| marked.is_err())
+        });
+        if ended.await {
+            return true;
+        }
+    }
+    false
 }
