@@ -16,7 +16,7 @@ use crate::{
         MirrorTeam, MissingTeam, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
         Trouble,
     },
-    plan::{self, Actual, DatadogTeams, Desired, Guarded, Mirror, Policy},
+    plan::{self, Action, Actual, DatadogTeams, Desired, Guarded, Mirror, Planned, Policy},
 };
 
 /// How many teams that a list lacks are read by id, to find out whether the list was cut.
@@ -261,9 +261,7 @@ impl Eyes {
         if !state.org.passed && !lifts_creates {
             guarded = guarded.first_pass(self.options.first_creates, &known.population.approved);
         }
-        let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
-        out_of_step.extend(steps.filter_map(|planned| planned.team));
-        out_of_step.extend(guarded.ready.postponed().map(|(team, _)| team));
+        out_of_step.extend(concerned(&guarded, &actual));
         out_of_step.extend(desired.conflicts.iter().copied());
         // A handle that was there and is no more: who wants it waits for it from now on.
         let unresolved = desired.teams.iter().filter(|(_, wanted)| !wanted.unresolved.is_empty());
@@ -338,6 +336,17 @@ impl Eyes {
         }
         Ok(())
     }
+}
+
+/// The teams whose looks carry these steps out: of a row that passes on, also the team that has it.
+fn concerned(guarded: &Guarded, actual: &Actual) -> BTreeSet<TeamId> {
+    let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
+    let owner = |planned: &Planned| match &planned.action {
+        Action::PassOn { key, .. } => actual.owned.get(key).map(|row| row.team),
+        _ => None,
+    };
+    let teams = steps.flat_map(|planned| planned.team.into_iter().chain(owner(planned)));
+    teams.chain(guarded.ready.postponed().map(|(team, _)| team)).collect()
 }
 
 /// The teams of the mirror that a list of this type of team lacks and that are not known to be gone.
