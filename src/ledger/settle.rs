@@ -287,17 +287,19 @@ async fn store_teams(
             .bind(seen_at.0)
             .bind(*in_step)
             .bind(in_step_for)
-            .bind(settled.waiting);
+            .bind(settled.waiting)
+            .bind(settled.listed_at.map(|at| at.0));
     };
     rows::insert(
         db,
         "INSERT INTO teams (org_id, team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at,
-             seen_at, in_step, in_step_for, waiting) ",
+             seen_at, in_step, in_step_for, waiting, listed_at) ",
         " ON CONFLICT (org_id, team_id) DO UPDATE SET
              slug = excluded.slug, name = excluded.name, parent_id = excluded.parent_id,
              team_type = excluded.team_type, suspected_at = excluded.suspected_at, gone_at = excluded.gone_at,
              unlisted_at = excluded.unlisted_at, seen_at = excluded.seen_at, in_step = excluded.in_step,
-             in_step_for = excluded.in_step_for, waiting = excluded.waiting",
+             in_step_for = excluded.in_step_for, waiting = excluded.waiting,
+             listed_at = excluded.listed_at",
         &rows::sorted(teams, |settled| settled.team.facts.id),
         bind,
     )

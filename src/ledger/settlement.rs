@@ -78,6 +78,8 @@ pub struct Settled {
     pub team: MirrorTeam,
     /// Whether it waits for a handle that Datadog does not have.
     pub waiting: bool,
+    /// When the list of a pass began that showed it so, unless a look has read it since.
+    pub listed_at: Option<Time>,
 }
 
 /// What is retried no more.

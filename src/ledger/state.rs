@@ -56,6 +56,8 @@ pub struct OrgState {
     pub teams: BTreeMap<TeamId, MirrorTeam>,
     /// Those of them that wait for a handle that Datadog does not have.
     pub waiting: BTreeSet<TeamId>,
+    /// When the list of a pass began that showed them as they are here, of those that no look has read since.
+    pub listed: BTreeMap<TeamId, Time>,
     /// Our connections of this organisation.
     pub owned: Vec<Owned>,
     /// Those of them that their team needs no more, since when: their grace has begun.
@@ -115,7 +117,7 @@ pub(super) const TEAMS: &str = "
             UNION SELECT team_id FROM marks WHERE org_id = $1 AND kind = 'team' AND due_at IS NOT NULL
             UNION SELECT CAST($2 AS BIGINT)))
     SELECT shown.team_id, slug, name, parent_id, team_type, suspected_at, gone_at, unlisted_at, seen_at, waiting, at,
-        CASE WHEN in_step_for = $3 THEN in_step ELSE FALSE END AS in_step
+        listed_at, CASE WHEN in_step_for = $3 THEN in_step ELSE FALSE END AS in_step
     FROM shown LEFT JOIN deleted_events
         ON deleted_events.org_id = shown.org_id AND deleted_events.team_id = shown.team_id";
 
@@ -244,10 +246,14 @@ impl Ledger {
             .bind(self.rules.in_step_for.as_str())
             .fetch_all(&self.read)
             .await?;
-        let mut waiting = BTreeSet::new();
+        let (mut waiting, mut listed) = (BTreeSet::new(), BTreeMap::new());
         for row in &teams {
+            let id = TeamId(row.try_get("team_id")?);
             if rows::flag(row, "waiting")? {
-                waiting.insert(TeamId(row.try_get("team_id")?));
+                waiting.insert(id);
+            }
+            if let Some(at) = row.try_get::<Option<i64>, _>("listed_at")? {
+                listed.insert(id, Time(at));
             }
         }
         let owned = sqlx::query(
@@ -283,6 +289,7 @@ impl Ledger {
             org: org_row(&row)?,
             teams: teams.iter().map(|row| team(row, &owning)).collect::<sqlx::Result<_>>()?,
             waiting,
+            listed,
             owned: owned.iter().map(owned_row).collect::<sqlx::Result<_>>()?,
             intents: intents.iter().map(intent).collect::<sqlx::Result<_>>()?,
             own_marks: own_marks.into_iter().collect(),

@@ -322,7 +322,11 @@ impl Worker {
         match adoption.how {
             TakeOver::Record => {
                 let settlement = Settlement {
-                    teams: vec![Settled { team: seen, waiting: state.waiting.contains(&team) }],
+                    teams: vec![Settled {
+                        team: seen,
+                        waiting: state.waiting.contains(&team),
+                        listed_at: None,
+                    }],
                     owned: vec![Owned {
                         key: key.clone(),
                         id: id.clone(),

@@ -67,6 +67,7 @@ mod tests {
             read_at: Time(0),
             org: OrgRow { facts: org.clone(), bound_login: "acme".into(), passed: true },
             teams: [team(1, "a"), team(2, "b"), team(3, "c")].into(),
+            listed: BTreeMap::new(),
             waiting: BTreeSet::new(),
             unwanted_since: BTreeMap::new(),
             owned: Vec::new(),

@@ -82,6 +82,7 @@ impl Survey {
             paused: self.ledger.paused(Lane::Org(org.facts.id)).await?,
             org,
             teams: BTreeMap::new(),
+            listed: BTreeMap::new(),
             waiting: BTreeSet::new(),
             unwanted_since: BTreeMap::new(),
             owned: Vec::new(),

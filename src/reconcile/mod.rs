@@ -34,6 +34,7 @@ mod known;
 mod lease;
 mod linked;
 mod links;
+mod listed;
 mod look;
 mod observe;
 mod orphans;

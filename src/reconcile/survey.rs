@@ -3,9 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use super::{Options, directory::Directory, evidence::Evidence, known::Known, links::OthersLinks, observe};
+use super::{
+    Options, directory::Directory, evidence::Evidence, known::Known, links::OthersLinks,
+    listed::FirstConnections, observe,
+};
 use crate::{
     datadog::{self, Filter},
     github,
@@ -32,6 +36,8 @@ pub(super) struct Eyes {
     pub(super) others: OthersLinks,
     /// Which writes succeed, for those that fail.
     pub(super) evidence: Evidence,
+    /// Datadog's connections, for the looks of a first pass.
+    first: FirstConnections,
 }
 
 /// What a look wants and may do.
@@ -48,7 +54,8 @@ impl Eyes {
     pub(super) fn new(github: github::Reader, datadog: datadog::Reader, options: Options) -> Self {
         let directory = Directory::new(datadog.clone(), options.teams_ttl, options.clock.clone());
         let (options, others, evidence) = (Arc::new(options), OthersLinks::default(), Evidence::default());
-        Self { github, datadog, directory, options, others, evidence }
+        let first = FirstConnections::default();
+        Self { github, datadog, directory, options, others, evidence, first }
     }
 
     /// The same for a full pass, which leaves a reserve of the rate limits to events.
@@ -71,11 +78,20 @@ impl Eyes {
         }
     }
 
-    /// Plans for some teams, with no more of Datadog than they concern.
+    /// Keeps Datadog's connections for the looks that a first pass asks for.
+    pub(super) fn keep_connections(&self, surveyed: &Surveyed) {
+        let now = self.options.clock.monotonic();
+        let good_for = self.options.teams_ttl.max(2 * now.saturating_sub(surveyed.monotonic));
+        self.first.keep(Some((now + good_for, surveyed.actual.connections.clone())));
+    }
+
+    /// Plans for some teams, with no more of Datadog than they concern. Connections that a first pass has `listed` count
+    /// for teams that have nothing of ours: Datadog rejects a create that exists by now.
     pub(super) async fn plan_for(
         &self,
         known: &Known,
         teams: &BTreeSet<TeamId>,
+        listed: bool,
     ) -> Result<Foreseen, Trouble> {
         let creates = self.policy(known).missing_team == MissingTeam::Create;
         let directory = self.directory.covering(&self.handles(&known.mirror, teams), creates).await?;
@@ -86,15 +102,24 @@ impl Eyes {
         let owned = known.actual.owned.values().filter(|owned| teams.contains(&owned.team));
         let creates = known.actual.create_intents.iter().filter(|(_, create)| teams.contains(&create.team));
         let ids: BTreeSet<&DatadogTeamId> = wanted
-            .chain(owned.map(|owned| &owned.key.datadog_team))
-            .chain(creates.map(|(key, _)| &key.datadog_team))
+            .chain(owned.clone().map(|owned| &owned.key.datadog_team))
+            .chain(creates.clone().map(|(key, _)| &key.datadog_team))
             .collect();
         let mut connections = Connections::default();
         if !ids.is_empty() {
+            let now = self.options.clock.monotonic();
+            let first = if listed && owned.count() == 0 && creates.count() == 0 {
+                self.first.with(|key| ids.contains(&key.datadog_team), now)
+            } else {
+                None
+            };
             let rows = known.actual.owned.values().filter(|owned| ids.contains(&owned.key.datadog_team));
             let team_ids = ids.iter().map(ToString::to_string).collect();
             let filter = Filter { team_ids, ..Filter::default() };
-            connections.extend(self.datadog.connections_with(&filter, rows.map(|owned| &owned.id)).await?);
+            connections.extend(match first {
+                Some(first) => first,
+                None => self.datadog.connections_with(&filter, rows.map(|owned| &owned.id)).await?,
+            });
         }
         let missed = self.read_answered(known, teams, &mut connections).await?;
         let mut actual = known.showing(connections);
@@ -227,15 +252,12 @@ impl Eyes {
         known.mirror.org = org;
         let read = known.read_elsewhere(ledger).await;
         read.map_err(|error| Trouble::new(Class::Transient, format!("the ledger failed: {error}")))?;
-        let mut out_of_step = BTreeSet::new();
-        let mut listed = BTreeSet::new();
-        for facts in list.items {
+        let listed: BTreeSet<TeamId> = list.items.iter().map(|facts| facts.id).collect();
+        let differs = |facts: TeamFacts| {
             let team = facts.id;
-            listed.insert(team);
-            if self.note_listed(&mut known.mirror, facts) || renamed {
-                out_of_step.insert(team);
-            }
-        }
+            (self.note_listed(&mut known.mirror, facts) || renamed).then_some(team)
+        };
+        let mut out_of_step: BTreeSet<TeamId> = list.items.into_iter().filter_map(differs).collect();
         let missing = missing(&known.mirror, &listed, observe::listed_type(state));
         self.check_list(state, &missing).await?;
         let mut troubled = self.why_missing(&known.mirror, &missing).await?;
@@ -268,7 +290,18 @@ impl Eyes {
         out_of_step.extend(unresolved.map(|(team, _)| *team).filter(|team| !state.waiting.contains(team)));
         let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
         let mirror = known.mirror;
-        Ok(Surveyed { mirror, began, actual, guarded, orphans, out_of_step, missing, others, handles })
+        Ok(Surveyed {
+            mirror,
+            began,
+            monotonic: asked.monotonic,
+            actual,
+            guarded,
+            orphans,
+            out_of_step,
+            missing,
+            others,
+            handles,
+        })
     }
 
     /// What is to be said of teams that the list lacks.
@@ -396,6 +429,8 @@ pub(super) struct Surveyed {
     pub(super) mirror: Mirror,
     /// When the list of its teams began.
     pub(super) began: Time,
+    /// When the survey began, by the monotonic clock.
+    pub(super) monotonic: Duration,
     /// What Datadog shows of all organisations, and what the ledger says of this one's.
     pub(super) actual: Actual,
     pub(super) guarded: Guarded,

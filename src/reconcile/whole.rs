@@ -9,6 +9,7 @@ use super::{
     drift::drift,
     fold::unlisted,
     lease::Lease,
+    listed,
     look::held,
     orphans, pace,
     survey::{Eyes, Standing, Surveyed},
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     datadog,
     ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settled, Settlement},
-    model::{HeldKind, OrgId, RemovedByOthers, Trouble},
+    model::{HeldKind, MirrorTeam, OrgId, RemovedByOthers, TeamId, Trouble},
     telemetry,
 };
 
@@ -51,6 +52,9 @@ pub(super) async fn look_at_whole(
             settlement.held.extend(creates);
             settlement.found = surveyed.out_of_step.iter().chain(&surveyed.missing).copied().collect();
             settlement.teams = listed(state, &surveyed);
+            if !state.org.passed {
+                eyes.keep_connections(&surveyed);
+            }
             settlement.listed_at = Some(surveyed.began);
             // What is held and planned no more, for a team that went while it was paused, say, is looked at again.
             let planned: BTreeSet<_> = held(&surveyed.guarded).map(|held| held.key).collect();
@@ -88,12 +92,19 @@ pub(super) async fn look_at_whole(
     Ok(())
 }
 
-/// What the list of a pass tells of teams for the mirror: teams that it has never seen, and the end of the proof that
-/// others are gone.
+/// What the list of a pass tells of teams for the mirror: teams that need a look, as it shows them, and the end of the
+/// proof that others are gone.
 fn listed(state: &OrgState, surveyed: &Surveyed) -> Vec<Settled> {
-    let new = surveyed.mirror.teams.iter().filter(|(id, _)| !state.teams.contains_key(id));
-    let new = new.map(|(_, team)| team.clone());
-    let known = surveyed.missing.iter().filter_map(|id| state.teams.get(id));
-    let gone = known.filter_map(|team| unlisted(team, surveyed.began));
-    new.chain(gone).map(|team| Settled { team, waiting: false }).collect()
+    let Surveyed { mirror, began, out_of_step, missing, .. } = surveyed;
+    let missing: BTreeSet<TeamId> = missing.iter().copied().collect();
+    let shown = out_of_step.difference(&missing).filter_map(|id| mirror.teams.get(id));
+    let shown = shown.filter(|team| listed::counts(state.teams.get(&team.facts.id), team, *began));
+    let shown = shown.map(|team| Settled {
+        team: MirrorTeam { in_step: false, ..team.clone() },
+        waiting: state.waiting.contains(&team.facts.id),
+        listed_at: Some(*began),
+    });
+    let known = missing.iter().filter_map(|id| state.teams.get(id));
+    let gone = known.filter_map(|team| unlisted(team, *began));
+    shown.chain(gone.map(|team| Settled { team, waiting: false, listed_at: None })).collect()
 }

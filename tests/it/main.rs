@@ -32,6 +32,7 @@ mod plans;
 mod readme;
 mod receiver;
 mod reconcile;
+mod requests;
 mod sandbox_contract;
 mod second_writer;
 mod shutdown;

@@ -141,6 +141,7 @@ fn settled(team: i64, parent: Option<i64>) -> Settled {
     Settled {
         team: MirrorTeam { facts, state, seen_at, deleted_event_at: None, in_step: true },
         waiting: false,
+        listed_at: None,
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     fold::{Folded, Seen, fold},
     known::Known,
     lease::Lease,
+    listed,
     observe::{self, Reading},
     survey::{Eyes, Foreseen, Standing},
 };
@@ -49,6 +50,9 @@ pub(super) async fn look(
     let started = state.read_at;
     let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
     let mut look = Look::new(eyes, state, due, started);
+    if only.is_none() {
+        look.listed = listed::shown(&look.state, &look.due, started);
+    }
     look.read(ledger).await?;
     // What is paused is read, so that the mirror stays true, but not planned.
     let mut asks = look.asks();
@@ -123,6 +127,8 @@ pub(super) struct Look<'a> {
     unread: BTreeSet<TeamId>,
     /// Teams that were put beside Datadog.
     asked: BTreeSet<TeamId>,
+    /// Teams that the pass which asked for this look has listed: they are not read again.
+    listed: BTreeSet<TeamId>,
     /// Teams that wait for a handle, and those whose slug is claimed twice.
     waiting: BTreeSet<TeamId>,
     pub(super) conflicts: BTreeSet<TeamId>,
@@ -159,6 +165,7 @@ impl<'a> Look<'a> {
             troubles: BTreeMap::new(),
             unread: BTreeSet::new(),
             asked: BTreeSet::new(),
+            listed: BTreeSet::new(),
             waiting: BTreeSet::new(),
             conflicts: BTreeSet::new(),
             login_changed: false,
@@ -176,8 +183,11 @@ impl<'a> Look<'a> {
     pub(super) async fn read(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
         self.orgs = ledger.orgs().await?;
         self.known.read_elsewhere(ledger).await?;
-        let teams: Vec<TeamId> = self.due.keys().copied().collect();
+        let (listed, teams): (Vec<_>, Vec<_>) =
+            self.due.keys().copied().partition(|team| self.listed.contains(team));
         self.reading = observe::read(&self.eyes.github, &self.state, &teams).await;
+        let listed = listed.into_iter().filter_map(|id| Some((id, self.state.teams.get(&id)?)));
+        self.reading.seen.extend(listed.map(|(id, team)| (id, Seen::Present(team.facts.clone()))));
         for _ in 0..JOINS {
             let rivals = self.rivals();
             if rivals.is_empty() {
@@ -256,7 +266,11 @@ impl<'a> Look<'a> {
 
     fn fold(&mut self, team: TeamId, seen: Seen, sees_all: bool) {
         let known = self.state.teams.get(&team);
-        let folded = fold(known, seen, sees_all, self.options.grace, (self.started, self.answered));
+        let mut folded = fold(known, seen, sees_all, self.options.grace, (self.started, self.answered));
+        if let (true, Some(known), Some(team)) = (self.listed.contains(&team), known, &mut folded.team) {
+            // It was not seen now.
+            team.seen_at = known.seen_at;
+        }
         if let Some(team) = &folded.team {
             self.known.mirror.teams.insert(team.facts.id, team.clone());
         }
@@ -292,7 +306,8 @@ impl<'a> Look<'a> {
     pub(super) async fn plan(&mut self, mut asks: BTreeSet<TeamId>) -> Guarded {
         let mut cleared = BTreeSet::new();
         for round in 0..=JOINS {
-            let mut guarded = match self.eyes.plan_for(&self.known, &asks).await {
+            let mut guarded = match self.eyes.plan_for(&self.known, &asks, asks.is_subset(&self.listed)).await
+            {
                 Ok(Foreseen { desired, guarded, missed, undecided }) => {
                     self.missed = missed;
                     asks.retain(|team| !undecided.contains_key(team));

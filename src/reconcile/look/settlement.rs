@@ -68,7 +68,12 @@ impl Look<'_> {
             // A look that had no need to ask Datadog has learnt nothing about handles.
             let waiting = if self.asked.contains(&id) { &self.waiting } else { &self.state.waiting };
             let waiting = team.state == TeamState::Present && waiting.contains(&id);
-            stored.teams.push(Settled { team: MirrorTeam { in_step, ..team.clone() }, waiting });
+            let listed_at = self.state.listed.get(&id).filter(|_| troubled && self.listed.contains(&id));
+            stored.teams.push(Settled {
+                team: MirrorTeam { in_step, ..team.clone() },
+                waiting,
+                listed_at: listed_at.copied(),
+            });
             if let TeamState::Gone { .. } = team.state
                 && folded.changed
             {
@@ -118,7 +123,7 @@ impl Look<'_> {
         // What the list decides about teams of other looks is stored, and their own looks act on it.
         for team in std::mem::take(&mut self.decided) {
             stored.found.push(team.facts.id);
-            stored.teams.push(Settled { team, waiting: false });
+            stored.teams.push(Settled { team, waiting: false, listed_at: None });
         }
         stored.found_elsewhere = std::mem::take(&mut self.found_elsewhere).into_iter().collect();
         // A team that is not there has nothing held or parked any more.
