@@ -69,8 +69,6 @@ pub(super) async fn note(
         .execute(&mut *db)
         .await?;
     }
-    // Where the clock was set back, what was noted counts as noted now.
-    sqlx::query("UPDATE removed_by_others SET at = $1 WHERE at > $1").bind(now.0).execute(&mut *db).await?;
     if removed.is_empty() {
         return Ok(());
     }

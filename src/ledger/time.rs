@@ -15,7 +15,7 @@ use std::{
 use sqlx::AssertSqlSafe;
 
 use super::{Ledger, rows::Flag};
-use crate::model::Time;
+use crate::model::{RemovedByOthers, Time};
 
 /// How often moments that lie ahead are looked for: another process may have stored them by a clock that was wrong.
 const LOOK_AHEAD: Duration = Duration::from_secs(10);
@@ -63,6 +63,7 @@ pub(super) struct After {
     intents: Time,
     answers: Time,
     seconds: Time,
+    removed: Time,
     /// What no delay counts from, but may not lie ahead either.
     rest: Time,
     /// The conditions on leases and approvals.
@@ -84,6 +85,7 @@ impl After {
             intents: Time(0),
             answers: before - spans.lag.max(spans.grace),
             seconds: before - spans.delay,
+            removed: before - RemovedByOthers::WITHIN,
             rest: new,
             leases: format!("expires_at > {}", before.0),
             approvals: format!("expires_at > {}", old.0),
@@ -104,6 +106,7 @@ impl After {
             intents: ahead,
             answers: ahead,
             seconds: ahead,
+            removed: ahead,
             rest: ahead,
             leases: format!("renewed_at > {} OR renewed_at IS NULL AND expires_at > {}", ahead.0, lease.0),
             approvals: format!("approved_at > {}", ahead.0),
@@ -111,7 +114,7 @@ impl After {
     }
 
     /// The moments by table: the column, which rows, and after when.
-    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 11] {
+    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 12] {
         [
             ("teams", "suspected_at", "gone_at IS NULL AND", self.grace),
             ("connections", "unwanted_since", "", self.grace),
@@ -125,6 +128,8 @@ impl After {
             ("teams", "gone_at", "unlisted_at IS NULL AND", self.seconds),
             ("orgs", "listed_at", "", self.rest),
             ("team_lists", "changed_at", "", self.lists),
+            // What somebody removed counts for a day.
+            ("removed_by_others", "at", "", self.removed),
         ]
     }
 

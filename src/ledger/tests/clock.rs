@@ -1,7 +1,7 @@
 //! Moments that lie ahead of the clock, because it was set back after they were stored.
 
 use super::*;
-use crate::model::Subject;
+use crate::model::{ConnectionId, RemovedByOthers, Subject};
 
 on_both! {
     a_delay_that_lies_ahead_of_the_clock_is_over,
@@ -9,6 +9,7 @@ on_both! {
     what_began_ahead_of_the_clock_begins_now,
     a_jump_leaves_what_was_over_alone,
     what_a_proof_or_an_answer_waits_for_never_lies_ahead,
+    what_somebody_removed_counts_for_a_day_however_the_clock_is_set,
 }
 
 const SPANS: Spans = Spans {
@@ -143,4 +144,34 @@ async fn what_a_proof_or_an_answer_waits_for_never_lies_ahead(opened: Opened) {
     assert_eq!((answered.at, answered.missed_at), (old + DAY, Some(old + DAY)));
     let second = Some(old + DAY);
     assert_eq!(state.teams[&TeamId(7)].state, TeamState::Suspected { since, second });
+}
+
+async fn what_somebody_removed_counts_for_a_day_however_the_clock_is_set(opened: Opened) {
+    let ledger = &opened.ledger;
+    let now = ledger.clock().now();
+    let fence = ledger.lease(LANE, "a", now, TTL).await.unwrap().unwrap();
+    let key = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
+    let times = async |now| {
+        let removed = ledger.removed_by_others(LANE, now).await.unwrap();
+        removed.get(&key).map_or(0, RemovedByOthers::times)
+    };
+    // Noted by a clock that was a week ahead.
+    let noted = Settlement {
+        removed_by_others: vec![(key.clone(), ConnectionId("a".into()))],
+        ..Settlement::default()
+    };
+    ledger.settle(LANE, fence, &noted, now + 7 * DAY).await.unwrap();
+    ledger.keep_time(SPANS).await.unwrap();
+    let later = ledger.clock().now();
+    assert_eq!((times(later).await, times(later + DAY).await), (1, 0));
+    // One that counted when the clock was set forward counts from then on. One that didn't count does so no more.
+    let noted = Settlement {
+        removed_by_others: vec![(key.clone(), ConnectionId("b".into()))],
+        ..Settlement::default()
+    };
+    let old = later + DAY;
+    ledger.settle(LANE, fence, &noted, old - Duration::from_secs(60)).await.unwrap();
+    let jump = super::super::time::After::jump((old, old + 7 * DAY), old + 7 * DAY, SPANS);
+    ledger.begin_again(jump, old + 7 * DAY).await.unwrap();
+    assert_eq!(times(old + 7 * DAY).await, 1);
 }
