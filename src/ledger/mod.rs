@@ -42,6 +42,7 @@ mod team_lists;
 mod tests;
 mod time;
 mod upkeep;
+mod waiting;
 mod work;
 
 use std::sync::{Arc, Mutex};

@@ -342,25 +342,29 @@ fn team(row: &AnyRow, owning: &HashSet<i64>) -> sqlx::Result<(TeamId, MirrorTeam
         (Some(since), second) => TeamState::Suspected { since, second },
         (None, _) => TeamState::Present,
     };
-    let slug: String = row.try_get("slug")?;
-    let team_type: Option<&str> = row.try_get("team_type")?;
-    let facts = TeamFacts {
-        id,
-        team_type: TeamType::of(team_type, &slug),
-        slug,
-        name: row.try_get("name")?,
-        parent: row.try_get::<Option<i64>, _>("parent_id")?.map(TeamId),
-    };
     Ok((
         id,
         MirrorTeam {
-            facts,
+            facts: facts(row)?,
             state,
             seen_at: Time(row.try_get("seen_at")?),
             deleted_event_at: row.try_get::<Option<i64>, _>("at")?.map(Time),
             in_step: rows::flag(row, "in_step")?,
         },
     ))
+}
+
+/// Returns what GitHub said of a team.
+pub(super) fn facts(row: &AnyRow) -> sqlx::Result<TeamFacts> {
+    let slug: String = row.try_get("slug")?;
+    let team_type: Option<&str> = row.try_get("team_type")?;
+    Ok(TeamFacts {
+        id: TeamId(row.try_get("team_id")?),
+        team_type: TeamType::of(team_type, &slug),
+        slug,
+        name: row.try_get("name")?,
+        parent: row.try_get::<Option<i64>, _>("parent_id")?.map(TeamId),
+    })
 }
 
 fn key(row: &AnyRow) -> sqlx::Result<ConnectionKey> {

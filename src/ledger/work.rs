@@ -365,30 +365,6 @@ impl Ledger {
         })
         .await
     }
-
-    /// Makes the teams that wait for a Datadog handle due, because new handles have appeared.
-    pub async fn wake_waiting(&self, now: Time) -> sqlx::Result<u64> {
-        self.retried(move || async move {
-            let mut transaction = self.begin().await?;
-            let waiting: Vec<(i64, i64)> = sqlx::query_as("SELECT org_id, team_id FROM teams WHERE waiting")
-                .fetch_all(&mut *transaction)
-                .await?;
-            let targets: Vec<_> =
-                waiting.into_iter().filter_map(|(org, team)| rows::target(org, team)).collect();
-            super::accept::mark_in(&mut transaction, &targets, Cause::Pass, Asks::PASS, now).await?;
-            transaction.commit().await?;
-            Ok(targets.len() as u64)
-        })
-        .await
-    }
-
-    /// Whether any team waits for a Datadog handle.
-    pub async fn any_waiting(&self) -> sqlx::Result<bool> {
-        let any: Flag = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM teams WHERE waiting)")
-            .fetch_one(&self.read)
-            .await?;
-        Ok(any.0)
-    }
 }
 
 fn mark(row: &AnyRow, team: Option<TeamId>) -> sqlx::Result<LeasedMark> {

@@ -33,6 +33,7 @@ pub use desire::{DatadogTeams, Desired, Wanted, desire};
 pub use guard::{Guarded, Limits, Population, guard};
 pub use interrupted::Interrupted;
 pub use merge::{Merged, merge};
+pub use names::logins;
 pub use orphans::{Orphan, plan_orphans, unwanted_orphans};
 pub use planner::{Actual, Policy, VISIBLE_WITHIN, plan};
 pub use removal::RemovalCause;

@@ -6,11 +6,15 @@ use std::collections::BTreeSet;
 use super::Mirror;
 use crate::model::{ConnectionKey, GithubHandle, TeamId};
 
+/// Returns the logins of an organisation: today's, and the one that it is bound to where that differs.
+pub fn logins<'l>(today: &'l str, bound: &'l str) -> Vec<&'l str> {
+    if today.eq_ignore_ascii_case(bound) { vec![today] } else { vec![today, bound] }
+}
+
 impl Mirror {
     /// Returns the logins of the organisation: today's, and the one that it is bound to where that differs.
     pub fn logins(&self) -> Vec<&str> {
-        let (today, bound) = (self.org.login.as_str(), self.bound_login.as_str());
-        if today.eq_ignore_ascii_case(bound) { vec![today] } else { vec![today, bound] }
+        logins(&self.org.login, &self.bound_login)
     }
 
     /// Returns every name, `org/slug` in lower case, under which a team is protected where the connection with `key`

@@ -26,6 +26,10 @@ const SEARCH_AT_MOST: usize = 3;
 /// Teams that a list lacks are read by their ids, so many at once.
 const AT_ONCE: usize = 16;
 
+/// Those who wait for a handle are told so often that it has appeared: a look that began with an older list may store
+/// only after the first time that its team waits.
+const TOLD: u8 = 2;
+
 /// The remembered list. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub(super) struct Directory {
@@ -50,8 +54,8 @@ pub(super) struct Fates {
 struct Remembered {
     teams: Arc<DatadogTeams>,
     handles: BTreeSet<String>,
-    /// The handles as of the last refresh, which is when those who wait for one hear of it.
-    told: BTreeSet<String>,
+    /// How often those who wait for one of them were told of it.
+    told: BTreeMap<String, u8>,
     /// Until when the list is good.
     good_until: Option<Duration>,
     /// The list says that there are more teams, or fewer: whoever creates one makes sure that it is not there.
@@ -139,16 +143,25 @@ impl Directory {
         Ok(())
     }
 
-    /// Reads the list again when it has grown old. Says whether there are handles that were not there at the last
-    /// refresh; a list read in between for another purpose may have brought them.
-    pub(super) async fn refresh(&self) -> Result<bool, Trouble> {
+    /// Reads the list again when it has grown old. Returns the handles, lower-cased, that nobody who waits for one was
+    /// told of; a list read in between for another purpose may have brought them.
+    pub(super) async fn appeared(&self) -> Result<BTreeSet<String>, Trouble> {
         let mut state = self.state.lock().await;
         if !self.fresh(&state) {
             self.list(&mut state).await?;
         }
-        let appeared = !state.handles.is_subset(&state.told);
-        state.told = state.handles.clone();
-        Ok(appeared)
+        let Remembered { handles, told, .. } = &mut *state;
+        told.retain(|handle, _| handles.contains(handle));
+        let known = |handle: &&String| told.get(*handle).is_some_and(|times| *times >= TOLD);
+        Ok(handles.iter().filter(|handle| !known(handle)).cloned().collect())
+    }
+
+    /// Whoever waits for one of these handles was told of it.
+    pub(super) async fn tell(&self, handles: BTreeSet<String>) {
+        let mut state = self.state.lock().await;
+        for handle in handles {
+            *state.told.entry(handle).or_default() += 1;
+        }
     }
 
     /// Forgets the list, because something that it says proved wrong.

@@ -45,6 +45,7 @@ mod second_writer;
 mod survey;
 mod turns;
 mod upstreams;
+mod waiting;
 mod whole;
 mod worker;
 

@@ -215,17 +215,6 @@ impl Worker {
         Lease::take(&self.ledger, lane, &self.holder, self.clock(), terms).await
     }
 
-    /// Reads Datadog's teams again when the list has grown old and some team waits for a handle; when handles
-    /// have appeared, those teams are looked at again.
-    pub async fn refresh_directory(&self) -> anyhow::Result<()> {
-        if self.ledger.any_waiting().await? && self.eyes.directory.refresh().await? {
-            let woken = self.ledger.wake_waiting(self.now()).await?;
-            telemetry::work::handles_appeared(woken);
-            self.wake.notify_one();
-        }
-        Ok(())
-    }
-
     /// How long a lane rests after a turn. A document is written as a whole, so that many events are worth one PUT.
     fn rest(&self, lane: Lane) -> Duration {
         match lane {

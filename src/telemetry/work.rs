@@ -321,9 +321,9 @@ fn target_time(name: &'static str, org: OrgId) {
     gauge!(name, "target" => format!("org:{org}")).set(seconds);
 }
 
-/// Handles appeared in Datadog that teams may have waited for.
-pub fn handles_appeared(teams: u64) {
-    info!(teams, "new handles in Datadog; the teams that wait for one are looked at again");
+/// Handles appeared in Datadog for which so many teams have waited.
+pub fn handles_appeared(teams: usize) {
+    info!(teams, "new handles in Datadog; the teams that wait for them are looked at again");
 }
 
 /// A full pass could not begin, or Datadog's teams could not be listed for those who wait.

@@ -18,6 +18,7 @@ mod fairness;
 mod from_existing;
 mod fuzz;
 mod github_app;
+mod growth;
 mod guard;
 mod held;
 mod integrations;

@@ -87,7 +87,10 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
     assert_eq!(ledger.find_team(&org, "nobody").await.unwrap(), None);
     assert_eq!(ledger.name_of(LANE, Some(TeamId(7))).await.unwrap(), "Acme/s7");
     assert!(ledger.any_waiting().await.unwrap());
-    assert_eq!(ledger.wake_waiting(at(4)).await.unwrap(), 1);
+    let waiting = ledger.waiting_teams().await.unwrap();
+    assert_eq!((waiting.len(), waiting[0].0.facts.id), (1, ORG));
+    assert_eq!(waiting[0].1.iter().map(|team| team.id).collect::<Vec<_>>(), [TeamId(7)]);
+    ledger.mark(&[Target::Team(key(7))], Cause::Pass, Asks::PASS, at(4)).await.unwrap();
     assert_eq!(ledger.marks_of(ORG, &[TeamId(7), TeamId(8)]).await.unwrap().len(), 2);
     assert_eq!(ledger.unanswered_teams(ORG).await.unwrap(), [TeamId(7)].into());
     let (teams, keys) = ledger.moving(ORG, at(0)).await.unwrap();
