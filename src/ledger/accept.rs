@@ -232,6 +232,12 @@ pub(super) async fn mark_in(
     write_marks(connection, &requests, at_once, now).await
 }
 
+/// Marks a target as due at once, as an event does: GitHub's answers may lag behind the change that was seen.
+pub(super) async fn mark_changed(db: &mut AnyConnection, target: Target, now: Time) -> sqlx::Result<()> {
+    let at_once = Pace { debounce: Duration::ZERO, max_wait: Duration::ZERO };
+    write_marks(db, &[Request::of_event(target, now)], at_once, now).await
+}
+
 /// Takes these teams for out of step. They come in the order of their keys, in which PostgreSQL locks their rows before it
 /// writes any: it would write them in an order of its own, and wait for another writer that waits for this one.
 async fn clear_in_step(connection: &mut AnyConnection, teams: &[TeamKey]) -> sqlx::Result<()> {

@@ -7,11 +7,11 @@ use sqlx::AnyConnection;
 
 use super::{
     AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, PassedOn, Settled, Settlement, accept,
-    documents, held, intents, rows, second_writer, slots,
+    documents, held, intents, rows, second_writer, slots, team_lists,
 };
 use crate::model::{
-    Asks, Cause, ConnectionKey, HeldKey, HeldKind, Lane, MirrorTeam, Owned, Target, TeamId, TeamKey,
-    TeamState, Time,
+    Asks, Cause, ConnectionKey, HeldKey, HeldKind, Integration, Lane, MirrorTeam, Owned, Target, TeamId,
+    TeamKey, TeamState, Time,
 };
 
 impl Ledger {
@@ -72,6 +72,7 @@ impl Ledger {
             let touched: BTreeSet<TeamId> =
                 teams.iter().map(|team| team.team.facts.id).chain(marked).chain(found.iter().copied()).collect();
             rows::lock_teams(db, lane, &touched).await?;
+            let moved = team_lists::note_new_parents(db, lane, teams, now).await?;
             store_teams(db, lane, (teams, &self.rules.in_step_for), now).await?;
             slots::not_ahead(db, now).await?;
             slots::note_deleted(db, disowned, now).await?;
@@ -135,6 +136,9 @@ impl Ledger {
                 .chain(elsewhere)
                 .collect();
             accept::mark_in(db, &targets, Cause::Pass, Asks::PASS, now).await?;
+            if moved {
+                accept::mark_changed(db, Target::Document(Integration::Github), now).await?;
+            }
             transaction.commit().await?;
             Ok(())
         })

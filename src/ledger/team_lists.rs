@@ -9,10 +9,10 @@ use std::{
 use sqlx::AnyConnection;
 
 use super::{
-    Ledger,
+    Ledger, Settled,
     rows::{self, Flag},
 };
-use crate::model::{ConnectionKey, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey, Time};
+use crate::model::{ConnectionKey, DatadogTeamId, Lane, OrgId, RepositoryId, TeamId, TeamKey, Time};
 
 impl Ledger {
     /// The lists of an organisation's teams that are good: read at least `lag` after the last event that told of a
@@ -98,6 +98,40 @@ pub(super) async fn note_change(
     )
     .await?;
     Ok(())
+}
+
+/// Notes, for teams that a look is about to store, that the lists of those with another parent than before changed, and
+/// with them those of all teams below: a team has its ancestors' repositories too. GitHub has no event that tells so.
+/// Returns whether there are any.
+pub(super) async fn note_new_parents(
+    db: &mut AnyConnection,
+    lane: Lane,
+    teams: &[Settled],
+    now: Time,
+) -> sqlx::Result<bool> {
+    let noted = rows::insert(
+        db,
+        "INSERT INTO team_lists (org_id, team_id, changed_at)
+         WITH RECURSIVE seen (org_id, team_id, parent_id, at) AS (",
+        "), below (org_id, team_id, at) AS (
+             SELECT teams.org_id, teams.team_id, seen.at
+             FROM seen JOIN teams ON teams.org_id = seen.org_id AND teams.team_id = seen.team_id
+             WHERE COALESCE(teams.parent_id, 0) <> seen.parent_id
+             UNION
+             SELECT teams.org_id, teams.team_id, below.at
+             FROM teams JOIN below ON teams.org_id = below.org_id AND teams.parent_id = below.team_id
+         )
+         SELECT org_id, team_id, at FROM below WHERE TRUE ORDER BY org_id, team_id
+         ON CONFLICT (org_id, team_id) DO UPDATE SET changed_at = excluded.changed_at",
+        &rows::sorted(teams, |settled| settled.team.facts.id),
+        |row, settled| {
+            let facts = &settled.team.facts;
+            row.bind(rows::lane_number(lane)).bind(facts.id.0);
+            row.bind(facts.parent.map_or(0, |parent| parent.0)).bind(now.0);
+        },
+    )
+    .await?;
+    Ok(noted > 0)
 }
 
 /// An event told that teamlink may see other repositories of an organisation than before.

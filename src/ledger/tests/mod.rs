@@ -94,6 +94,7 @@ mod processes;
 mod rules;
 mod second_writer;
 mod slots;
+mod team_lists;
 mod together;
 mod turns;
 mod upkeep;

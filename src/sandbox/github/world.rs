@@ -3,7 +3,7 @@
 //! Ids are numbers that only grow, so what is created again under an old name is new. Reads take the moment they
 //! look at (`at`), writes the moment they happen (`now`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::slug::slug;
@@ -434,20 +434,30 @@ impl World {
 
     // Access of teams to repositories.
 
-    /// The repositories of a team with its permission, by repository id.
+    /// The repositories of a team with its permission, by repository id. It has its ancestors' too.
     pub(crate) fn grants_of(&self, team_id: u64, at: u64) -> impl Iterator<Item = (&Arc<Repo>, &str)> {
-        let grants = self.grants.range(of_pair(team_id), at);
-        grants
-            .filter_map(move |((_, repo), permission)| Some((self.repos.get(repo, at)?, permission.as_str())))
+        let mut all = BTreeMap::new();
+        for team in self.with_ancestors(team_id, at) {
+            for ((_, repo), permission) in self.grants.range(of_pair(team), at) {
+                all.entry(*repo).or_insert(permission.as_str());
+            }
+        }
+        all.into_iter().filter_map(move |(repo, permission)| Some((self.repos.get(&repo, at)?, permission)))
     }
 
+    /// The team's permission, its own or that of the nearest ancestor.
     pub(crate) fn grant(&self, team_id: u64, repo_id: u64, at: u64) -> Option<&str> {
-        self.grants.get(&(team_id, repo_id), at).map(|permission| permission.as_str())
+        let mut teams = self.with_ancestors(team_id, at);
+        teams.find_map(|team| self.grants.get(&(team, repo_id), at)).map(|permission| permission.as_str())
+    }
+
+    fn with_ancestors(&self, team_id: u64, at: u64) -> impl Iterator<Item = u64> {
+        std::iter::successors(Some(team_id), move |id| self.team_by_id(*id, at).ok()?.parent)
     }
 
     /// What the team's permission was before.
     pub(crate) fn give(&mut self, team_id: u64, repo_id: u64, permission: &str, now: u64) -> Option<String> {
-        let before = self.grant(team_id, repo_id, NOW).map(str::to_owned);
+        let before = self.grants.get(&(team_id, repo_id), NOW).map(|permission| permission.to_string());
         self.grants.put((team_id, repo_id), permission.to_owned(), now);
         self.granted.put((repo_id, team_id), (), now);
         before

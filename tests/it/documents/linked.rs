@@ -26,6 +26,39 @@ async fn the_repositories_of_linked_teams_follow_their_connections() {
     world.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_parent_gives_a_team_and_all_below_it_its_repositories_and_the_others_lists_are_not_read_again()
+{
+    let linked = [("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "linked-teams")];
+    let mut world = World::new(3, &linked).await;
+    let teams = [json!({"name": "Root"}), json!({"name": "Mid"}), json!({"name": "Kid", "parent": "mid"})];
+    let repos = ["app", "deep"].map(|name| json!({"name": name}));
+    // Only the youngest of the three is linked.
+    let kid = json!([{"handle": "kid", "name": "Kid"}]);
+    world
+        .seed(json!({"orgs": [{"login": "acme", "teams": teams, "repos": repos}], "datadog_teams": kid}))
+        .await;
+    for (team, repo) in [("team-1", "app"), ("root", "deep")] {
+        world.github(Method::PUT, &format!("/orgs/acme/teams/{team}/repos/acme/{repo}"), json!({})).await;
+    }
+    let root = world.github(Method::GET, "/orgs/acme/teams/root", Value::Null).await["id"].clone();
+    world.start().await;
+    world.pass().await;
+    become_(&world, &["app"]).await;
+    at_rest(&world).await;
+    for (parent, expected) in [(root, vec!["app", "deep"]), (Value::Null, vec!["app"])] {
+        let since = world.seq().await;
+        world.github(Method::PATCH, "/orgs/acme/teams/mid", json!({"parent_team_id": parent})).await;
+        become_(&world, &expected).await;
+        at_rest(&world).await;
+        let requests = world.requests(since).await;
+        let lists = requests.iter().filter_map(|it| it["path"].as_str()).filter(|it| it.ends_with("/repos"));
+        let read: Vec<&str> = lists.filter(|path| path.starts_with("/orgs/acme/teams/")).collect();
+        assert!(!read.is_empty() && read.iter().all(|path| path.contains("/kid/")), "{read:?}");
+    }
+    world.stop().await;
+}
+
 /// What teamlink asked for since then, by a short name of what it read.
 async fn asked(world: &World, since: u64) -> BTreeMap<&'static str, usize> {
     let mut asked = BTreeMap::new();
