@@ -52,7 +52,17 @@ pub struct Args {
 /// Runs until ctrl-c.
 pub async fn run(args: Args, _: Loaded) -> anyhow::Result<ExitCode> {
     let Args { listen, org, teams, repos, webhook_url, webhook_secret, latency, seed } = args;
-    let options = Options { listen, org, teams, repos, webhook_url, webhook_secret, latency, seed };
+    let options = Options {
+        listen,
+        org,
+        teams,
+        repos,
+        webhook_url,
+        webhook_secret,
+        latency,
+        seed,
+        ..Options::default()
+    };
     let sandbox =
         sandbox::start(options).await.with_context(|| format!("failed to start the sandbox on {listen}"))?;
     let url = sandbox.url();

@@ -15,11 +15,13 @@ use std::{
 
 use anyhow::Context as _;
 use http::{Request, StatusCode};
-use octocrab::{AuthState, Octocrab, auth::AppAuth, models::AppId};
+use jsonwebtoken::EncodingKey;
+use octocrab::{AuthState, Octocrab};
 use secrecy::ExposeSecret as _;
 use tokio::sync::Mutex;
 
 use super::{
+    assertion,
     client::{Line, Purpose},
     wire,
 };
@@ -67,8 +69,8 @@ pub struct Installation {
 pub(super) struct App {
     id: u64,
     private_key: Secret,
-    /// What signs with the key of this version.
-    signer: std::sync::Mutex<(u64, Octocrab)>,
+    /// The key of this version, and what signs with it.
+    key: std::sync::Mutex<(u64, EncodingKey)>,
     line: Line,
     listed: Mutex<Listed>,
 }
@@ -125,31 +127,34 @@ impl App {
     /// # Errors
     /// When the key is no RSA key in PEM.
     pub(super) fn new(id: u64, private_key: Secret, line: Line) -> anyhow::Result<Self> {
-        let signer = line.signed_by(AuthState::App(Self::key(id, &private_key)?));
-        let signer = std::sync::Mutex::new((private_key.version(), signer));
-        Ok(Self { id, private_key, signer, line, listed: Mutex::default() })
+        let key = Self::key(&private_key)?;
+        assertion::sign(id, line.time(), &key)?;
+        let key = std::sync::Mutex::new((private_key.version(), key));
+        Ok(Self { id, private_key, key, line, listed: Mutex::default() })
     }
 
-    fn key(id: u64, private_key: &Secret) -> anyhow::Result<AppAuth> {
-        let key = octocrab::auth::EncodingKey::from_rsa_pem(private_key.pem().expose_secret().as_bytes())
-            .context("the private key of the GitHub App is no RSA key in PEM")?;
-        let auth = AppAuth { app_id: AppId(id), key };
-        auth.generate_bearer_token().context("failed to sign with the private key of the GitHub App")?;
-        Ok(auth)
+    fn key(private_key: &Secret) -> anyhow::Result<EncodingKey> {
+        EncodingKey::from_rsa_pem(private_key.pem().expose_secret().as_bytes())
+            .context("the private key of the GitHub App is no RSA key in PEM")
     }
 
-    /// What signs with the App's own key, as it is now. One that is no key changes nothing.
-    fn own_signer(&self) -> Octocrab {
-        let mut signer = self.signer.lock().unwrap_or_else(PoisonError::into_inner);
+    /// What signs with the App's own key and GitHub's time, as they are now. One that is no key changes nothing.
+    fn own_signer(&self) -> Result<Octocrab, Trouble> {
+        let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         let version = self.private_key.version();
-        if signer.0 != version {
-            match Self::key(self.id, &self.private_key) {
-                Ok(auth) => signer.1 = self.line.signed_by(AuthState::App(auth)),
+        if key.0 != version {
+            let now = self.line.time();
+            match Self::key(&self.private_key)
+                .and_then(|new| assertion::sign(self.id, now, &new).map(|_| new))
+            {
+                Ok(new) => key.1 = new,
                 Err(error) => tracing::warn!("the former private key is used: {error:#}"),
             }
-            signer.0 = version;
+            key.0 = version;
         }
-        signer.1.clone()
+        let token = assertion::sign(self.id, self.line.time(), &key.1)
+            .map_err(|error| Trouble::new(Class::Permanent, format!("{error:#}")))?;
+        Ok(self.line.signed_by(AuthState::AccessToken { token }))
     }
 
     /// What signs requests of this kind. `refused` is the signer that GitHub has just refused.
@@ -160,7 +165,7 @@ impl App {
         refused: Option<&Arc<Octocrab>>,
     ) -> Result<Signer, Trouble> {
         match of {
-            Of::App => Ok(Signer { crab: Arc::new(self.own_signer()), account: 0 }),
+            Of::App => Ok(Signer { crab: Arc::new(self.own_signer()?), account: 0 }),
             Of::Id(_) | Of::Login(_) => {
                 let Token { signer: crab, account, .. } = self.token(of, attempt, refused).await?;
                 Ok(Signer { crab, account })
@@ -234,7 +239,7 @@ impl App {
         let fetch = async |number: usize| {
             let uri = format!("/app/installations?per_page={PAGE}&page={}", number + 1);
             let purpose = Purpose::of_app("list_installations", attempt, CHECK_APP, None);
-            let reply = self.exchange(&purpose, Request::get(uri)).await?;
+            let reply = self.exchange(&purpose, || Request::get(&uri)).await?;
             if reply.status != StatusCode::OK {
                 return Err(self.refusal(&purpose, &reply));
             }
@@ -281,7 +286,7 @@ impl App {
         let uri = format!("/app/installations/{id}/access_tokens");
         let purpose = Purpose::of_app("create_token", &attempt, &needs, Some(seen.org.id));
         let asked = self.line.clock.monotonic();
-        let reply = self.exchange(&purpose, Request::post(uri)).await.map_err(Refused::Trouble)?;
+        let reply = self.exchange(&purpose, || Request::post(&uri)).await.map_err(Refused::Trouble)?;
         match reply.status {
             StatusCode::CREATED => {}
             StatusCode::NOT_FOUND => return Err(Refused::Unknown),
@@ -304,8 +309,19 @@ impl App {
         Ok(token)
     }
 
-    async fn exchange(&self, purpose: &Purpose, request: http::request::Builder) -> Result<Reply, Trouble> {
-        self.line.exchange(&self.own_signer(), purpose.clone(), request).await
+    /// Asks as the App. A refusal shows what time it is at GitHub, so that what was signed by a wrong clock is signed once
+    /// more.
+    async fn exchange(
+        &self,
+        purpose: &Purpose,
+        request: impl Fn() -> http::request::Builder,
+    ) -> Result<Reply, Trouble> {
+        let first = Purpose { renewable: true, ..purpose.clone() };
+        let reply = self.line.exchange(&self.own_signer()?, first, request()).await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        self.line.exchange(&self.own_signer()?, purpose.clone(), request()).await
     }
 
     /// What a refusal of the App amounts to: never that what was asked for does not exist.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    model::{Class, OrgFacts, OrgId, Trouble},
+    model::{Class, OrgFacts, OrgId, Time, Trouble},
     secret::Secret,
     transport,
     upstream::{self, Capability, Question, Reply, Scope, Urgency, Whose},
@@ -64,7 +64,8 @@ impl Client {
     pub(super) fn new(options: Options) -> anyhow::Result<Self> {
         let Options { base_url, auth, http, concurrency, timeout, clock } = options;
         let carrier = Carrier { http, base_url, timeout };
-        let line = Line { carrier, permits: transport::Permits::new(concurrency), clock };
+        let line =
+            Line { carrier, permits: transport::Permits::new(concurrency), clock, ahead: Arc::default() };
         let credential = match auth {
             Auth::Token(secret) => {
                 let token = secret.get();
@@ -260,6 +261,8 @@ pub(super) struct Line {
     pub(super) carrier: Carrier,
     permits: transport::Permits,
     pub(super) clock: Clock,
+    /// By how many microseconds GitHub's clock is ahead of the monotonic one here, as its last answer showed.
+    ahead: Arc<Mutex<Option<i64>>>,
 }
 
 impl Line {
@@ -286,7 +289,21 @@ impl Line {
         let (parts, body) = response.into_parts();
         // The carrier read the whole body; this only takes it out again.
         let body = body.collect().await.map_err(unsent)?.to_bytes();
-        Ok(Reply { status: parts.status, headers: parts.headers, body })
+        let reply = Reply { status: parts.status, headers: parts.headers, body };
+        if let Some(date) = reply.date() {
+            *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(date.0 - self.monotonic());
+        }
+        Ok(reply)
+    }
+
+    /// What time it is at GitHub. Until it has answered, this machine's clock has to serve.
+    pub(super) fn time(&self) -> Time {
+        let ahead = *self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.map_or_else(|| self.clock.wall(), |ahead| Time(self.monotonic() + ahead))
+    }
+
+    fn monotonic(&self) -> i64 {
+        i64::try_from(self.clock.monotonic().as_micros()).unwrap_or(i64::MAX)
     }
 }
 

@@ -9,6 +9,7 @@
 //! This room never writes to GitHub, and never decides what an answer means for a connection.
 
 mod app;
+mod assertion;
 mod cache;
 mod client;
 mod reader;

@@ -68,6 +68,8 @@ pub struct Options {
     pub latency: Duration,
     /// What everything random follows from.
     pub seed: u64,
+    /// By how many seconds its clock is ahead of this machine's.
+    pub clock_ahead_s: i64,
 }
 
 impl Default for Options {
@@ -82,6 +84,7 @@ impl Default for Options {
             webhook_secret: None,
             latency: Duration::ZERO,
             seed: 0,
+            clock_ahead_s: 0,
         }
     }
 }
@@ -98,7 +101,8 @@ pub async fn start(options: Options) -> io::Result<Sandbox> {
     let listener = TcpListener::bind(options.listen).await?;
     let addr = listener.local_addr()?;
     let stop = CancellationToken::new();
-    let shared = worlds(&options, format!("http://{addr}"), clock::Clock::start(), &stop)?;
+    let shared =
+        worlds(&options, format!("http://{addr}"), clock::Clock::start(options.clock_ahead_s), &stop)?;
     if let Some(url) = options.webhook_url {
         shared.hooks.add(hooks::Hook {
             id: 1,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, net::SocketAddr, time::Duration};
 
 use config::{Value, ValueKind};
-use octocrab::models::AppId;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::ExposeSecret;
 use tracing_subscriber::EnvFilter;
 
@@ -114,7 +114,7 @@ fn github(r: &mut Reader) -> Github {
     let credential = match (token, app_id, r.secret("github.private_key")) {
         (Some(token), None, None) => Some(GithubCredential::Token(token)),
         (None, Some(id), Some(private_key)) => {
-            signs(r, id, &private_key).then_some(GithubCredential::App { id, private_key })
+            signs(r, &private_key).then_some(GithubCredential::App { id, private_key })
         }
         (None, None, None) => None,
         (Some(_), ..) => {
@@ -131,9 +131,9 @@ fn github(r: &mut Reader) -> Github {
 }
 
 /// Whether the App's key can sign something.
-fn signs(r: &mut Reader, id: u64, key: &Secret) -> bool {
-    let key = octocrab::auth::EncodingKey::from_rsa_pem(key.pem().expose_secret().as_bytes());
-    let signed = key.and_then(|key| octocrab::auth::create_jwt(AppId(id), &key));
+fn signs(r: &mut Reader, key: &Secret) -> bool {
+    let key = EncodingKey::from_rsa_pem(key.pem().expose_secret().as_bytes());
+    let signed = key.and_then(|key| jsonwebtoken::encode(&Header::new(Algorithm::RS256), &(), &key));
     if signed.is_err() {
         // Neither the key nor what the parser says of it is printed.
         let remedy = "set it to the whole of the .pem file that GitHub made, or name that file: GITHUB_APP_PRIVATE_KEY_FILE";

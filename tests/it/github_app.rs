@@ -10,6 +10,7 @@ use teamlink::{
     github,
     model::{Answer, Class, Trouble},
     operate::check::{self, Verdict},
+    sandbox,
 };
 
 use crate::support::world::{APP, World, linked, text};
@@ -109,6 +110,39 @@ async fn a_token_is_asked_for_once_however_many_need_it_and_again_before_it_ends
         present(github.teams("acme", None).await);
         assert_eq!(tokens(&world, since).await, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_signs_by_githubs_clock_where_this_machines_is_an_hour_wrong() {
+    for clock_ahead_s in [-3600, 3600] {
+        let options = sandbox::Options { teams: 3, clock_ahead_s, ..Default::default() };
+        let world = World::with(options, &APP).await;
+        let github = reader(&world);
+        let org = present(github.org_by_login("acme").await);
+        let requests = world.requests(0).await;
+        let refused = requests.iter().filter(|request| request["status"] == 401).count();
+        assert_eq!(refused, 1, "{clock_ahead_s}: the refusal shows what time it is");
+        for _ in 0..3 {
+            present(github.app().await);
+            present(github.installations().await);
+            present(github.teams("acme", None).await);
+            present(github.org(org.id).await);
+        }
+        let requests = world.requests(0).await;
+        let refused = requests.iter().filter(|request| request["status"] == 401).count();
+        assert_eq!(refused, 1, "{clock_ahead_s}: it is known from then on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_github_refuses_is_tried_twice_and_then_rests() {
+    let world = World::new(1, &APP).await;
+    world.faults(json!([{"path": "/app/installations", "status": 401}])).await;
+    let github = reader(&world);
+    for _ in 0..5 {
+        assert_eq!(forbidden(github.org_by_login("acme").await).class, Class::Auth);
+    }
+    assert_eq!(world.requests(0).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

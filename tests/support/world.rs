@@ -57,8 +57,13 @@ impl World {
     /// A sandbox whose organisation `acme` has this many teams, each with a Datadog team of the same name, and a
     /// daemon that is not started yet. `env` are settings as in the environment.
     pub async fn new(teams: usize, env: &[(&str, &str)]) -> Self {
+        Self::with(sandbox::Options { teams, ..Default::default() }, env).await
+    }
+
+    /// The same in a sandbox of which the test says more than how many teams there are.
+    pub async fn with(options: sandbox::Options, env: &[(&str, &str)]) -> Self {
         metrics();
-        let options = sandbox::Options { org: Some("acme".into()), teams, seed: 7, ..Default::default() };
+        let options = sandbox::Options { org: Some("acme".into()), seed: 7, ..options };
         let sandbox = sandbox::start(options).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let mut all: BTreeMap<String, String> = [

@@ -1,6 +1,6 @@
 //! The one GitHub App of this world: its installations, their tokens, and what these may ask.
 //!
-//! A JSON web token must name the App as its issuer and not be over; its signature is not looked at, since nobody
+//! A JSON web token must name the App as its issuer, be signed before now, and end within the next ten minutes; its signature is not looked at, since nobody
 //! has told the sandbox a key. Any credential of another kind may ask as the App too, for the sake of those who
 //! look around by hand.
 
@@ -32,6 +32,9 @@ pub(super) const INSTALLATION_TOKEN: &str = "ghs_";
 /// GitHub: an installation token is good for an hour.
 const TOKEN_LIFE_US: u64 = 3_600_000_000;
 
+/// GitHub: a JSON web token of the App ends ten minutes from now at the latest.
+const ASSERTION_LIFE_S: u64 = 600;
+
 const ELSEWHERE: Refusal = Refusal::Forbidden("Resource not accessible by integration");
 const BAD_CREDENTIALS: Refusal = Refusal::Unauthorised("Bad credentials");
 
@@ -54,9 +57,18 @@ fn check_claims(shared: &Shared, path: &str, claims: &str) -> Result<(), Refusal
     if issuer != Some(APP_ID) {
         return Err(Refusal::Unauthorised("'Issuer' claim ('iss') must be an Integer that names an app"));
     }
-    if claims["exp"].as_u64().is_none_or(|exp| exp < shared.clock.now() / 1_000_000) {
+    let now = shared.clock.now() / 1_000_000;
+    if claims["exp"].as_u64().is_none_or(|exp| exp < now) {
         return Err(Refusal::Unauthorised(
             "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires",
+        ));
+    }
+    if claims["exp"].as_u64().is_none_or(|exp| exp > now + ASSERTION_LIFE_S) {
+        return Err(Refusal::Unauthorised("'Expiration time' claim ('exp') is too far in the future"));
+    }
+    if claims["iat"].as_u64().is_none_or(|iat| iat > now) {
+        return Err(Refusal::Unauthorised(
+            "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
         ));
     }
     // The App's own key opens what is the App's.
