@@ -41,6 +41,14 @@ pub struct Actual {
 }
 
 impl Actual {
+    /// Returns the connection that a row of ours stands for: the one with its id, or one with the mark that the row was
+    /// made under, such as one that was made again without this ledger. A row of version 0.1.0 has no mark.
+    pub(super) fn of_row(&self, row: &Owned) -> Option<&Connection> {
+        let marked = |it: &&Connection| it.managed_by.is_some() && it.managed_by == row.managed_by;
+        let by_id = self.connections.with_id(&row.key, &row.id);
+        by_id.or_else(|| self.connections.at(&row.key).iter().find(marked))
+    }
+
     /// Whether a connection carries a mark of this ledger, today's or a former one.
     pub(super) fn has_own_mark(&self, connection: &Connection) -> bool {
         connection.managed_by.as_ref().is_some_and(|mark| self.own_marks.contains(mark))
@@ -233,7 +241,7 @@ impl Planner<'_> {
             return;
         }
         if let Some((from, row)) = self.actual.elsewhere.get(&key)
-            && self.actual.connections.with_id(&key, &row.id).is_some()
+            && self.actual.of_row(row).is_some()
         {
             let (id, from_org) = (row.id.clone(), Some(*from));
             let action = Action::PassOn { key, id, to: team, from_org, to_org: None };
@@ -251,6 +259,10 @@ impl Planner<'_> {
                 self.leave(team, Why::NotVisible { key, since });
                 return;
             }
+        }
+        if let Some(again) = row.and_then(|row| self.actual.of_row(row)) {
+            self.record_again(team, key, again);
+            return;
         }
         match at.first() {
             Some(existing) => {
@@ -280,13 +292,26 @@ impl Planner<'_> {
         }
     }
 
+    /// Our row takes the id of a connection with its mark. The next plan goes on from there.
+    fn record_again(&mut self, team: TeamId, key: ConnectionKey, again: &Connection) {
+        // The team that lost the key and the team that gains it may both be in scope.
+        if self.passed.insert(key.clone()) {
+            let action = Action::Record { key, id: again.id.clone() };
+            self.act(team, action, "somebody made the connection again under the mark of our row");
+        }
+    }
+
     /// One owned row that its team does not want any more.
     fn remove(&mut self, row: &Owned, cause: RemovalCause) {
         if self.actual.connections.with_id(&row.key, &row.id).is_none() {
             // A later create of the pair may have been carried out: what becomes of its intent decides about the row.
-            if !self.actual.create_intents.contains_key(&row.key) {
-                let action = Action::Forget { key: row.key.clone() };
-                self.act(row.team, action, "the connection is no longer in Datadog");
+            match self.actual.of_row(row) {
+                _ if self.actual.create_intents.contains_key(&row.key) => {}
+                Some(again) => self.record_again(row.team, row.key.clone(), again),
+                None => {
+                    let action = Action::Forget { key: row.key.clone() };
+                    self.act(row.team, action, "the connection is no longer in Datadog");
+                }
             }
             return;
         }

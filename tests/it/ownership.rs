@@ -212,3 +212,28 @@ async fn connections_under_a_former_mark_are_counted_and_an_organisation_that_is
     let said = text(&world.teamlink(&["explain", "acme/team-1"]).await);
     assert!(said.contains("acme is not served, because github.orgs does not list it"), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_somebody_made_again_under_the_mark_of_our_row_goes_with_its_team() {
+    let world = World::new(4, &[]).await;
+    world.pass().await;
+    let mut expected = world.connections().await;
+    let slug = expected.first().unwrap().split(' ').next().unwrap().to_owned();
+    let all = world.datadog(Method::GET, CONNECTIONS, Value::Null).await;
+    let github = format!("@acme/{slug}");
+    let ours = all["data"].as_array().unwrap().iter().find(|it| {
+        it["relationships"]["connected_team"]["data"]["id"].as_str().unwrap().eq_ignore_ascii_case(&github)
+    });
+    let gone = json!({"data": [{"type": "team_connection", "id": ours.unwrap()["id"]}]});
+    world.datadog(Method::DELETE, CONNECTIONS, gone).await;
+    connect(&world, &slug, "teamlink").await;
+    world.pass().await;
+    assert_eq!(world.connections().await, expected, "it is wanted");
+    world.github(Method::DELETE, &format!("/orgs/acme/teams/{slug}"), Value::Null).await;
+    expected.pop_first();
+    let deadline = Instant::now() + SOON;
+    while world.connections().await != expected {
+        assert!(Instant::now() < deadline, "{slug} is still connected");
+        world.pass().await;
+    }
+}

@@ -3,6 +3,7 @@
 
 mod interrupted;
 mod limits;
+mod ownership;
 mod properties;
 
 use std::{
