@@ -13,9 +13,7 @@ use std::{
 use super::pace::LAG;
 use crate::{
     ledger::OrgState,
-    model::{
-        Asks, Connection, ConnectionKey, Connections, GithubHandle, MirrorTeam, TeamId, TeamState, Time,
-    },
+    model::{Asks, ConnectionKey, Connections, GithubHandle, MirrorTeam, TeamId, TeamState, Time},
 };
 
 /// How long what a list showed of a team stands: as long as an event that was lost may stay unnoticed, since each pass
@@ -61,11 +59,7 @@ impl FirstConnections {
     }
 
     /// Those with one of these keys' Datadog teams, if they are still good.
-    pub(super) fn with(
-        &self,
-        keep: impl Fn(&ConnectionKey) -> bool,
-        now: Duration,
-    ) -> Option<Vec<Connection>> {
+    pub(super) fn with(&self, keep: impl Fn(&ConnectionKey) -> bool, now: Duration) -> Option<Connections> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, connections) = kept.as_ref().filter(|(until, _)| *until > now)?;
         Some(

@@ -42,6 +42,7 @@ mod pace;
 mod pass;
 mod repositories;
 mod second_writer;
+mod shared_team;
 mod survey;
 mod turns;
 mod upstreams;

@@ -101,26 +101,21 @@ impl Eyes {
             teams.iter().filter_map(|team| desired.teams.get(team)).flat_map(|wanted| &wanted.datadog);
         let owned = known.actual.owned.values().filter(|owned| teams.contains(&owned.team));
         let creates = known.actual.create_intents.iter().filter(|(_, create)| teams.contains(&create.team));
-        let ids: BTreeSet<&DatadogTeamId> = wanted
+        let ids: BTreeSet<DatadogTeamId> = wanted
             .chain(owned.clone().map(|owned| &owned.key.datadog_team))
             .chain(creates.clone().map(|(key, _)| &key.datadog_team))
+            .cloned()
             .collect();
-        let mut connections = Connections::default();
-        if !ids.is_empty() {
+        let first = if listed && owned.count() == 0 && creates.count() == 0 {
             let now = self.options.clock.monotonic();
-            let first = if listed && owned.count() == 0 && creates.count() == 0 {
-                self.first.with(|key| ids.contains(&key.datadog_team), now)
-            } else {
-                None
-            };
-            let rows = known.actual.owned.values().filter(|owned| ids.contains(&owned.key.datadog_team));
-            let team_ids = ids.iter().map(ToString::to_string).collect();
-            let filter = Filter { team_ids, ..Filter::default() };
-            connections.extend(match first {
-                Some(first) => first,
-                None => self.datadog.connections_with(&filter, rows.map(|owned| &owned.id)).await?,
-            });
-        }
+            self.first.with(|key| ids.contains(&key.datadog_team), now)
+        } else {
+            None
+        };
+        let mut connections = match first {
+            Some(first) => first,
+            None => self.connections_of(known, teams, &desired, ids).await?,
+        };
         let missed = self.read_answered(known, teams, &mut connections).await?;
         let mut actual = known.showing(connections);
         actual.missing = missed.values().cloned().collect();
