@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 
 use super::{
     Filter, Options,
@@ -10,8 +10,8 @@ use super::{
     wire::{self, Integration, One, TeamSync},
 };
 use crate::{
-    model::{Answer, Class, Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Trouble},
-    transport::{self, Asked, List, Page},
+    model::{Answer, Class, Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Lane, Trouble},
+    transport::{self, Asked, Kept, List, Page},
     upstream::{many, one},
 };
 
@@ -22,6 +22,8 @@ const PAGE: usize = 100;
 #[derive(Clone)]
 pub struct Reader {
     client: Client,
+    /// The lane for whose look it reads.
+    look: Option<Lane>,
 }
 
 impl Reader {
@@ -30,12 +32,23 @@ impl Reader {
     /// # Errors
     /// When a key cannot be sent in a header, or the base URL has no host.
     pub fn new(options: &Options) -> anyhow::Result<Self> {
-        Ok(Self { client: Client::new(options)? })
+        Ok(Self { client: Client::new(options)?, look: None })
     }
 
     /// The same for a full pass, which leaves a reserve of the rate limits to events.
     pub fn unhurried(&self) -> Self {
-        Self { client: self.client.unhurried() }
+        Self { client: self.client.unhurried(), ..self.clone() }
+    }
+
+    /// The same for a look of this lane: while a rate limit ends, the lists that it has read stay read for the lane's next
+    /// look, until the lane writes or [`Reader::looked`] is called. A look's lists may need several windows.
+    pub fn looking(&self, lane: Lane) -> Self {
+        Self { look: Some(lane), ..self.clone() }
+    }
+
+    /// The look of this lane is over.
+    pub fn looked(&self, lane: Lane) {
+        self.client.http.shelf().forget_look(lane);
     }
 
     /// What is known of Datadog, shared with all that was made from the same options.
@@ -54,7 +67,7 @@ impl Reader {
     }
 
     /// The same for whoever knows some that should be in the list, and would act if they were not. When the list's total
-    /// is wrong, each of those that it lacks is read alone.
+    /// is wrong, or a look's list took more than one window of a rate limit, each of those that it lacks is read alone.
     ///
     /// # Errors
     /// As for [`Reader::connections`]; invalid when another read shows what the list lacks.
@@ -63,8 +76,10 @@ impl Reader {
         filter: &Filter,
         known: impl IntoIterator<Item = &'k ConnectionId>,
     ) -> Result<Vec<Connection>, Trouble> {
+        let asked = self.client.http.gate().monotonic();
         let list = self.list_connections(filter).await?;
-        if list.wrong_total.is_some() {
+        let took_windows = self.look.is_some() && list.began < asked;
+        if list.wrong_total.is_some() || took_windows {
             let listed: HashSet<&ConnectionId> = list.items.iter().map(|connection| &connection.id).collect();
             // In one order, whatever the caller's: the same look asks the same again.
             let lacks: BTreeSet<&ConnectionId> =
@@ -74,8 +89,12 @@ impl Reader {
                 let shown = self.list_connections(&filter).await?.items;
                 Ok(shown.into_iter().any(|connection| connection.id == *id).then_some(id))
             });
-            let alone: Vec<Option<&ConnectionId>> = try_join_all(alone).await?;
-            if let Some(id) = alone.into_iter().flatten().next() {
+            let alone: Result<Vec<Option<&ConnectionId>>, Trouble> =
+                join_all(alone).await.into_iter().collect();
+            if let Some(id) = alone?.into_iter().flatten().next() {
+                if let Some(lane) = self.look {
+                    self.looked(lane);
+                }
                 let why = format!("the list of team connections lacks {id}, which its id shows");
                 return Err(Trouble::new(Class::Invalid, why));
             }
@@ -91,15 +110,17 @@ impl Reader {
         let began = self.client.http.gate().monotonic();
         let queries = filter.queries()?;
         // A page of all connections may be old: a look reads those of its teams.
-        let kept = *filter == Filter::github();
+        let look = self.look.filter(|_| *filter != Filter::github());
+        let kept = look.is_some() || *filter == Filter::github();
         let parts = queries.iter().map(|query| {
-            let asked = ("list_connections", "list team connections", kept);
+            let asked = ("list_connections", "list team connections", kept.then_some(look));
             self.list(asked, &["team", "connections"], query)
         });
         let mut all = List { items: Vec::new(), began, wrong_total: None };
         let mut seen = HashSet::new();
-        for list in try_join_all(parts).await? {
-            let List { items, began, wrong_total } = list;
+        // Each is read as far as it can be, so that what was read stays read.
+        for list in join_all(parts).await {
+            let List { items, began, wrong_total } = list?;
             all.began = all.began.min(began);
             all.wrong_total = all.wrong_total.or(wrong_total);
             all.items.extend(items.into_iter().filter(|it: &Connection| seen.insert(it.id.clone())));
@@ -159,7 +180,7 @@ impl Reader {
     /// # Errors
     /// As for [`Reader::connections`].
     pub async fn list_teams(&self) -> Result<List<DatadogTeam>, Trouble> {
-        self.list(("list_teams", "list Datadog teams", true), &["team"], &[fields()]).await
+        self.list(("list_teams", "list Datadog teams", Some(None)), &["team"], &[fields()]).await
     }
 
     /// Has all lists begin again that a rate limit interrupted.
@@ -182,7 +203,7 @@ impl Reader {
     pub async fn search_teams(&self, keyword: &str) -> Result<List<DatadogTeam>, Trouble> {
         let attempt = format!("search Datadog teams for `{keyword}`");
         let query = [fields(), ("filter[keyword]", keyword.to_owned())];
-        self.list(("search_teams", &attempt, false), &["team"], &query).await
+        self.list(("search_teams", &attempt, self.look.map(Some)), &["team"], &query).await
     }
 
     /// One team. Datadog: 404 too for an id that is no UUID.
@@ -212,10 +233,10 @@ impl Reader {
         many(self.client.get::<wire::List>(operation, attempt, path, &paged(&[], 1, 0)).await.map(drop))
     }
 
-    /// Reads a list: the operation, the attempt, and whether its pages stay read while a rate limit ends.
-    async fn list<T: From<super::wire::Item> + Identified + Send + 'static>(
+    /// Reads a list: the operation, the attempt, and whether its pages stay read while a rate limit ends, for whose look.
+    async fn list<T: From<super::wire::Item> + Identified + Clone + Send + 'static>(
         &self,
-        (operation, attempt, kept): (&'static str, &str, bool),
+        (operation, attempt, kept): (&'static str, &str, Option<Option<Lane>>),
         path: &[&str],
         query: &[(&'static str, String)],
     ) -> Result<List<T>, Trouble> {
@@ -231,7 +252,10 @@ impl Reader {
                 items: list.data.into_iter().map(T::from).collect(),
             })
         };
-        let kept = kept.then(|| format!("{} {path:?} {query:?}", self.client.http.gate().credential()));
+        let kept = kept.map(|look| Kept {
+            query: format!("{} {path:?} {query:?}", self.client.http.gate().credential()),
+            look,
+        });
         let asked = Asked { list: operation, attempt, kept };
         transport::pages(self.client.http.shelf(), &asked, fetch, T::identity).await
     }

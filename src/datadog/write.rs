@@ -10,7 +10,7 @@ use super::{
     wire::{Integration, List, One, new_connection},
 };
 use crate::model::{
-    Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Fence, GithubHandle, Trouble,
+    Class, Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Fence, GithubHandle, Trouble,
 };
 
 /// A connection to be made.
@@ -64,8 +64,9 @@ impl Writer {
             .map(|new| new_connection(&new.datadog_team, &new.github, &self.managed_by))
             .collect();
         let call = call("create_connections", &attempt, Method::POST, &["team", "connections"]);
-        let made: List = self.client.ask(call, Some(&json!({"data": data})), fence).await?;
-        Ok(made.data.into_iter().map(Connection::from).collect())
+        let made = self.client.ask::<List>(call, Some(&json!({"data": data})), fence).await;
+        self.outdates(&made, fence);
+        Ok(made?.data.into_iter().map(Connection::from).collect())
     }
 
     /// Deletes connections.
@@ -78,7 +79,18 @@ impl Writer {
         let data: Vec<Value> =
             connections.iter().map(|id| json!({"id": id, "type": "team_connection"})).collect();
         let call = call("delete_connections", &attempt, Method::DELETE, &["team", "connections"]);
-        self.client.send(&call, Some(&json!({"data": data})), fence).await.map(drop)
+        let deleted = self.client.send(&call, Some(&json!({"data": data})), fence).await;
+        self.outdates(&deleted, fence);
+        deleted.map(drop)
+    }
+
+    /// What was read for a look of the lane may lack what was just made, or show what is gone. What a rate limit refuses
+    /// is not carried out.
+    fn outdates<T>(&self, written: &Result<T, Trouble>, fence: Option<Fence>) {
+        let refused = written.as_ref().is_err_and(|trouble| trouble.class == Class::Throttled);
+        if let Some(fence) = fence.filter(|_| !refused) {
+            self.client.http.shelf().forget_look(fence.lane);
+        }
     }
 
     /// Creates a team without members.

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::{Installation, Options, app::Of, client::Client, wire};
 use crate::{
     model::{Answer, OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, TeamType, Trouble},
-    transport::{self, Asked, List, Page},
+    transport::{self, Asked, Kept, List, Page},
     upstream::{Reply, many, one},
 };
 
@@ -114,7 +114,7 @@ impl Reader {
             uri.push_str(&format!("?team_type={}", only.as_str()));
         }
         let id = |team: &TeamFacts| team.id.0;
-        let kept = org.map(|org| format!("{org} {uri}"));
+        let kept = org.map(|org| Kept { query: format!("{org} {uri}"), look: None });
         many(self.list::<wire::Team, _>(Of::Login(login), ("list_teams", &attempt), &uri, id, kept).await)
     }
 
@@ -239,7 +239,7 @@ impl Reader {
         (operation, attempt): (&'static str, &str),
         uri: &str,
         id: fn(&T) -> i64,
-        kept: Option<String>,
+        kept: Option<Kept>,
     ) -> Result<List<T>, Trouble>
     where
         W: DeserializeOwned + Into<T>,

@@ -94,7 +94,7 @@ pub(super) struct App {
     pub(super) html_url: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct Installation {
     pub(super) id: u64,
     /// GitHub: may be null, and may be an enterprise, which has no login.
@@ -105,13 +105,13 @@ pub(super) struct Installation {
     permissions: Permissions,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Account {
     id: i64,
     login: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 pub(super) struct Permissions {
     members: Option<String>,
 }

@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, future::try_join_all, stream};
+use futures_util::{StreamExt as _, future::join_all, stream};
 use tokio::sync::Mutex;
 
 use crate::{
     clock::Clock,
     datadog,
-    model::{Answer, Class, ConnectionKey, DatadogTeam, DatadogTeamId, Trouble},
+    model::{Answer, Class, ConnectionKey, DatadogTeam, DatadogTeamId, Lane, Trouble},
     plan::DatadogTeams,
     transport::List,
 };
@@ -74,6 +74,11 @@ impl Directory {
         Self { reader: self.reader.unhurried(), ..self.clone() }
     }
 
+    /// The same list; what is searched for stays read for the looks of this lane.
+    pub(super) fn looking(&self, lane: Lane) -> Self {
+        Self { reader: self.reader.looking(lane), ..self.clone() }
+    }
+
     /// Datadog's teams, good for deciding about these handles; with `missing`, also about those that do not exist.
     pub(super) async fn covering(
         &self,
@@ -102,7 +107,9 @@ impl Directory {
 
     /// The teams that have these handles, and others that a search for them finds.
     async fn search(&self, handles: &BTreeSet<String>) -> Result<Arc<DatadogTeams>, Trouble> {
-        let found = try_join_all(handles.iter().map(|handle| self.reader.teams_matching(handle))).await?;
+        // Each is read as far as it can be, so that what was read stays read.
+        let found = join_all(handles.iter().map(|handle| self.reader.teams_matching(handle))).await;
+        let found: Vec<Vec<DatadogTeam>> = found.into_iter().collect::<Result<_, _>>()?;
         Ok(Arc::new(DatadogTeams::new(found.into_iter().flatten(), false)))
     }
 

@@ -68,6 +68,12 @@ impl Eyes {
         }
     }
 
+    /// The same for a look of this lane: what it reads of Datadog stays read while a rate limit ends, until the look is
+    /// over. A look whose lists fill a window would otherwise never come to its writes.
+    pub(super) fn looking(&self, lane: Lane) -> Self {
+        Self { datadog: self.datadog.looking(lane), directory: self.directory.looking(lane), ..self.clone() }
+    }
+
     /// Whether the credential sees secret teams too: only an owner's does. Asked anew each time, since an owner may be
     /// one no more. An answer that failed says nothing.
     pub(super) async fn sees_all_teams(&self, login: &str) -> Result<bool, Trouble> {

@@ -28,7 +28,7 @@ pub use gate::Gate;
 pub use pages::{Asked, List, Page, pages};
 pub use permits::{Permit, Permits};
 pub use retry::{retry, retry_answer};
-pub use shelf::Shelf;
+pub use shelf::{Kept, Shelf};
 
 use url::Host;
 

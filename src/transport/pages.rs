@@ -11,7 +11,7 @@ use std::{collections::HashSet, hash::Hash, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
-use super::Shelf;
+use super::{Kept, Shelf};
 use crate::{
     model::{Class, Trouble},
     telemetry::upstreams,
@@ -59,9 +59,8 @@ pub struct Asked<'a> {
     pub list: &'static str,
     /// Finishes the sentence "failed to …".
     pub attempt: &'a str,
-    /// Where the pages stay read while a rate limit ends, and the exact query. Only for a list of which a page may be as
-    /// old as that.
-    pub kept: Option<String>,
+    /// Where the pages stay read while a rate limit ends. Only for a list of which a page may be as old as that.
+    pub kept: Option<Kept>,
 }
 
 /// Reads all pages (`fetch` numbers them from 0), or those that an earlier attempt could not read.
@@ -80,21 +79,30 @@ pub async fn pages<T, K, F>(
     key: impl Fn(&T) -> K,
 ) -> Result<List<T>, Trouble>
 where
-    T: Send + 'static,
+    T: Clone + Send + 'static,
     K: Hash + Eq + Send + 'static,
     F: Future<Output = Result<Page<T>, Trouble>>,
 {
-    let begun = asked.kept.as_deref().and_then(|query| shelf.take::<Reading<T, K>>(query));
-    let mut reading = begun.unwrap_or_else(|| Reading::new(shelf.now()));
+    let mut reading = match asked.kept.as_ref().and_then(|kept| shelf.take::<Begun<T, K>>(kept)) {
+        Some(Begun::Complete(list)) => {
+            keep_for_look(shelf, asked, &list, Begun::<T, K>::Complete);
+            return Ok(list);
+        }
+        Some(Begun::Reading(reading)) => reading,
+        None => Reading::new(shelf.now()),
+    };
     loop {
         if let Err(trouble) = reading.read(&fetch).await {
-            if let Some(query) = asked.kept.clone().filter(|_| trouble.class == Class::Throttled) {
-                shelf.put(query, reading.began, reading.pages.iter().flatten().count(), reading);
+            if let Some(kept) = asked.kept.clone().filter(|_| trouble.class == Class::Throttled) {
+                let times = (reading.began, trouble.retry_after.unwrap_or_default());
+                let pages = reading.pages.iter().flatten().count();
+                shelf.put(kept, times, pages, Begun::Reading(reading));
             }
             return Err(trouble);
         }
         match reading.judge(&key) {
             Verdict::Complete(list) => {
+                keep_for_look(shelf, asked, &list, Begun::<T, K>::Complete);
                 if let Some(total) = list.wrong_total
                     && shelf.is_news(asked.list)
                 {
@@ -109,6 +117,26 @@ where
                 return Err(Trouble::new(Class::Transient, format!("failed to {}: {why}", asked.attempt)));
             }
         }
+    }
+}
+
+/// What stays read of a list.
+enum Begun<T, K> {
+    Reading(Reading<T, K>),
+    /// The other lists of the same look were not read to their end.
+    Complete(List<T>),
+}
+
+/// Keeps a list that was read to its end until the other lists of its look are read too.
+fn keep_for_look<T: Clone + Send + 'static, B: Send + 'static>(
+    shelf: &Shelf,
+    asked: &Asked<'_>,
+    list: &List<T>,
+    complete: impl Fn(List<T>) -> B,
+) {
+    if let Some(kept) = asked.kept.clone().filter(|kept| kept.look.is_some()) {
+        let pages = list.items.len() / 100 + 1;
+        shelf.put(kept, (list.began, Duration::ZERO), pages, complete(list.clone()));
     }
 }
 
@@ -224,6 +252,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::model::{Lane, OrgId};
 
     fn page(items: &[u32], more: bool, pages: Option<usize>, total: Option<usize>) -> Page<u32> {
         Page { items: items.to_vec(), more, pages, total }
@@ -324,7 +353,11 @@ mod tests {
     /// Reads a list of this many pages, of which a window allows so many; answers the requests in each window.
     async fn in_windows(count: usize, window: usize, kept: Option<&str>) -> (Vec<usize>, Vec<u32>) {
         let (left, shelf) = (AtomicUsize::new(0), Shelf::default());
-        let asked = Asked { list: "list", attempt: "read", kept: kept.map(str::to_owned) };
+        let asked = Asked {
+            list: "list",
+            attempt: "read",
+            kept: kept.map(|query| Kept { query: query.to_owned(), look: None }),
+        };
         let fetch = |number: usize| {
             let may = left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
             let items = [u32::try_from(number).unwrap()];
@@ -352,6 +385,25 @@ mod tests {
         assert_eq!(in_windows(20, 15, Some("all")).await, (vec![15, 5], all.clone()));
         assert_eq!(in_windows(20, 3, Some("all")).await, (vec![3, 3, 3, 3, 3, 3, 2], all));
         assert_eq!(in_windows(20, 15, None).await, (vec![15; 9], Vec::new()), "of a list that must be young");
+    }
+
+    #[tokio::test]
+    async fn a_list_that_a_look_has_read_stays_read_until_the_look_is_over() {
+        let lane = Lane::Org(OrgId(1));
+        let (shelf, requests) = (Shelf::default(), AtomicUsize::new(0));
+        let fetch = |_| {
+            requests.fetch_add(1, Relaxed);
+            async { Ok(page(&[1], false, None, None)) }
+        };
+        for (look, expected) in [(None, 2), (Some(lane), 1)] {
+            let kept = Some(Kept { query: "all".to_owned(), look });
+            let asked = Asked { list: "list", attempt: "read", kept };
+            for _ in 0..2 {
+                assert_eq!(pages(&shelf, &asked, fetch, |item| *item).await.unwrap().items, [1]);
+            }
+            assert_eq!(requests.swap(0, Relaxed), expected);
+            shelf.forget_look(lane);
+        }
     }
 
     #[tokio::test]

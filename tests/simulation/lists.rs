@@ -3,7 +3,10 @@
 use std::{future::Future, time::Duration};
 
 use serde_json::{Value, json};
-use teamlink::model::{Lane, MissingTeam};
+use teamlink::{
+    mapping::RuleSpec,
+    model::{Lane, MissingTeam},
+};
 
 use super::{
     Setup,
@@ -124,6 +127,28 @@ fn a_list_that_needs_more_than_one_window_is_complete_in_the_next() {
         world.ask("PUT", "/_sandbox/limits", json!({})).await;
         assert!(world.state().await.unwrap().org.passed, "the pass is made");
     });
+}
+
+#[test]
+fn a_look_whose_lists_fill_a_window_or_more_comes_to_its_writes() {
+    // Fourteen connections of one Datadog team: seven pages.
+    for requests in [5, 7] {
+        run(|dir| async move {
+            let rules = vec![RuleSpec::handles("acme/*", ["team-1"])];
+            let mut world = World::new(1, 14, Setup { page: 2, rules, ..setup() }, dir.path()).await;
+            pass(&world, 10).await;
+            assert_eq!(owned(&world).await, 14);
+            let limits = json!({"datadog": {"requests": requests, "seconds": 60}});
+            world.ask("PUT", "/_sandbox/limits", limits).await;
+            world.rename("team-3", "Core").await;
+            let told = std::iter::from_fn(|| world.webhooks.try_recv().ok()).collect();
+            world.deliver(told).await;
+            world.work(Duration::from_secs(900)).await;
+            let linked = linked(&world).await;
+            let is = |name: &str| linked.contains(&format!("@acme/{name}"));
+            assert!(is("core") && !is("team-3"), "with {requests} requests a window: {linked:?}");
+        });
+    }
 }
 
 #[test]

@@ -49,7 +49,8 @@ pub(super) async fn look(
     // No later than what the ledger has of any grace: a clock that is set meanwhile ends none.
     let started = state.read_at;
     let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
-    let mut look = Look::new(eyes, state, due, started);
+    let reading = eyes.looking(lease.lane);
+    let mut look = Look::new(&reading, state, due, started);
     if only.is_none() {
         look.listed = listed::shown(&look.state, &look.due, started);
     }
@@ -89,6 +90,11 @@ pub(super) async fn look(
         apply::apply(Hands::new(eyes, ledger, writer, (lease, org), &marks, &intents), guarded.ready.clone())
             .await?
     };
+    // Where a limit stopped it, the lane's next look goes on with what was read.
+    let mut troubles = look.troubles.values().chain(applied.unfinished.values());
+    if !troubles.any(|trouble| trouble.class == Class::Throttled) {
+        eyes.datadog.looked(lease.lane);
+    }
     let removed = look.times_removed(&guarded);
     let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     settlement.found.extend(left_out);
