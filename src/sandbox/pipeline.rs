@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::Shared;
 use super::call::Call;
+use super::clock::http_time;
 use super::faults::Rule;
 use super::journal::Entry;
 use super::listener::Scissors;
@@ -83,11 +84,15 @@ pub(crate) async fn around(
     if let Some(rule) = &rule {
         response = spoil(rule, of_datadog, response).await;
     }
-    let response = if of_datadog {
+    let mut response = if of_datadog {
         datadog::finish(&shared, response)
     } else {
         github::finish(&shared, &method, &headers, response).await
     };
+    // By the sandbox's clock, as the moments in its headers: a caller whose clock is wrong counts from this date.
+    if let Ok(date) = HeaderValue::try_from(http_time(shared.clock.now())) {
+        response.headers_mut().entry(header::DATE).or_insert(date);
+    }
 
     let cut = rule.as_ref().is_some_and(|rule| rule.reset);
     let entry = Entry {
