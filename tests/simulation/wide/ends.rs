@@ -16,6 +16,9 @@ use super::{
 /// How long after the last fault everything is right.
 pub const RIGHT: Duration = Duration::from_secs(150);
 
+/// The longest that Datadog's lists lag behind. What somebody removed, a list shows for that long.
+pub const LAG: Duration = Duration::from_secs(10);
+
 /// How long an event waits at most: debounce and `max_wait` (6 s), and the chunks of the other organisations that may be
 /// before it.
 pub const EVENT: Duration = Duration::from_secs(20);
@@ -48,6 +51,9 @@ impl Told {
             }
             if let Some(state) = ledger.org_state(*org).await.unwrap() {
                 owned.extend(state.owned.into_iter().map(|owned| owned.id.to_string()));
+                // DESIGN: a committed intent makes it ours too, whatever Datadog's lists show yet.
+                let answered = state.intents.into_iter().filter_map(|intent| intent.answered);
+                owned.extend(answered.map(|answered| answered.id.to_string()));
             }
             orphans += ledger.progress(lane, world.wall()).await.unwrap().orphans;
         }

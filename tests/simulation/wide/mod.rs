@@ -342,6 +342,10 @@ impl History {
         let by_events = !(self.notes.lost || self.notes.silent || unknown);
         self.told(&if by_events { "quiet, by events alone" } else { "quiet, with a pass" });
         if !by_events {
+            // No event tells of what somebody removed, so that a pass in whose list it still is misses it.
+            if self.world.features.has(Feature::Lag) {
+                self.work(ends::LAG, dice).await;
+            }
             self.world.begin_pass().await;
         }
         self.work(ends::RIGHT, dice).await;
