@@ -27,7 +27,7 @@ features! {
     /// Organisations are deleted, and created again under their login.
     Remade 0.15 false,
     /// Datadog's lists of connections lag behind its writes.
-    Lag 0.3 false,
+    Lag 0.3 true,
     /// Datadog's totals are off.
     Totals 0.2 true,
     /// Connections whose keys differ in case only.
@@ -45,15 +45,15 @@ features! {
     /// Pauses of a team, of an organisation, of everything.
     Pauses 0.3 true,
     /// Wall clocks are stepped.
-    Clocks 0.25 false,
+    Clocks 0.25 true,
     /// Two workers whose wall clocks differ, on a ledger that has a clock of its own.
-    Two 0.25 false,
+    Two 0.25 true,
     /// Rate limits whose windows are smaller than a list.
-    Limits 0.15 false,
+    Limits 0.15 true,
     /// Somebody else writes while a pass is under way.
-    Writers 0.4 false,
+    Writers 0.4 true,
     /// Somebody removes the same connection again and again.
-    Nemesis 0.1 false,
+    Nemesis 0.1 true,
     /// Teams answer 404 by id, while their slug and the list are right.
     ById 0.2 true,
     /// Slugs answer 404, while the id and the list are right.
@@ -61,7 +61,7 @@ features! {
     /// A list lacks a team.
     Lists 0.15 true,
     /// Reads and writes fail for a time.
-    Failures 0.4 false,
+    Failures 0.4 true,
     /// Teams of the enterprise.
     Enterprise 0.1 true,
     /// The process is killed between two steps.
