@@ -73,6 +73,12 @@ pub enum HoldRule {
     FirstCreates,
     /// Somebody else removes the connection again and again.
     SecondWriter,
+    /// The organisation was deleted.
+    OrgDeleted,
+    /// The organisation has another login, and somebody else has the one that it is bound to.
+    OrgRenamed,
+    /// The organisation answers 404, and somebody else has the login that it is bound to.
+    OrgReplaced,
 }
 
 /// The two kinds of rules. The kind decides how a hold may end.
@@ -87,7 +93,7 @@ pub enum RuleKind {
 
 impl HoldRule {
     /// Every rule.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::NotFromGithub,
         Self::Orphan,
         Self::MaxRemovals,
@@ -97,12 +103,17 @@ impl HoldRule {
         Self::EmptyList,
         Self::FirstCreates,
         Self::SecondWriter,
+        Self::OrgDeleted,
+        Self::OrgRenamed,
+        Self::OrgReplaced,
     ];
 
     /// The kind of the rule.
     pub fn kind(self) -> RuleKind {
         match self {
-            Self::NotFromGithub | Self::Orphan => RuleKind::Cause,
+            Self::NotFromGithub | Self::Orphan | Self::OrgDeleted | Self::OrgRenamed | Self::OrgReplaced => {
+                RuleKind::Cause
+            }
             Self::MaxRemovals
             | Self::MaxShare
             | Self::MaxPerWindow
@@ -125,6 +136,9 @@ impl HoldRule {
             Self::EmptyList => "empty_list",
             Self::FirstCreates => "first_creates",
             Self::SecondWriter => "second_writer",
+            Self::OrgDeleted => "org_deleted",
+            Self::OrgRenamed => "org_renamed",
+            Self::OrgReplaced => "org_replaced",
         }
     }
 

@@ -279,9 +279,13 @@ fn verdict(
         }
         // A new name proves nothing about the rule that took the connection from the team under the old one.
         (RemovalCause::Renamed { .. }, Some(reason)) => Verdict::Held(reason),
-        (RemovalCause::TeamGone { .. } | RemovalCause::Renamed { .. } | RemovalCause::Replaced { .. }, _) => {
-            Verdict::Counted
-        }
+        (
+            RemovalCause::TeamGone { .. }
+            | RemovalCause::OrgGone { .. }
+            | RemovalCause::Renamed { .. }
+            | RemovalCause::Replaced { .. },
+            _,
+        ) => Verdict::Counted,
     }
 }
 

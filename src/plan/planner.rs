@@ -326,7 +326,10 @@ impl Planner<'_> {
             RemovalCause::TeamGone { .. } | RemovalCause::Renamed { .. } => {
                 wants.or_else(|| self.desired.holders.get(&row.key.github))
             }
-            RemovalCause::Replaced { .. } | RemovalCause::Rules | RemovalCause::Orphan { .. } => wants,
+            RemovalCause::Replaced { .. }
+            | RemovalCause::Rules
+            | RemovalCause::OrgGone { .. }
+            | RemovalCause::Orphan { .. } => wants,
         };
         if let Some(&heir) = heir.filter(|&&heir| heir != row.team) {
             if self.passed.insert(row.key.clone()) {

@@ -27,6 +27,14 @@ pub enum RemovalCause {
     },
     /// The team is as it was; our rules or Datadog's teams are not. Never carried out without a person.
     Rules,
+    /// Its organisation was deleted, as its event said, and answers 404. Never carried out without a person, who approves the
+    /// release of the organisation's login.
+    OrgGone {
+        /// When the event came.
+        told: Time,
+        /// When the organisation's id answered.
+        proven: Time,
+    },
     /// It has our mark, this ledger does not know it, and its slug answered 404 while its organisation and the list
     /// of its teams answered. Never carried out without a person.
     Orphan {
@@ -44,6 +52,9 @@ impl RemovalCause {
             )),
             Self::Replaced { by } | Self::Renamed { to: by } => Some(format!("its id reads back as {by}")),
             Self::Rules => None,
+            Self::OrgGone { told, proven } => Some(format!(
+                "organization.deleted came at {told}, and the id of its org answered 404 at {proven}"
+            )),
             Self::Orphan { proven } => {
                 Some(format!("404 by slug at {proven}, while its org and the org's list answered"))
             }
@@ -51,12 +62,13 @@ impl RemovalCause {
     }
 
     /// The reason, in words.
-    pub(super) fn reason(&self) -> String {
+    pub fn reason(&self) -> String {
         match self {
             Self::TeamGone { .. } => "the GitHub team is gone".to_owned(),
             Self::Replaced { by } => format!("the GitHub team is {by} now"),
             Self::Renamed { to } => format!("the GitHub team is {to} now, which no rule maps"),
             Self::Rules => "no rule gives the GitHub team this Datadog team any more".to_owned(),
+            Self::OrgGone { .. } => "its GitHub organisation was deleted".to_owned(),
             Self::Orphan { .. } => "an orphan whose GitHub team is gone".to_owned(),
         }
     }

@@ -1,7 +1,7 @@
 //! The arithmetic of the limits, and how holds of the two kinds end.
 
 use super::*;
-use crate::model::{Answered, HeldKey, HeldKind, HoldReason, HoldRule, RemovedByOthers};
+use crate::model::{Answered, HeldKey, HeldKind, HoldReason, HoldRule, RemovedByOthers, RuleKind};
 
 const LIMITS: Limits = Limits { max_share: 0.3, above: 10, max_removals: 50 };
 
@@ -60,12 +60,12 @@ fn a_hold_by_a_limit_stays_and_a_hold_by_its_cause_is_judged_again() {
         let to = GithubHandle::new("acme", "b");
         let renamed = judged(vec![removal("a", RemovalCause::Renamed { to })], &hold(rule), LIMITS);
         assert_eq!((by_rules.held.len(), renamed.held.len()), (1, 1), "{rule:?}");
-        match rule {
-            HoldRule::NotFromGithub | HoldRule::Orphan => {
+        match rule.kind() {
+            RuleKind::Cause => {
                 assert_eq!(rule_of(&by_rules), HoldRule::NotFromGithub);
                 assert_eq!((rule_of(&renamed), team_gone.held.len()), (rule, 0));
             }
-            _ => assert_eq!([&by_rules, &renamed, &team_gone].map(rule_of), [rule; 3]),
+            RuleKind::Limit => assert_eq!([&by_rules, &renamed, &team_gone].map(rule_of), [rule; 3]),
         }
     }
     let none = Limits { max_removals: 0, ..LIMITS };
