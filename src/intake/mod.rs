@@ -32,7 +32,7 @@ pub use self::{
 };
 use crate::{
     clock::Clock,
-    ledger::{Accepting, Ledger, Outcome, Pace, ParkedPlace},
+    ledger::{Accepting, Ledger, OrgRow, Outcome, Pace, ParkedPlace},
     model::{Delivery, OrgId, Time},
     telemetry,
 };
@@ -188,8 +188,10 @@ impl Committer {
             let mut entries = self.sort(&groups);
             if self.watch.met_stranger() {
                 // A pass or a command in another process may have bound it meanwhile.
-                if let Ok(orgs) = self.ledger.orgs().await {
-                    self.watch.relearn(orgs.into_iter().map(|org| (org.facts.id, org.bound_login)));
+                let (bound, released) = (self.ledger.orgs().await, self.ledger.released_orgs().await);
+                if let (Ok(bound), Ok(released)) = (bound, released) {
+                    let binding = |org: OrgRow| (org.facts.id, org.bound_login);
+                    self.watch.relearn(bound.into_iter().map(binding), released.into_iter().map(binding));
                     entries = self.sort(&groups);
                 }
             }

@@ -59,14 +59,19 @@ pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
             entry.binds = Some(facts);
         }
         Standing::NotOurs => return entry,
+        Standing::Released { before } => {
+            entry.outcome = Outcome::Stored;
+            entry.targets = vec![Target::Org(before)];
+            return entry;
+        }
         Standing::LoginTaken { by } => {
             telemetry::work::login_taken(org.id, org.login.as_deref().unwrap_or_default(), by);
             return entry;
         }
     }
     for Mark { target, deleted } in event::marks(&event) {
-        if let (Target::Team(key), true) = (target, deleted) {
-            entry.deleted = Some(key);
+        if deleted {
+            entry.deleted = Some(target);
         }
         entry.targets.push(target);
     }

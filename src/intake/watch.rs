@@ -11,6 +11,8 @@ pub struct Watch {
     wanted: BTreeSet<String>,
     /// The login that each known id was bound to, lower-cased.
     bound: BTreeMap<OrgId, String>,
+    /// The organisation that had each login which was released, lower-cased.
+    released: BTreeMap<String, OrgId>,
     /// An id was asked about that was not known.
     met_stranger: bool,
 }
@@ -24,6 +26,11 @@ pub enum Standing {
     New(OrgFacts),
     /// Not on the list.
     NotOurs,
+    /// Its login was released. No event binds it again: GitHub is asked who has it.
+    Released {
+        /// The organisation that had it.
+        before: OrgId,
+    },
     /// Its login is on the list, but bound to another id: somebody took over the name of a renamed organisation.
     LoginTaken {
         /// The id that the login is bound to.
@@ -37,6 +44,7 @@ impl Watch {
         Self {
             wanted: orgs.iter().map(|login| login.to_lowercase()).collect(),
             bound: bound.into_iter().map(|(id, login)| (id, login.to_lowercase())).collect(),
+            released: BTreeMap::new(),
             met_stranger: false,
         }
     }
@@ -51,9 +59,14 @@ impl Watch {
         self.met_stranger
     }
 
-    /// Takes over what the ledger has bound, by whomever, and nothing else.
-    pub(super) fn relearn(&mut self, bound: impl IntoIterator<Item = (OrgId, String)>) {
+    /// Takes over what the ledger has bound and released, by whomever, and nothing else.
+    pub(super) fn relearn(
+        &mut self,
+        bound: impl IntoIterator<Item = (OrgId, String)>,
+        released: impl IntoIterator<Item = (OrgId, String)>,
+    ) {
         self.bound = bound.into_iter().map(|(id, login)| (id, login.to_lowercase())).collect();
+        self.released = released.into_iter().map(|(id, login)| (login.to_lowercase(), id)).collect();
         self.met_stranger = false;
     }
 
@@ -75,6 +88,9 @@ impl Watch {
         if bound.is_some() {
             // Renamed, and the list names it by its new login.
             return Standing::Known;
+        }
+        if let Some(&before) = self.released.get(&lower) {
+            return Standing::Released { before };
         }
         self.bound.insert(id, lower);
         Standing::New(OrgFacts { id, login: login.to_owned() })
@@ -118,6 +134,20 @@ mod tests {
         watch.standing(OrgId(1), Some("acme"));
         assert_eq!(watch.standing(OrgId(1), Some("acme-corp")), Standing::Known);
         assert_eq!(watch.standing(OrgId(9), Some("acme")), Standing::LoginTaken { by: OrgId(1) });
+    }
+
+    #[test]
+    fn no_event_binds_a_login_that_was_released() {
+        let mut watch = watch(&["acme"]);
+        watch.standing(OrgId(1), Some("acme"));
+        watch.relearn([], [(OrgId(1), "Acme".to_owned())]);
+        let asks = Standing::Released { before: OrgId(1) };
+        assert_eq!(watch.standing(OrgId(9), Some("acme")), asks);
+        assert_eq!(watch.standing(OrgId(1), Some("acme")), asks, "an old event of the organisation itself");
+        assert_eq!(watch.standing(OrgId(9), Some("other")), Standing::NotOurs);
+        watch.relearn([(OrgId(9), "acme".to_owned())], [(OrgId(1), "Acme".to_owned())]);
+        assert_eq!(watch.standing(OrgId(9), Some("acme")), Standing::Known);
+        assert_eq!(watch.standing(OrgId(1), Some("acme")), Standing::LoginTaken { by: OrgId(9) });
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use sqlx::AnyConnection;
 
-use super::{Ledger, ParkedPlace, parked, processes::Sign, rows, team_lists};
+use super::{Ledger, ParkedPlace, orgs, parked, processes::Sign, rows, team_lists};
 use crate::model::{Asks, Cause, Integration, Lane, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
 
 /// What became of a delivery at our door.
@@ -52,8 +52,8 @@ pub struct Accepting {
     pub outcome: Outcome,
     /// What to look at.
     pub targets: Vec<Target>,
-    /// The team that this event says was deleted.
-    pub deleted: Option<TeamKey>,
+    /// The team or the organisation that this event says was deleted.
+    pub deleted: Option<Target>,
     /// An organisation that this process sees for the first time: its login is bound to its id, and if nobody
     /// had bound it before, the whole organisation is marked.
     pub binds: Option<OrgFacts>,
@@ -137,18 +137,25 @@ impl Ledger {
             let known = store_deliveries(&mut transaction, &unique, now).await?;
             for entry in &unique {
                 if let Some(org) = &entry.binds
-                    && bind_org(&mut transaction, org, now).await?
+                    && orgs::bind(&mut transaction, org, now).await?
                 {
                     // Seen for the first time by anybody: all of it is looked at.
                     let target = Target::Org(org.id);
                     requests.entry(target).or_insert(Request::of_event(target, entry.received_at));
                 }
-                if let Some(key) = entry.deleted {
-                    remember_deleted(&mut transaction, key, entry.received_at).await?;
-                    for child in descendants(&mut transaction, key).await? {
-                        let target = Target::Team(TeamKey { org: key.org, team: child });
-                        requests.entry(target).or_insert(Request::of_event(target, entry.received_at));
+                match entry.deleted {
+                    Some(Target::Team(key)) => {
+                        remember_deleted(&mut transaction, key, entry.received_at).await?;
+                        for child in descendants(&mut transaction, key).await? {
+                            let target = Target::Team(TeamKey { org: key.org, team: child });
+                            let request = Request::of_event(target, entry.received_at);
+                            requests.entry(target).or_insert(request);
+                        }
                     }
+                    Some(Target::Org(org)) => {
+                        orgs::remember_deleted(&mut transaction, org, entry.received_at).await?;
+                    }
+                    Some(Target::Document(_)) | None => {}
                 }
                 if entry.targets.contains(&Target::Document(Integration::Github)) {
                     note_lists(&mut transaction, &entry.targets, now).await?;
@@ -192,17 +199,6 @@ impl Ledger {
             let targets: Vec<Target> =
                 teams.into_iter().filter_map(|(org, team)| rows::target(org, team)).collect();
             mark_in(&mut transaction, &targets, Cause::Pass, Asks::PASS, now).await?;
-            transaction.commit().await
-        })
-        .await
-    }
-
-    /// Binds a login to an organisation's id at first sight; an organisation that is known already keeps the
-    /// login it was bound to.
-    pub async fn bind_org(&self, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
-        self.retried(move || async move {
-            let mut transaction = self.begin().await?;
-            bind_org(&mut transaction, org, now).await?;
             transaction.commit().await
         })
         .await
@@ -351,20 +347,6 @@ async fn store_deliveries(
         }
     }
     Ok(known)
-}
-
-/// Binds a login to an id at first sight; says whether it was that.
-async fn bind_org(connection: &mut AnyConnection, org: &OrgFacts, now: Time) -> sqlx::Result<bool> {
-    let bound = sqlx::query(
-        "INSERT INTO orgs (org_id, login, bound_login, seen_at) VALUES ($1, $2, $2, $3)
-         ON CONFLICT (org_id) DO NOTHING",
-    )
-    .bind(org.id.0)
-    .bind(rows::clean(&org.login))
-    .bind(now.0)
-    .execute(connection)
-    .await?;
-    Ok(bound.rows_affected() > 0)
 }
 
 async fn remember_deleted(connection: &mut AnyConnection, key: TeamKey, at: Time) -> sqlx::Result<()> {

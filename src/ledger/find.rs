@@ -4,14 +4,16 @@ use super::{Ledger, OrgRow, rows};
 use crate::model::{Lane, Pause, PauseScope, TeamId};
 
 impl Ledger {
-    /// The organisation with this login, now or when it was bound, or with this id.
+    /// The organisation with this login, now or when it was bound, or with this id. One whose login was released comes
+    /// last.
     pub async fn find_org(&self, name: &str) -> sqlx::Result<Option<OrgRow>> {
         let id = name.parse::<i64>().ok();
-        Ok(self.orgs().await?.into_iter().find(|org| {
-            org.facts.login.eq_ignore_ascii_case(name)
-                || org.bound_login.eq_ignore_ascii_case(name)
-                || Some(org.facts.id.0) == id
-        }))
+        let named = |org: &OrgRow| org.is_called(name) || Some(org.facts.id.0) == id;
+        let bound = self.orgs().await?.into_iter().find(named);
+        if bound.is_some() {
+            return Ok(bound);
+        }
+        Ok(self.released_orgs().await?.into_iter().rfind(named))
     }
 
     /// What a lane or a team is called: `org` or `org/slug`, with ids where no name is known.

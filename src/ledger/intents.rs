@@ -135,11 +135,12 @@ async fn claims_of(
     keys: impl Iterator<Item = &ConnectionKey>,
 ) -> sqlx::Result<BTreeMap<ConnectionKey, TeamKey>> {
     // The mirror that was read last says who has a login.
-    let others: Vec<(i64, String)> =
-        sqlx::query_as("SELECT org_id, login FROM orgs WHERE org_id <> $1 ORDER BY seen_at")
-            .bind(org.0)
-            .fetch_all(&mut *db)
-            .await?;
+    let others: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT org_id, login FROM orgs WHERE org_id <> $1 AND released_at IS NULL ORDER BY seen_at",
+    )
+    .bind(org.0)
+    .fetch_all(&mut *db)
+    .await?;
     let mut by_login: BTreeMap<String, Vec<(String, &ConnectionKey)>> =
         others.iter().map(|(_, login)| (login.to_lowercase(), Vec::new())).collect();
     for key in keys {

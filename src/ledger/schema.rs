@@ -42,6 +42,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (9, "removed by others", include_str!("migrations/0009_removed_by_others.sql")),
     (10, "proof of absence", include_str!("migrations/0010_proof_of_absence.sql")),
     (11, "listed teams", include_str!("migrations/0011_listed_teams.sql")),
+    (12, "releases", include_str!("migrations/0012_releases.sql")),
 ];
 
 /// The version of the schema that teamlink 0.1.0 made.

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 
 use super::{
     AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, PassedOn, Settled, Settlement, accept,
-    documents, held, intents, rows, second_writer, slots, team_lists,
+    documents, held, intents, orgs, rows, second_writer, slots, team_lists,
 };
 use crate::model::{
     Asks, Cause, ConnectionKey, HeldKey, HeldKind, Integration, Lane, MirrorTeam, Owned, Target, TeamId,
@@ -27,7 +27,7 @@ impl Ledger {
             // A struct pattern without `..`: a new field cannot be forgotten here.
             let Settlement {
                 marks,
-                org: facts,
+                org: _,
                 teams,
                 owned,
                 disowned,
@@ -48,26 +48,15 @@ impl Ledger {
                 passed_on,
                 found_elsewhere,
                 missed,
-                listed_at,
+                listed_at: _,
+                absent_since: _,
+                ends_release,
+                released,
             } = settlement;
             let mut transaction = self.begin().await?;
             let (db, org_id) = (&mut *transaction, rows::lane_number(lane));
             check_fence(db, lane, fence).await?;
-            if let Some(facts) = facts {
-                sqlx::query("UPDATE orgs SET login = $1, seen_at = $2 WHERE org_id = $3")
-                    .bind(rows::clean(&facts.login))
-                    .bind(now.0)
-                    .bind(org_id)
-                    .execute(&mut *db)
-                    .await?;
-            }
-            if let Some(began) = listed_at {
-                sqlx::query("UPDATE orgs SET listed_at = $1 WHERE org_id = $2")
-                    .bind(began.0)
-                    .bind(org_id)
-                    .execute(&mut *db)
-                    .await?;
-            }
+            orgs::store(db, lane, settlement, now).await?;
             let marked = marks.iter().filter_map(|mark| mark.team);
             let touched: BTreeSet<TeamId> =
                 teams.iter().map(|team| team.team.facts.id).chain(marked).chain(found.iter().copied()).collect();
@@ -114,6 +103,9 @@ impl Ledger {
             if *lifts_creates {
                 held::lift_creates(db, lane).await?;
             }
+            if *ends_release {
+                orgs::end_release(db, lane).await?;
+            }
             held::replace_held(db, lane, looked_at, holds, now).await?;
             let made = owned.iter().map(|owned| &owned.key);
             second_writer::note(db, lane, removed_by_others, made, now).await?;
@@ -129,6 +121,9 @@ impl Ledger {
             }
             if let Some(document) = document {
                 documents::store(db, document, now).await?;
+            }
+            if let Some(released) = released {
+                orgs::release(db, lane, *released, now).await?;
             }
             let teams = found.iter().filter_map(|team| rows::target_in(lane, Some(*team)));
             let targets: Vec<Target> = teams

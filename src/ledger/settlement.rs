@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Held, SettledDocument};
+use super::{Held, Released, SettledDocument};
 use crate::model::{
     Cause, ConnectionId, ConnectionKey, HeldKey, Integration, MirrorTeam, OrgFacts, OrgId, Owned, Subject,
     Target, TeamId, TeamKey, Time, Trouble,
@@ -156,6 +156,8 @@ pub enum AuditAction {
     RemovedByOthers,
     /// A hold ended though nobody approved its action.
     EndHold,
+    /// The binding of a login ended.
+    Release,
     /// A person paused something.
     Pause,
     /// A person ended a pause.
@@ -181,6 +183,7 @@ impl AuditAction {
             Self::Approve => "approve",
             Self::EndHold => "end_hold",
             Self::RemovedByOthers => "removed_by_others",
+            Self::Release => "release",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Replay => "replay",
@@ -295,6 +298,12 @@ pub struct Settlement {
     pub missed: Vec<ConnectionKey>,
     /// When a complete list of the organisation's teams for a proof began.
     pub listed_at: Option<Time>,
+    /// Since when the organisation's id answers 404, or that it answers otherwise.
+    pub absent_since: Option<Option<Time>>,
+    /// What was held until now as a release is so no more, or for another reason.
+    pub ends_release: bool,
+    /// A release that was carried out.
+    pub released: Option<Released>,
 }
 
 /// A row that passes to a team of another organisation, because that team has the name in its key today. Nothing is

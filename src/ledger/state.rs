@@ -19,9 +19,28 @@ pub struct OrgRow {
     pub bound_login: String,
     /// Whether a full pass over it was ever made.
     pub passed: bool,
+    /// The last event that said that it was deleted.
+    pub deleted_event_at: Option<Time>,
+    /// Since when its id answers 404; none while it answers.
+    pub absent_since: Option<Time>,
+    /// When a person released its login, because it is gone: nothing is done for it any more.
+    pub released_at: Option<Time>,
 }
 
 impl OrgRow {
+    /// An organisation that the ledger doesn't know.
+    pub fn newcomer(facts: OrgFacts) -> Self {
+        let bound_login = facts.login.clone();
+        Self {
+            facts,
+            bound_login,
+            passed: false,
+            deleted_event_at: None,
+            absent_since: None,
+            released_at: None,
+        }
+    }
+
     /// Whether a login is its own, now or when it was bound.
     pub fn is_called(&self, login: &str) -> bool {
         login.eq_ignore_ascii_case(&self.bound_login) || login.eq_ignore_ascii_case(&self.facts.login)
@@ -213,14 +232,6 @@ impl Ledger {
             .collect()
     }
 
-    /// Every organisation that was ever bound.
-    pub async fn orgs(&self) -> sqlx::Result<Vec<OrgRow>> {
-        let rows = sqlx::query("SELECT org_id, login, bound_login, first_pass_at IS NOT NULL AS passed FROM orgs ORDER BY org_id")
-            .fetch_all(&self.read)
-            .await?;
-        rows.iter().map(org_row).collect()
-    }
-
     /// What is known of one organisation; `None` when it was never bound.
     pub async fn org_state(&self, org: OrgId) -> sqlx::Result<Option<OrgState>> {
         self.load_org(org, None).await
@@ -233,7 +244,11 @@ impl Ledger {
 
     async fn load_org(&self, org: OrgId, also: Option<TeamId>) -> sqlx::Result<Option<OrgState>> {
         let read_at = self.clock.now();
-        let Some(row) = sqlx::query("SELECT org_id, login, bound_login, listed_at, first_pass_at IS NOT NULL AS passed FROM orgs WHERE org_id = $1")
+        let Some(row) = sqlx::query(
+            "SELECT org_id, login, bound_login, listed_at, first_pass_at IS NOT NULL AS passed, deleted_event_at,
+                 absent_since, released_at
+             FROM orgs WHERE org_id = $1",
+        )
             .bind(org.0)
             .fetch_optional(&self.read)
             .await?
@@ -322,11 +337,15 @@ fn intent(row: &AnyRow) -> sqlx::Result<Intent> {
     })
 }
 
-fn org_row(row: &AnyRow) -> sqlx::Result<OrgRow> {
+pub(super) fn org_row(row: &AnyRow) -> sqlx::Result<OrgRow> {
+    let time = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Time));
     Ok(OrgRow {
         facts: OrgFacts { id: OrgId(row.try_get("org_id")?), login: row.try_get("login")? },
         bound_login: row.try_get("bound_login")?,
         passed: rows::flag(row, "passed")?,
+        deleted_event_at: time("deleted_event_at")?,
+        absent_since: time("absent_since")?,
+        released_at: time("released_at")?,
     })
 }
 

@@ -114,7 +114,7 @@ impl After {
     }
 
     /// The moments by table: the column, which rows, and after when.
-    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 12] {
+    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 13] {
         [
             ("teams", "suspected_at", "gone_at IS NULL AND", self.grace),
             ("connections", "unwanted_since", "", self.grace),
@@ -127,6 +127,7 @@ impl After {
             ("teams", "suspected_at", "gone_at IS NOT NULL AND", self.rest),
             ("teams", "gone_at", "unlisted_at IS NULL AND", self.seconds),
             ("orgs", "listed_at", "", self.rest),
+            ("orgs", "absent_since", "released_at IS NULL AND", self.grace),
             ("team_lists", "changed_at", "", self.lists),
             // What somebody removed counts for a day.
             ("removed_by_others", "at", "", self.removed),

@@ -191,7 +191,7 @@ async fn find(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::Result<
     let org = match sources.ledger.find_org(login).await? {
         Some(org) => org,
         None => match sources.github.org_by_login(login).await {
-            Answer::Present(facts) => OrgRow { bound_login: facts.login.clone(), facts, passed: false },
+            Answer::Present(facts) => OrgRow::newcomer(facts),
             Answer::Absent => bail!("GitHub has no organisation {login} that this credential may see"),
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
                 return Err(trouble).context(format!("the ledger does not know the organisation {login}"));

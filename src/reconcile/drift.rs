@@ -65,7 +65,7 @@ mod tests {
         let org = OrgFacts { id: OrgId(1), login: "acme".into() };
         let before = OrgState {
             read_at: Time(0),
-            org: OrgRow { facts: org.clone(), bound_login: "acme".into(), passed: true },
+            org: OrgRow { passed: true, ..OrgRow::newcomer(org.clone()) },
             teams: [team(1, "a"), team(2, "b"), team(3, "c")].into(),
             listed: BTreeMap::new(),
             waiting: BTreeSet::new(),

@@ -104,7 +104,7 @@ impl Survey {
         }
         let absent = || format!("GitHub has no organisation {login} that this credential may see");
         let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)?;
-        Ok(self.newcomer(OrgRow { bound_login: facts.login.clone(), facts, passed: false }).await?)
+        Ok(self.newcomer(OrgRow::newcomer(facts)).await?)
     }
 
     /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.

@@ -106,7 +106,7 @@ mod tests {
         let facts = OrgFacts { id: OrgId(1), login: "Acme".into() };
         OrgState {
             read_at: LISTED,
-            org: OrgRow { facts, bound_login: "acme".into(), passed: true },
+            org: OrgRow { passed: true, ..OrgRow::newcomer(facts) },
             teams: [(TeamId(7), team("platform", LISTED))].into(),
             waiting: BTreeSet::new(),
             listed: [(TeamId(7), LISTED)].into(),

@@ -5,6 +5,7 @@
 //! (`whole.rs`) finds the teams that are out of step and marks them, so that the periodic path cannot do anything
 //! that the event path does not do; it removes nothing but the orphans that a person approved (`orphans.rs`), which
 //! belong to no team. A person's `adopt` deletes what is not ours (`adopt.rs`); what it deletes, a look makes again.
+//! The login of an organisation that is gone is released in the same look, once a person has approved that (`release.rs`).
 //! The document of an integration is looked at by its own mark and lease (`document.rs`).
 //!
 //! What could race, and what is decided:
@@ -40,6 +41,7 @@ mod observe;
 mod orphans;
 mod pace;
 mod pass;
+mod release;
 mod repositories;
 mod second_writer;
 mod shared_team;
@@ -139,7 +141,12 @@ impl Options {
 
     /// Whether an organisation is served.
     fn serves(&self, org: &OrgRow) -> bool {
-        self.orgs.is_empty() || self.orgs.iter().any(|login| org.is_called(login))
+        org.released_at.is_none() && (self.lists(&org.bound_login) || self.lists(&org.facts.login))
+    }
+
+    /// Whether whoever has this login is served.
+    fn lists(&self, login: &str) -> bool {
+        self.orgs.is_empty() || self.orgs.iter().any(|it| it.eq_ignore_ascii_case(login))
     }
 }
 

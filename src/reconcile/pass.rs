@@ -1,8 +1,8 @@
 //! The beginning of a full pass: which organisations it is over. What it finds in them is `whole.rs`; this only marks.
 //!
 //! A login of `github.orgs` is bound to the id that has it at first sight. From then on the id decides: the
-//! organisation stays ours when it is renamed, and whoever takes its old login gets nothing done, which is said in
-//! each pass for as long as the list names that login.
+//! organisation stays ours when it is renamed, and whoever takes its old login gets nothing done until a person releases
+//! it (`release.rs`), which is said in each pass for as long as the list names that login.
 
 use std::fmt;
 
@@ -47,6 +47,7 @@ impl Worker {
             telemetry::work::login_taken(taken.by, &taken.login, taken.bound_to.id);
         }
         let known = self.ledger.orgs().await?;
+        let released = self.ledger.released_orgs().await?;
         let mut orgs = Vec::new();
         if logins.is_empty() {
             orgs.extend(known.iter().map(|org| org.facts.id));
@@ -68,7 +69,12 @@ impl Worker {
                 continue;
             }
             let absent = || format!("GitHub has no organisation {login} that this credential may see");
-            let facts = observe::answer(self.eyes.github.org_by_login(login).await, absent)
+            let answer = self.eyes.github.org_by_login(login).await;
+            if matches!(answer, Answer::Absent) && released.iter().any(|org| org.is_called(login)) {
+                telemetry::work::login_free(login);
+                continue;
+            }
+            let facts = observe::answer(answer, absent)
                 .with_context(|| format!("failed to look up the organisation {login} of `github.orgs`"))?;
             self.ledger.bind_org(&facts, self.now()).await?;
             orgs.push(facts.id);
@@ -85,15 +91,15 @@ impl Worker {
         Ok(targets.into_iter().map(Target::lane).collect())
     }
 
-    /// Those of these logins that another organisation has than the one that they are bound to. GitHub's trouble
-    /// with the question is no answer: the pass itself will meet it.
+    /// Those of these logins that an organisation has which is bound to none, because they are bound to another. GitHub's
+    /// trouble with the question is no answer: the pass itself will meet it.
     pub async fn taken_logins(&self, logins: &[String]) -> sqlx::Result<Vec<Taken>> {
         let known = self.ledger.orgs().await?;
         let mut taken = Vec::new();
         for login in logins {
             let Some(OrgRow { facts, .. }) = bound(&known, login) else { continue };
             if let Answer::Present(OrgFacts { id: by, .. }) = self.eyes.github.org_by_login(login).await
-                && by != facts.id
+                && known.iter().all(|org| org.facts.id != by)
             {
                 taken.push(Taken { login: login.clone(), by, bound_to: facts.clone() });
             }

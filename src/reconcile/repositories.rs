@@ -75,7 +75,7 @@ impl Eyes {
             if preview {
                 match self.github.org_by_login(login).await {
                     Answer::Present(facts) => {
-                        orgs.push(OrgRow { facts, bound_login: login.clone(), passed: false });
+                        orgs.push(OrgRow { bound_login: login.clone(), ..OrgRow::newcomer(facts) });
                     }
                     Answer::Forbidden(trouble) | Answer::Failed(trouble) => wants.unread(trouble, []),
                     Answer::Absent => {

@@ -161,7 +161,7 @@ impl Eyes {
 
     /// The Datadog teams of these rows that are gone, and the rows' own teams of which that cannot be told. A list that
     /// lacks one with a connection of ours decides nothing.
-    async fn gone(
+    pub(super) async fn gone(
         &self,
         listed: &DatadogTeams,
         actual: &Actual,
@@ -212,7 +212,7 @@ impl Eyes {
             .collect()
     }
 
-    fn planned(
+    pub(super) fn planned(
         &self,
         known: &Known,
         teams: &BTreeSet<TeamId>,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Options, document,
     lease::{self, Lease},
-    look, orphans,
+    look, orphans, release,
     survey::Eyes,
     turns::Turns,
     whole,
@@ -111,7 +111,10 @@ impl Worker {
             for &lane in lanes {
                 progress.insert(lane, self.ledger.progress(lane, self.now()).await?);
             }
-            let busy = !crew.tasks.is_empty() || progress.values().any(|lane| lane.due > 0);
+            // A release may have ended that an organisation is served.
+            let unserved = self.unserved().await?;
+            let is_due = |(lane, progress): (&Lane, &Progress)| progress.due > 0 && !unserved.contains(lane);
+            let busy = !crew.tasks.is_empty() || progress.iter().any(is_due);
             let failing = progress.values().any(|lane| lane.passing > 0) && Instant::now() < deadline;
             if !busy && !failing {
                 return Ok(progress);
@@ -198,11 +201,16 @@ impl Worker {
         self.eyes.options.serves(org)
     }
 
-    /// The lanes that have something due. Marks of an organisation that is not served wait until it is served again.
-    async fn due_lanes(&self) -> sqlx::Result<Vec<DueLane>> {
+    /// The organisations for which nothing may be written. Their marks wait until they are served again.
+    async fn unserved(&self) -> sqlx::Result<BTreeSet<Lane>> {
         let orgs = self.ledger.orgs().await?;
         let unserved = orgs.iter().filter(|org| !self.may_write_to(org));
-        let unserved: BTreeSet<Lane> = unserved.map(|org| Lane::Org(org.facts.id)).collect();
+        Ok(unserved.map(|org| Lane::Org(org.facts.id)).collect())
+    }
+
+    /// The lanes that have something due.
+    async fn due_lanes(&self) -> sqlx::Result<Vec<DueLane>> {
+        let unserved = self.unserved().await?;
         let mut due = self.ledger.due_lanes(self.now()).await?;
         due.retain(|due| !unserved.contains(&due.lane));
         Ok(due)
@@ -323,10 +331,15 @@ impl Worker {
             // Nothing marks recovery: it has a schedule of its own.
             Lane::Recovery => return Ok(After::Rests),
         };
-        let Some(state) = self.ledger.org_state(org).await?.filter(|state| self.may_write_to(&state.org))
-        else {
+        let Some(state) = self.ledger.org_state(org).await? else { return Ok(After::Rests) };
+        if state.org.released_at.is_some() {
+            let marks = (whole.as_ref(), teams.as_slice());
+            release::look_at_released(&eyes, &self.ledger, lease, &state, marks).await?;
+            return Ok(After::GoesOn);
+        }
+        if !self.may_write_to(&state.org) {
             return Ok(After::Rests);
-        };
+        }
         self.eyes.github.knows(&state.org.facts);
         if let Some(mark) = whole.filter(|mark| mark.asks.reserve == hurries) {
             whole::look_at_whole(&eyes, &self.ledger, &writer, (lease, org), &state, &mark).await?;

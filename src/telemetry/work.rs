@@ -57,7 +57,21 @@ pub fn login_taken(id: OrgId, login: &str, bound_to: OrgId) {
         org.id = id.0,
         org.login = login,
         bound.id = bound_to.0,
-        "org {id} calls itself {login}, which is bound to org {bound_to}: nothing is done for it"
+        "org {id} calls itself {login}, which is bound to org {bound_to}: nothing is done for it until a person releases \
+         the login; `teamlink sync` prints the command"
+    );
+}
+
+/// The binding of a login ended, because a person approved that.
+pub fn released(id: OrgId, login: &str) {
+    info!(org.id = id.0, org.login = login, "released the login {login} of org {id}");
+}
+
+/// Nobody has a login that was released.
+pub fn login_free(login: &str) {
+    warn!(
+        org.login = login,
+        "{login} was released, and GitHub has no organisation with this login: take it out of github.orgs"
     );
 }
 

@@ -91,6 +91,7 @@ mod flags;
 mod marks;
 mod printed;
 mod processes;
+mod releases;
 mod rules;
 mod second_writer;
 mod slots;
@@ -279,7 +280,7 @@ async fn deleting_a_parent_marks_its_descendants_too(opened: Opened) {
     let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let teams = vec![settled(1, None), settled(2, Some(1)), settled(3, Some(2)), settled(4, None)];
     ledger.settle(LANE, fence, &Settlement { teams, ..Settlement::default() }, at(1)).await.unwrap();
-    let deleted = Accepting { deleted: Some(key(1)), ..entry("a", 1) };
+    let deleted = Accepting { deleted: Some(Target::Team(key(1))), ..entry("a", 1) };
     ledger.accept(&[deleted], PACE, at(2)).await.unwrap();
     assert_eq!(due(ledger, at(3)).await, [1, 2, 3]);
     let state = ledger.org_state(ORG).await.unwrap().unwrap();

@@ -126,7 +126,7 @@ async fn more_than_one_batch_is_forgotten_at_once(opened: Opened) {
     assert_eq!(ledger.forget_old(KEEP, at(NOW)).await.unwrap(), 10_000);
     assert_eq!(left(ledger).await, [0; 4]);
     // A redelivery of the team's last event finds a team that is new, and is forgotten in its turn.
-    let again = Accepting { deleted: Some(key(1)), received_at: at(NOW), ..entry("a", 1) };
+    let again = Accepting { deleted: Some(Target::Team(key(1))), received_at: at(NOW), ..entry("a", 1) };
     ledger.accept(&[again], PACE, at(NOW)).await.unwrap();
     assert_eq!(due(ledger, at(NOW + 1)).await, [1]);
     let fence = ledger.lease(LANE, "t", at(NOW), TTL).await.unwrap().unwrap();

@@ -12,7 +12,6 @@ use super::app;
 use super::world::Refusal;
 use crate::sandbox::Shared;
 use crate::sandbox::call::Call;
-use crate::sandbox::clock::http_time;
 
 /// The refusal of a request without credentials, or with those of an App that may not ask this; any other
 /// `Authorization` will do.
@@ -156,9 +155,6 @@ pub(crate) async fn finish(
     for (name, value) in figures {
         // A rule's own header stays.
         parts.headers.entry(HeaderName::from_static(name)).or_insert_with(|| value.into());
-    }
-    if let Ok(date) = HeaderValue::try_from(http_time(shared.clock.now())) {
-        parts.headers.entry(header::DATE).or_insert(date);
     }
     parts.headers.entry("x-ratelimit-resource").or_insert(HeaderValue::from_static("core"));
     Response::from_parts(parts, body)

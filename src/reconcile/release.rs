@@ -1,0 +1,427 @@
+//! The end of the binding of a login. A look at the whole organisation reads what proves it, holds it for a person, and
+//! carries it out once that person has approved it. It reads no more than usual as long as the organisation answers under
+//! the login that it is bound to.
+//!
+//! Of an organisation that was deleted, the connections go first, like those of teams that are gone: intents, batches and
+//! read-backs are the same, and a look after the last removal releases the login. Whatever may not be deleted is disowned
+//! then: what is protected, what `upsert` keeps, and what names a team of whoever has the login now.
+//!
+//! Nobody binds a login that was released but GitHub's answer under it. An event about such a login only asks for that
+//! answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    apply::{self, Applied, Hands},
+    known::Known,
+    lease::{Lease, MARGIN},
+    pace,
+    survey::{Eyes, Standing, Surveyed},
+};
+use crate::{
+    datadog::{self, Filter},
+    ledger::{
+        AuditAction, AuditEntry, AuditOutcome, Held, LeasedMark, Ledger, LedgerError, MarkResult, Next,
+        OrgState, Released, Settlement, release_of,
+    },
+    model::{
+        Answer, Asks, Cause, Class, ConnectionKey, Connections, GithubHandle, HeldKey, HeldKind, Integration,
+        Mode, OrgFacts, OrgId, Subject, Target, TeamId, TeamState, Time, Trouble,
+    },
+    plan::{self, Action, Binding, Guarded, Holder, Judged, Release, RemovalCause, Why},
+    telemetry,
+};
+
+/// What a look found of a binding.
+pub(super) struct Found {
+    judged: Judged,
+    /// The organisation, unless its id answers 404.
+    org: Option<OrgFacts>,
+    /// The login that is spoken of.
+    login: String,
+}
+
+/// Reads what GitHub says of the binding of an organisation. Returns none if GitHub's answers decide nothing.
+pub(super) async fn read(
+    eyes: &Eyes,
+    ledger: &Ledger,
+    state: &OrgState,
+    surveyed: Result<&Surveyed, &Trouble>,
+) -> sqlx::Result<Option<Found>> {
+    let row = &state.org;
+    let org = match surveyed {
+        Ok(surveyed) => Some(surveyed.mirror.org.clone()),
+        Err(trouble) if trouble.class == Class::Auth => match eyes.github.org(row.facts.id).await {
+            Answer::Present(org) => Some(org),
+            Answer::Absent => None,
+            Answer::Forbidden(_) | Answer::Failed(_) => return Ok(None),
+        },
+        Err(_) => return Ok(None),
+    };
+    let logins: Vec<&str> = match &org {
+        Some(org) if org.login.eq_ignore_ascii_case(&row.bound_login) => Vec::new(),
+        Some(_) => vec![&row.bound_login],
+        None if row.deleted_event_at.is_some() => Vec::new(),
+        None => vec![&row.bound_login, &row.facts.login],
+    };
+    let known = ledger.orgs().await?;
+    let mut holder = None;
+    for login in logins.into_iter().filter(|login| eyes.options.lists(login)) {
+        match eyes.github.org_by_login(login).await {
+            Answer::Present(org) if org.id != row.facts.id => {
+                let bound = known.iter().any(|it| it.facts.id == org.id);
+                holder = Some(Holder { org, bound });
+                break;
+            }
+            Answer::Present(_) | Answer::Absent => {}
+            Answer::Forbidden(_) | Answer::Failed(_) => return Ok(None),
+        }
+    }
+    let binding = Binding {
+        org: row.facts.id,
+        login: &row.bound_login,
+        deleted_event_at: row.deleted_event_at,
+        absent_since: row.absent_since,
+    };
+    let times = (state.read_at, eyes.options.clock.now());
+    let judged = plan::judge_binding(binding, org.as_ref(), holder.as_ref(), eyes.options.grace, times);
+    let of_deleted = || if org.is_none() { row.facts.login.clone() } else { row.bound_login.clone() };
+    let login = holder.map_or_else(of_deleted, |holder| holder.org.login);
+    Ok(Some(Found { judged, org, login }))
+}
+
+/// A look at an organisation, as far as a release needs it.
+pub(super) struct At<'a> {
+    pub(super) eyes: &'a Eyes,
+    pub(super) ledger: &'a Ledger,
+    pub(super) writer: &'a datadog::Writer,
+    pub(super) lease: &'a Lease,
+    pub(super) org: OrgId,
+    pub(super) state: &'a OrgState,
+    pub(super) mark: &'a LeasedMark,
+}
+
+/// How far carrying out a release came.
+enum Carried {
+    /// All is done that comes before the end of the binding.
+    Over,
+    /// Something comes first.
+    Waits(Next),
+}
+
+impl At<'_> {
+    /// Holds a release, carries it out if it is approved, or ends what was held. Adds what is to be stored of it, and says
+    /// when to look again if that is sooner than `next`.
+    pub(super) async fn decide(
+        &self,
+        found: Option<Found>,
+        settlement: &mut Settlement,
+        next: &mut Next,
+    ) -> Result<(), LedgerError> {
+        let now = self.eyes.options.clock.now();
+        let before = self.ledger.held_release(self.org, now).await?;
+        let Some(Found { judged, org, login }) = found else {
+            settlement.held.extend(before.map(|(held, _)| held));
+            return Ok(());
+        };
+        settlement.absent_since = Some(judged.absent_since);
+        // The event may have come before GitHub's own replicas knew.
+        let lag = pace::lag_look(self.state.org.deleted_event_at, now)
+            .filter(|_| judged.release.is_none() && org.is_some());
+        if let Some(at) = judged.again.into_iter().chain(lag).min() {
+            sooner(next, at);
+        }
+        let Some(release) = judged.release else {
+            if let Some((held, _)) = before {
+                settlement.ends_release = true;
+                telemetry::work::hold_ended(&held, "GitHub doesn't show it any more");
+                let reason = format!("release held because {}; GitHub doesn't show it any more", held.reason);
+                settlement.audit.push(self.line(AuditAction::EndHold, held.key.subject, reason, None));
+            }
+            return Ok(());
+        };
+        let reason = release.reason(&login);
+        let same = before.as_ref().is_some_and(|(held, _)| held.reason.rule == reason.rule);
+        settlement.ends_release = before.is_some() && !same;
+        let free = self.state.paused.whole.is_none() && self.state.paused.teams.is_empty();
+        *next = Next::At(now + self.eyes.options.backoff.max);
+        if free && same && before.is_some_and(|(_, approved)| approved) {
+            match self.carry_out(&release, settlement).await? {
+                Carried::Over => {
+                    // Rows are bound to the login that is stored.
+                    settlement.org = settlement.org.take().or(org);
+                    self.end(&release, &login, settlement);
+                    *next = Next::Nothing;
+                    return Ok(());
+                }
+                Carried::Waits(until) => *next = until,
+            }
+        }
+        settlement.held.push(Held { key: release_of(self.org), team: None, reason });
+        Ok(())
+    }
+
+    /// Ends the binding.
+    fn end(&self, release: &Release, login: &str, settlement: &mut Settlement) {
+        let released = if release.is_end() { Released::Gone } else { Released::Renamed };
+        settlement.released = Some(released);
+        let reason = format!("a person released the login {login}");
+        let subject = Subject::Organisation(self.org);
+        settlement.audit.push(self.line(AuditAction::Release, subject, reason, Some(release.proof())));
+        telemetry::work::released(self.org, login);
+        if released == Released::Renamed {
+            return;
+        }
+        self.tell_document(settlement);
+        for owned in &self.state.owned {
+            let reason =
+                format!("the login {login} of its organisation was released, and nothing deletes it");
+            let subject = Subject::Connection(owned.key.clone());
+            let line = self.line(AuditAction::Forget, subject, reason, None);
+            let connection = Some(owned.id.to_string());
+            settlement.audit.push(AuditEntry { team: Some(owned.team), connection, ..line });
+        }
+    }
+
+    /// Whose repositories GitHub's document lists depends on the connections.
+    fn tell_document(&self, settlement: &mut Settlement) {
+        if self.eyes.options.lists_linked_teams() {
+            settlement.documents.push(Integration::Github);
+        }
+    }
+
+    fn line(
+        &self,
+        action: AuditAction,
+        subject: Subject,
+        reason: String,
+        proof: Option<String>,
+    ) -> AuditEntry {
+        AuditEntry {
+            team: None,
+            action,
+            subject,
+            connection: None,
+            cause: self.mark.cause,
+            of_event: false,
+            reason,
+            proof,
+            outcome: AuditOutcome::Done,
+            detail: None,
+        }
+    }
+
+    /// Does what comes before the end of a binding.
+    async fn carry_out(
+        &self,
+        release: &Release,
+        settlement: &mut Settlement,
+    ) -> Result<Carried, LedgerError> {
+        let OrgState { org, owned, intents, .. } = self.state;
+        let options = &self.eyes.options;
+        let now = options.clock.now();
+        if !release.is_end() || owned.is_empty() && intents.is_empty() {
+            return Ok(Carried::Over);
+        }
+        // A write that may still arrive would be nobody's.
+        let arrives = options.timeout + MARGIN;
+        if let Some(at) = intents.iter().map(|intent| intent.at + arrives).filter(|at| *at >= now).max() {
+            return Ok(Carried::Waits(Next::At(at)));
+        }
+        let Some(cause) = release.removes() else { return Ok(Carried::Over) };
+        if options.policy(&org.facts.login, &org.bound_login).mode == Mode::Observe {
+            return Ok(Carried::Waits(Next::At(now + options.backoff.max)));
+        }
+        let planned = match self.plan(&cause).await? {
+            Ok(planned) => planned,
+            Err(trouble) => return Ok(Carried::Waits(self.retry(&trouble))),
+        };
+        if planned.ready.actions.is_empty() {
+            let open = planned.ready.left_alone.iter().any(|left| waits(&left.why));
+            let again = Next::At(now + options.backoff.min);
+            return Ok(if open { Carried::Waits(again) } else { Carried::Over });
+        }
+        let marks = BTreeMap::from([(None, self.mark)]);
+        let hands = Hands::new(self.eyes, self.ledger, self.writer, (self.lease, self.org), &marks, intents);
+        let Applied { stored, unfinished, .. } = apply::apply(hands, planned.ready).await?;
+        let known = std::mem::replace(settlement, stored);
+        let Settlement { org, absent_since, ends_release, mut audit, .. } = known;
+        (settlement.org, settlement.absent_since, settlement.ends_release) =
+            (org, absent_since, ends_release);
+        settlement.audit.append(&mut audit);
+        settlement.found.clear();
+        self.tell_document(settlement);
+        let next = unfinished.into_values().next().map_or(Next::At(now), |trouble| self.retry(&trouble));
+        Ok(Carried::Waits(next))
+    }
+
+    fn retry(&self, trouble: &Trouble) -> Next {
+        let options = &self.eyes.options;
+        let clock = &options.clock;
+        pace::retry(trouble, self.mark.failures, false, options.backoff, clock.jitter(), clock.now())
+    }
+
+    /// Plans the removal of all connections of an organisation that was deleted. What names a team of whoever has the
+    /// login now is left out.
+    async fn plan(&self, cause: &RemovalCause) -> Result<Result<Guarded, Trouble>, LedgerError> {
+        let (eyes, state) = (self.eyes, self.state);
+        let mut standing = Standing::read(self.ledger, self.org, &eyes.options, false).await?;
+        let removals = state.owned.iter().map(|owned| HeldKey::new(HeldKind::Delete, owned.key.clone()));
+        standing.approved.extend(removals);
+        let mut known = Known::new(state, &eyes.options, state.read_at);
+        known.weigh(standing);
+        known.read_elsewhere(self.ledger).await?;
+        known.forget_elsewhere();
+        let proven = eyes.options.clock.now();
+        for team in known.mirror.teams.values_mut() {
+            team.state = TeamState::Gone { since: proven, proven };
+        }
+        Ok(self.plan_removals(&known, cause).await)
+    }
+
+    async fn plan_removals(&self, known: &Known, cause: &RemovalCause) -> Result<Guarded, Trouble> {
+        let mut guarded = self.eyes.plan_end(known).await?;
+        for planned in &mut guarded.ready.actions {
+            if let Action::Delete { cause: of, .. } = &mut planned.action {
+                *of = cause.clone();
+                planned.reason = cause.reason();
+            }
+        }
+        let deletes: Vec<ConnectionKey> = guarded
+            .ready
+            .actions
+            .iter()
+            .filter(|planned| matches!(planned.action, Action::Delete { .. }))
+            .filter_map(|planned| planned.action.key().cloned())
+            .collect();
+        let others = self.held_by_others(&deletes).await?;
+        guarded.ready.actions.retain(|planned| planned.action.key().is_none_or(|key| !others.contains(key)));
+        Ok(guarded)
+    }
+
+    /// Those of these keys that name a team today: one of whoever has the login now.
+    async fn held_by_others(&self, keys: &[ConnectionKey]) -> Result<BTreeSet<ConnectionKey>, Trouble> {
+        let github = &self.eyes.github;
+        let mut logins: BTreeMap<String, bool> = BTreeMap::new();
+        let mut held = BTreeSet::new();
+        for key in keys {
+            let handle = GithubHandle::from_datadog(key.github.clone());
+            let Some((login, slug)) = handle.parts() else { continue };
+            let taken = match logins.get(login) {
+                Some(taken) => *taken,
+                None => {
+                    let taken = is_there(github.org_by_login(login).await)?;
+                    logins.insert(login.to_owned(), taken);
+                    taken
+                }
+            };
+            if taken && is_there(github.team_by_slug(login, slug).await)? {
+                held.insert(key.clone());
+            }
+        }
+        Ok(held)
+    }
+}
+
+fn is_there<T>(answer: Answer<T>) -> Result<bool, Trouble> {
+    match answer {
+        Answer::Present(_) => Ok(true),
+        Answer::Absent => Ok(false),
+        Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble),
+    }
+}
+
+/// Whether a later look may decide what this one left alone.
+fn waits(why: &Why) -> bool {
+    matches!(
+        why,
+        Why::NotVisible { .. }
+            | Why::NotRead { .. }
+            | Why::Paused { .. }
+            | Why::Grace { .. }
+            | Why::Suspected { .. }
+            | Why::Conflict { .. }
+    )
+}
+
+fn sooner(next: &mut Next, at: Time) {
+    match next {
+        Next::Nothing => *next = Next::At(at),
+        Next::At(before) => *before = at.min(*before),
+        Next::Retry { at: before, floor, .. } => {
+            *before = at.min(*before);
+            *floor = at.min(*floor);
+        }
+    }
+}
+
+impl Eyes {
+    /// Plans for an organisation of which every team counts as gone.
+    async fn plan_end(&self, known: &Known) -> Result<Guarded, Trouble> {
+        let directory = self.directory.whole(false).await?;
+        let rows = known.actual.owned.values().map(|owned| &owned.id);
+        let connections = self.datadog.connections_with(&Filter::github(), rows).await?;
+        let connections: Connections = connections.into_iter().collect();
+        let owned = known.actual.owned.values();
+        let desired = plan::desire(&known.mirror, &self.options.rules, &directory, owned);
+        let mut actual = known.showing(connections);
+        let (gone, undecided) = self.gone(&directory, &actual, |_| true).await?;
+        actual.gone = gone;
+        if let Some(trouble) = undecided.into_values().next() {
+            return Err(trouble);
+        }
+        let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
+        let plan = self.planned(known, &teams, &desired, &actual, &BTreeMap::new());
+        Ok(self.judge(known, &teams, plan, &actual, Vec::new()))
+    }
+
+    /// Binds whoever has a login that was released, if GitHub shows somebody under it and `github.orgs` lists it.
+    pub(super) async fn bind_holder(
+        &self,
+        ledger: &Ledger,
+        login: &str,
+    ) -> Result<Result<(), Trouble>, LedgerError> {
+        if !self.options.lists(login) {
+            return Ok(Ok(()));
+        }
+        let facts = match self.github.org_by_login(login).await {
+            Answer::Present(facts) => facts,
+            Answer::Absent => return Ok(Ok(())),
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Ok(Err(trouble)),
+        };
+        let known = ledger.orgs().await?;
+        let is_taken = |org: &crate::ledger::OrgRow| {
+            org.facts.id == facts.id || org.bound_login.eq_ignore_ascii_case(&facts.login)
+        };
+        if !known.iter().any(is_taken) {
+            let now = self.options.clock.now();
+            ledger.bind_org(&facts, now).await?;
+            ledger.mark(&[Target::Org(facts.id)], Cause::Pass, Asks::PASS, now).await?;
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// Settles the marks of an organisation that was released. One on the organisation as a whole asks who has its login.
+pub(super) async fn look_at_released(
+    eyes: &Eyes,
+    ledger: &Ledger,
+    lease: &Lease,
+    state: &OrgState,
+    (whole, teams): (Option<&LeasedMark>, &[LeasedMark]),
+) -> Result<(), LedgerError> {
+    let clock = &eyes.options.clock;
+    let settled = |mark: &LeasedMark, next| MarkResult { team: mark.team, generation: mark.generation, next };
+    let mut marks: Vec<_> = teams.iter().map(|mark| settled(mark, Next::Nothing)).collect();
+    if let Some(mark) = whole {
+        let next = match eyes.bind_holder(ledger, &state.org.bound_login).await? {
+            Ok(()) => Next::Nothing,
+            Err(trouble) => {
+                let (backoff, jitter) = (eyes.options.backoff, clock.jitter());
+                pace::retry(&trouble, mark.failures, false, backoff, jitter, clock.now())
+            }
+        };
+        marks.push(settled(mark, next));
+    }
+    ledger.settle(lease.lane, lease.fence, &Settlement { marks, ..Settlement::default() }, clock.now()).await
+}
