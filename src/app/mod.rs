@@ -40,6 +40,17 @@ pub async fn ledger(settings: &Settings) -> anyhow::Result<Ledger> {
     })
 }
 
+/// The ledger that the settings name, unless it is a file that isn't there: whoever only looks makes none.
+pub async fn ledger_if_there(settings: &Settings) -> anyhow::Result<Option<Ledger>> {
+    let url = settings.ledger.url.expose_secret();
+    let file = url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
+    let file = file.map(|path| path.split('?').next().unwrap_or(path));
+    match file {
+        Some(file) if !std::path::Path::new(file).exists() => Ok(None),
+        _ => ledger(settings).await.map(Some),
+    }
+}
+
 /// A URL without what could hold a password.
 fn place(url: &SecretString) -> String {
     match url::Url::parse(url.expose_secret()) {

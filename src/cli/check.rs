@@ -8,8 +8,11 @@ use serde_json::json;
 
 use super::output::{Format, print_json, table};
 use crate::{
-    app::{broker::broker, upstreams},
-    operate::check::{self, Finding, Verdict},
+    app::{self, broker::broker, upstreams},
+    operate::{
+        check::{self, Finding, Verdict},
+        release,
+    },
     queue,
     settings::{Loaded, Problem, Settings},
 };
@@ -72,7 +75,21 @@ async fn findings(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
         }
     };
     let (github, datadog, broker) = tokio::join!(github, datadog, broker);
-    Ok([github?, datadog?, broker, vec![webhook(settings)]].concat())
+    Ok([github?, datadog?, releases(settings).await, broker, vec![webhook(settings)]].concat())
+}
+
+/// What the ledger says of logins that are bound to an organisation that is gone or renamed.
+async fn releases(settings: &Settings) -> Vec<Finding> {
+    let found = async {
+        match app::ledger_if_there(settings).await? {
+            Some(ledger) => Ok(release::findings(&ledger, ledger.clock().now()).await?),
+            None => anyhow::Ok(Vec::new()),
+        }
+    };
+    found.await.unwrap_or_else(|error| {
+        let remedy = "check ledger.url, and that this user may read it";
+        vec![Finding::warning("the ledger can be read", format!("{error:#}"), remedy)]
+    })
 }
 
 /// A setting that is missing is a finding; anything else is an error.

@@ -1,14 +1,16 @@
 //! `teamlink sync`: one full pass, then exit.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
 
 use tokio::sync::Notify;
 
 use super::output::{self, Format};
 use crate::{
     app,
-    ledger::{Ledger, Progress, lane_number},
-    model::{Asks, Cause, Integration, Lane},
+    ledger::{Ledger, OrgRow, Progress, lane_number},
+    model::{Asks, Cause, Integration, Lane, OrgId},
+    operate::release,
+    reconcile::{Taken, Worker},
     settings::Loaded,
 };
 
@@ -41,7 +43,15 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let logins = if args.org.is_empty() { settings.github.orgs.clone() } else { args.org };
     let lanes = worker.begin_pass(&logins, Cause::Person, Asks::PERSON).await?;
     let spinner = output::spinner("looking at GitHub and Datadog");
-    let progress = worker.work_off(&lanes).await?;
+    let before: BTreeSet<OrgId> = ledger.orgs().await?.into_iter().map(|org| org.facts.id).collect();
+    let mut progress = worker.work_off(&lanes).await?;
+    // Whoever has a login that this pass released.
+    let bound = ledger.orgs().await?.into_iter().filter(|org| !before.contains(&org.facts.id));
+    let bound = bound.filter(|org| logins.iter().any(|login| org.is_called(login)));
+    let bound: Vec<Lane> = bound.map(|org| Lane::Org(org.facts.id)).collect();
+    if !bound.is_empty() {
+        progress = worker.work_off(&[lanes, bound].concat()).await?;
+    }
     spinner.finish_and_clear();
     let orgs = ledger.orgs().await?.into_iter().map(|org| (Lane::Org(org.facts.id), org.facts.login));
     let documents = Integration::ALL.map(Lane::Document).map(|lane| (lane, lane.to_string()));
@@ -51,55 +61,89 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         .collect();
     show(&rows, args.format)?;
     let taken = worker.taken_logins(&logins).await?;
-    for taken in taken.iter().filter(|_| args.format == Format::Text) {
-        anstream::println!("\n{taken}; write {} in github.orgs", taken.bound_to.login);
-    }
+    let free = free_logins(&ledger, &logins).await?;
     if args.format == Format::Text {
+        for taken in &taken {
+            say_taken(&ledger, taken).await?;
+        }
+        for login in &free {
+            anstream::println!(
+                "\n{login}: it was released, and GitHub has no organisation with this login; take it out of github.orgs"
+            );
+        }
         say_former_marks(&ledger, &settings.datadog.managed_by).await?;
-    }
-    for Row { lane, name, progress } in &rows {
-        if let Some(error) = &progress.unread
-            && args.format == Format::Text
-        {
-            anstream::println!("\n{name}: nothing was removed, because {error}");
-        }
-        if let Some(org) = lane.org()
-            && progress.suspected > 0
-            && args.format == Format::Text
-        {
-            for (slug, why) in worker.stuck(org).await? {
-                anstream::println!("held: {name}/{slug}: {why}");
-            }
-        }
-        if progress.removed_by_others > 0 && args.format == Format::Text {
-            let removed = ledger.removed_by_others(*lane, ledger.clock().now()).await?;
-            for (key, removals) in removed.iter().filter(|(_, removals)| removals.is_fight()) {
-                let times = removals.times();
-                anstream::println!(
-                    "somebody removes {key}: {times} times within a day; find the other writer"
-                );
-            }
-        }
-        if progress.paused > 0 && args.format == Format::Text {
-            for pause in ledger.paused(*lane).await?.all() {
-                anstream::println!("paused: {}", super::pause::said(&ledger, pause).await?);
-            }
-        }
-        if progress.held > 0
-            && let Some(set) = ledger.held_set(*lane, ledger.clock().now()).await?
-            && args.format == Format::Text
-        {
-            anstream::println!();
-            for held in &set.items {
-                anstream::println!("held: {} {}: {}", held.key.kind.as_str(), held.key.subject, held.reason);
-            }
-            super::approve::invite(set.items.len(), &set.hash);
+        for row in &rows {
+            say_what_waits(&worker, &ledger, row).await?;
         }
     }
     // What may pass by itself and did not is a failure; what waits for somebody is not.
-    let failed = rows.iter().any(|row| row.progress.passing > 0);
-    let open = !taken.is_empty() || rows.iter().any(|row| !settled(&row.progress));
-    Ok(ExitCode::from(if failed || rows.is_empty() { 1 } else { u8::from(open) * 2 }))
+    let failed = rows.iter().any(|row| row.progress.passing > 0) || rows.is_empty() && free.is_empty();
+    let open = !taken.is_empty() || !free.is_empty() || rows.iter().any(|row| !settled(&row.progress));
+    Ok(ExitCode::from(if failed { 1 } else { u8::from(open) * 2 }))
+}
+
+/// Says what of a lane waits, and for whom.
+async fn say_what_waits(worker: &Worker, ledger: &Ledger, row: &Row) -> anyhow::Result<()> {
+    let Row { lane, name, progress } = row;
+    if let Some(error) = &progress.unread {
+        anstream::println!("\n{name}: nothing was removed, because {error}");
+    }
+    if let Some(org) = lane.org()
+        && progress.suspected > 0
+    {
+        for (slug, why) in worker.stuck(org).await? {
+            anstream::println!("held: {name}/{slug}: {why}");
+        }
+    }
+    if progress.removed_by_others > 0 {
+        let removed = ledger.removed_by_others(*lane, ledger.clock().now()).await?;
+        for (key, removals) in removed.iter().filter(|(_, removals)| removals.is_fight()) {
+            let times = removals.times();
+            anstream::println!("somebody removes {key}: {times} times within a day; find the other writer");
+        }
+    }
+    if progress.paused > 0 {
+        for pause in ledger.paused(*lane).await?.all() {
+            anstream::println!("paused: {}", super::pause::said(ledger, pause).await?);
+        }
+    }
+    if progress.held > 0
+        && let Some(set) = ledger.held_set(*lane, ledger.clock().now()).await?
+    {
+        anstream::println!();
+        for held in &set.items {
+            anstream::println!("held: {} {}: {}", held.key.kind.as_str(), held.key.subject, held.reason);
+        }
+        super::approve::invite(set.items.len(), &set.hash);
+    }
+    Ok(())
+}
+
+/// Those of these logins that were released and are nobody's.
+async fn free_logins(ledger: &Ledger, logins: &[String]) -> anyhow::Result<Vec<String>> {
+    let (bound, released) = (ledger.orgs().await?, ledger.released_orgs().await?);
+    let names = |orgs: &[OrgRow], login: &str| orgs.iter().any(|org| org.is_called(login));
+    let free = logins.iter().filter(|login| names(&released, login) && !names(&bound, login));
+    Ok(free.cloned().collect())
+}
+
+/// Says that another organisation has a login than the one that it is bound to, and what to type.
+async fn say_taken(ledger: &Ledger, taken: &Taken) -> anyhow::Result<()> {
+    let Taken { login, by, bound_to } = taken;
+    match release::waiting(ledger, bound_to, ledger.clock().now()).await? {
+        Some(release) if !release.approved => anstream::println!(
+            "\n{taken}; to bind {login} to org {by}:\n  {}\nto serve the old organisation alone, write its login today in \
+             github.orgs instead",
+            release.command()
+        ),
+        Some(_) => {
+            anstream::println!("\n{taken}; the release of {login} is approved, and is carried out next")
+        }
+        None => anstream::println!(
+            "\n{taken}; once another look has proven it, `teamlink sync` prints the command that binds {login} to org {by}"
+        ),
+    }
+    Ok(())
 }
 
 /// Says how many connections of ours carry a former value of `datadog.managed_by`.

@@ -14,7 +14,7 @@ use crate::{
 pub struct Block {
     /// `paused`, `held`, `parked`, `unmapped`, `ignored`, `no_such_handle`, `conflict`, `suspected`, `gone`,
     /// `grace`, `credential`, `not_read`, `failing`, `policy`, `protected`,
-    /// `second_writer`.
+    /// `second_writer`, `release`, `released`.
     pub kind: &'static str,
     /// What it is.
     pub what: String,

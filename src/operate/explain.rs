@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use super::blocks;
 pub use super::blocks::Block;
+use super::{blocks, release};
 use crate::{
     datadog::{self, Filter},
     github,
@@ -140,8 +140,11 @@ pub struct Connected {
 /// When neither the ledger nor GitHub knows such a team, or the ledger fails. What GitHub and Datadog refuse of a
 /// known team is part of the explanation.
 pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::Result<Explanation> {
-    let (org, team) = find(sources, login, slug).await?;
     let ledger = sources.ledger;
+    let (org, team) = match find(sources, login, slug).await {
+        Ok(found) => found,
+        Err(error) => return Err(unless_released(ledger, login, error).await?),
+    };
     let key = TeamKey { org: org.facts.id, team };
     let foresight = sources.survey.foresee(&org, team).await?;
     let mut story = ledger.story(key).await?;
@@ -166,6 +169,11 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
         None => None,
     };
     let mut blocks = blocks::of(&name, &foresight, &story, &hash, pause.as_ref(), error.as_ref());
+    let release = release::waiting_of(ledger, key.org, now).await?;
+    if let Some(block) = release::block(&org, release.as_ref()) {
+        blocks.retain(|other| block.kind != "released" || other.kind != "not_served");
+        blocks.insert(0, block);
+    }
     let mut steps = steps(&foresight);
     name_datadog_teams(sources, blocks.iter_mut().map(|block| &mut block.what).chain(&mut steps)).await;
     Ok(Explanation {
@@ -183,6 +191,20 @@ pub async fn explain(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::
         team: name,
         org: foresight.org,
         story,
+    })
+}
+
+/// What to say of a team that isn't found: it may be one of whoever has the login now, which is bound to another.
+async fn unless_released(
+    ledger: &Ledger,
+    login: &str,
+    error: anyhow::Error,
+) -> anyhow::Result<anyhow::Error> {
+    let Some(org) = ledger.find_org(login).await? else { return Ok(error) };
+    let release = release::waiting(ledger, &org.facts, ledger.clock().now()).await?;
+    Ok(match release {
+        Some(release) => error.context(format!("{}; run `{}`", release.reason, release.command())),
+        None => error,
     })
 }
 

@@ -8,3 +8,4 @@ pub mod explain;
 pub mod integrations;
 pub mod parked;
 pub mod plan;
+pub mod release;

@@ -54,7 +54,7 @@ async fn for_whoever_takes_the_old_login_of_a_renamed_organisation_nothing_is_do
     assert_eq!(
         said,
         format!(
-            "acme: nothing is done for org {impostor}, which has this login now, because it is bound to org 1000001 (globex); write globex in github.orgs"
+            "acme: nothing is done for org {impostor}, which has this login now, because it is bound to org 1000001 (globex); to bind acme to org {impostor}:"
         )
     );
     // Ours follow the id to its new login. What names the impostor's teams now is nobody's to delete.

@@ -33,6 +33,7 @@ mod plans;
 mod readme;
 mod receiver;
 mod reconcile;
+mod releases;
 mod requests;
 mod sandbox_contract;
 mod second_writer;
