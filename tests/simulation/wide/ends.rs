@@ -32,6 +32,8 @@ struct Told {
     held: BTreeSet<(HeldKind, Key)>,
     /// Organisations of which something is held.
     holding: BTreeSet<OrgId>,
+    /// Organisations of which an event said that they were deleted.
+    deleted: BTreeSet<OrgId>,
     owned: BTreeSet<String>,
     parked: Vec<String>,
     orphans: i64,
@@ -57,8 +59,10 @@ impl Told {
             }
             orphans += ledger.progress(lane, world.wall()).await.unwrap().orphans;
         }
+        let known = ledger.orgs().await.unwrap().into_iter();
+        let deleted = known.filter(|org| org.deleted_event_at.is_some()).map(|org| org.facts.id).collect();
         let parked = ledger.parked().await.unwrap().into_iter().map(|parked| parked.subject).collect();
-        Self { bound, held, holding, owned, parked, orphans }
+        Self { bound, held, holding, deleted, owned, parked, orphans }
     }
 
     fn holds(&self, kind: HeldKind, key: &Key) -> bool {
@@ -183,7 +187,9 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
     let mut gone: BTreeMap<i64, usize> = BTreeMap::new();
     for (id, connection) in world.connections().await {
         let (Some(maker), key) = (notes.makers.get(&id), connection.key()) else { continue };
-        if notes.by_hand.contains(&id) {
+        // What a release leaves of an organisation that is gone, the audit trail tells.
+        let released = notes.released.contains(&OrgId(*maker)) && !told.bound.contains_key(&OrgId(*maker));
+        if notes.by_hand.contains(&id) || released {
             continue;
         }
         let reported = told.orphans > 0
@@ -198,7 +204,11 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
         }
         let served = world.history.iter().rev().find_map(|truth| truth.orgs.get(&OrgId(*maker)));
         let served = served.is_some_and(|org| setting.serves(&org.login, told.bound.get(&OrgId(*maker))));
-        if !truth.orgs.contains_key(&OrgId(*maker)) && served && !told.holding.contains(&OrgId(*maker)) {
+        if !truth.orgs.contains_key(&OrgId(*maker))
+            && served
+            && releasable(world, &told, OrgId(*maker))
+            && !told.holding.contains(&OrgId(*maker))
+        {
             *gone.entry(*maker).or_default() += 1;
         }
     }
@@ -208,6 +218,15 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
         }
     }
     failures
+}
+
+/// Whether there is proof that an organisation is gone: its event came, or somebody else has a login of it.
+fn releasable(world: &Wide, told: &Told, org: OrgId) -> bool {
+    let (truth, setting) = (world.truth(), world.settings.last().unwrap());
+    let last = world.history.iter().rev().find_map(|truth| Some(truth.orgs.get(&org)?.login.clone()));
+    let logins = last.iter().chain(told.bound.get(&org)).filter(|login| setting.serves(login, None));
+    let mut taken = logins.map(|login| truth.orgs.values().any(|it| it.login.eq_ignore_ascii_case(login)));
+    told.deleted.contains(&org) || taken.any(|taken| taken)
 }
 
 /// Judges how long events waited, while the workers were at work and nothing was wrong.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use teamlink::{
-    model::{HeldKind, Lane, OrgId, PauseScope, TeamId, TeamKey},
+    model::{HeldKind, Lane, OrgId, PauseScope, Subject, TeamId, TeamKey},
     operate,
     reconcile::{Asked, Outcome},
 };
@@ -244,16 +244,39 @@ pub async fn resume(world: &mut Wide) {
     world.set().await;
 }
 
-/// A person approves what is held of an organisation.
-async fn approve(world: &mut Wide, notes: &mut Notes, org: usize) {
-    let Some((id, _)) = org_of(world, org) else { return };
-    let now = world.wall();
-    let Some(set) = world.ledger().held_set(Lane::Org(id), now).await.unwrap() else { return };
-    let approved = world.ledger().approve(&set.hash, "simulated", Duration::from_secs(3600), now).await;
-    let approved = approved.unwrap().unwrap();
-    notes.approved.extend(
-        approved.into_iter().filter(|held| held.kind == HeldKind::Delete).map(|held| held.subject.names()),
-    );
+/// A person approves what is held of an organisation, which may be gone.
+async fn approve(world: &mut Wide, notes: &mut Notes, number: usize) {
+    let mut ids: Vec<OrgId> = world.truth().orgs.keys().copied().collect();
+    let known = world.ledger().orgs().await.unwrap().into_iter().map(|org| org.facts.id);
+    ids.extend(known.filter(|org| !world.truth().orgs.contains_key(org)).collect::<Vec<_>>());
+    let Some(id) = ids.get(number % ids.len().max(1)) else { return };
+    let Some(set) = world.ledger().held_set(Lane::Org(*id), world.wall()).await.unwrap() else { return };
+    approve_set(world, notes, &set.hash).await;
+}
+
+async fn approve_set(world: &Wide, notes: &mut Notes, hash: &str) {
+    let hour = Duration::from_secs(3600);
+    let approved = world.ledger().approve(hash, "simulated", hour, world.wall()).await.unwrap().unwrap();
+    for held in approved {
+        match held.subject {
+            Subject::Organisation(org) => drop(notes.released.insert(org)),
+            subject if held.kind == HeldKind::Delete => notes.approved.push(subject.names()),
+            _ => {}
+        }
+    }
+}
+
+/// A person approves each release that waits, and nothing else. Says whether there was one.
+pub async fn release(world: &Wide, notes: &mut Notes) -> bool {
+    let mut any = false;
+    for org in world.ledger().orgs().await.unwrap() {
+        let waiting = operate::release::waiting(world.ledger(), &org.facts, world.wall()).await.unwrap();
+        if let Some(release) = waiting.filter(|release| !release.approved) {
+            any = true;
+            approve_set(world, notes, &release.hash).await;
+        }
+    }
+    any
 }
 
 /// A person takes over all that somebody else has made, or that has our mark and no row.

@@ -51,6 +51,8 @@ pub struct Notes {
     pub by_hand: BTreeSet<String>,
     /// Keys whose removal a person approved.
     pub approved: Vec<Key>,
+    /// Organisations whose login a person released.
+    pub released: BTreeSet<OrgId>,
     /// When others removed connections.
     pub others_removed: Vec<Time>,
     /// When a wall clock was stepped.
@@ -75,6 +77,8 @@ pub struct Notes {
     made_for: BTreeMap<String, TeamId>,
     /// Keys that teamlink tried to make.
     attempted: BTreeSet<Key>,
+    /// The logins that each organisation was bound under: a release may change that.
+    bound: BTreeMap<OrgId, BTreeSet<String>>,
     /// Who made what: the organisation under whose lease it was written.
     pub makers: BTreeMap<String, i64>,
 }
@@ -131,6 +135,9 @@ pub fn wanted(truth: &Truth, setting: &Setting, bound: &Bound) -> BTreeMap<Key, 
 /// Judges what was written since the last time.
 pub async fn writes(world: &Wide, notes: &mut Notes) -> Vec<Failure> {
     let bound = bound(world).await;
+    for (org, login) in &bound {
+        notes.bound.entry(*org).or_default().insert(login.clone());
+    }
     let log: Vec<Entry> = world.wire.log()[notes.judged..].to_vec();
     notes.judged += log.len();
     let mut failures = Vec::new();
@@ -214,7 +221,9 @@ impl Case<'_> {
         }
         let served = self.views.iter().any(|truth| {
             let login = truth.orgs.get(&org).map(|org| org.login.as_str());
-            login.or_else(|| self.login(org)).is_some_and(|login| setting.serves(login, self.bound.get(&org)))
+            let mut bound = notes.bound.get(&org).into_iter().flatten().map(Some).chain([None]);
+            let login = login.or_else(|| self.login(org));
+            login.is_some_and(|login| bound.any(|bound| setting.serves(login, bound)))
         });
         if !served && carried_out {
             let cause = if entry.method == "POST" {
@@ -275,6 +284,8 @@ impl Case<'_> {
         match approval {
             Some(index) => drop(notes.approved.remove(index)),
             None if replaced || notes.by_hand.contains(id) => {}
+            // Who releases the login of an organisation that was deleted approves that its connections go.
+            None if notes.released.contains(&OrgId(self.entry.org().unwrap_or_default())) => {}
             None => {
                 let org = self.entry.org().unwrap_or_default();
                 notes.removals.push(Removal { at: self.entry.at, org });

@@ -357,6 +357,7 @@ impl History {
             self.failures.extend(ends::right(&self.world, &self.notes).await);
             self.world.begin_pass().await;
             self.work(ends::RIGHT, dice).await;
+            self.released(dice).await;
         }
         if self.world.wire.is_endless() {
             self.endless();
@@ -367,6 +368,22 @@ impl History {
         self.failures.extend(ends::known(&self.world, &self.notes).await);
         self.failures.extend(ends::events(&self.world, &self.notes, &self.working).await);
         self.cover(false);
+    }
+
+    /// Once a person has released the logins that wait for it, the next pass serves whoever has them.
+    async fn released(&mut self, dice: &mut StdRng) {
+        if self.world.wire.is_endless() || !happen::release(&self.world, &mut self.notes).await {
+            return;
+        }
+        self.told(&"released");
+        self.work(ends::RIGHT, dice).await;
+        self.world.begin_pass().await;
+        self.work(ends::RIGHT, dice).await;
+        let failures = judge::writes(&self.world, &mut self.notes).await;
+        self.failures.extend(failures);
+        if !self.world.wire.is_endless() {
+            self.failures.extend(ends::right(&self.world, &self.notes).await);
+        }
     }
 
     fn endless(&mut self) {
