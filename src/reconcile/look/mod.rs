@@ -66,13 +66,7 @@ pub(super) async fn look(
         let needs_no_slot = standing.approved.clone();
         look.known.weigh(standing);
         guarded = look.plan(asks).await;
-        if let Some(only) = only {
-            let (carried_out, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions)
-                .into_iter()
-                .partition(|planned| only.contains(&planned.action.step()));
-            guarded.ready.actions = carried_out;
-            left_out = rest.into_iter().filter_map(|planned| planned.team).collect();
-        }
+        left_out = only.map(|only| leave_out(&mut guarded, only)).unwrap_or_default();
         if mode != Mode::Observe {
             // The slots are taken before anything is deleted, over all organisations.
             let needed = guarded.slots_needed(&needs_no_slot);
@@ -110,6 +104,15 @@ pub(super) async fn look(
         telemetry::work::held_set(&set);
     }
     Ok(())
+}
+
+/// Takes all other steps out of a plan. Returns the teams that had them.
+fn leave_out(guarded: &mut Guarded, only: &BTreeSet<StepKey>) -> Vec<TeamId> {
+    let (carried_out, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut guarded.ready.actions)
+        .into_iter()
+        .partition(|planned| only.contains(&planned.action.step()));
+    guarded.ready.actions = carried_out;
+    rest.into_iter().filter_map(|planned| planned.team).collect()
 }
 
 pub(super) struct Look<'a> {
