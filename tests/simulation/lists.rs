@@ -152,6 +152,26 @@ fn a_look_whose_lists_fill_a_window_or_more_comes_to_its_writes() {
 }
 
 #[test]
+fn teams_that_a_limit_stops_together_are_retried_together() {
+    run(|dir| async move {
+        let rules = vec![RuleSpec::handles("acme/*", ["team-1"])];
+        let mut world = World::new(1, 14, Setup { page: 2, rules, ..setup() }, dir.path()).await;
+        pass(&world, 10).await;
+        let limits = json!({"datadog": {"requests": 3, "seconds": 60}});
+        world.ask("PUT", "/_sandbox/limits", limits).await;
+        for team in 3..7 {
+            world.rename(&format!("team-{team}"), &format!("Core {team}")).await;
+        }
+        let told = std::iter::from_fn(|| world.webhooks.try_recv().ok()).collect();
+        world.deliver(told).await;
+        world.work(Duration::from_secs(10)).await;
+        let next = world.ledger.next_due(world.clock.now()).await.unwrap().unwrap();
+        let due = world.ledger.due_teams(world.org, next, 100).await.unwrap();
+        assert_eq!(due.len(), 4, "what is read for one of them serves all");
+    });
+}
+
+#[test]
 fn a_list_that_is_refused_stays_refused_whatever_its_items_answer() {
     run(|dir| async move {
         let mut world = World::new(1, 4, setup(), dir.path()).await;

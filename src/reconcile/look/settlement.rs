@@ -2,13 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Look;
+use super::{Look, Options};
 use crate::{
     ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, ParkedStep, Settled, Settlement},
     model::{Class, ConnectionKey, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::Guarded,
     reconcile::{apply::Applied, fold::Folded, lease::MARGIN, pace},
 };
+
+/// When what failed in a look is retried.
+struct Retry<'a> {
+    now: Time,
+    jitter: f64,
+    options: &'a Options,
+}
+
+impl Retry<'_> {
+    fn after(&self, trouble: &Trouble, failures: u32, others_work: bool) -> Next {
+        pace::retry(trouble, failures, others_work, self.options.backoff, self.jitter, self.now)
+    }
+}
 
 impl Look<'_> {
     /// What is stored of the look, and what comes next for each team.
@@ -39,12 +52,15 @@ impl Look<'_> {
         }
         // Whether the same was done for another team: what fails for all is an outage.
         let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
+        // What failed together is retried together: what is read for one of them serves all.
+        let (clock, options) = (&self.options.clock, self.options);
+        let retry = Retry { now: clock.now(), jitter: clock.jitter(), options };
         for mark in due {
             let Some(team) = mark.team else { continue };
             let others_work =
                 if self.unread.contains(&team) { github_works } else { applied.counted.contains(&team) };
             let again = waits.get(&team).copied();
-            let next = self.next(mark, team, others_work, again, &mut stored.parked);
+            let next = self.next(mark, team, others_work, again, &retry, &mut stored.parked);
             stored.marks.push(MarkResult { team: Some(team), generation: mark.generation, next });
         }
         for (&id, folded) in &self.folded {
@@ -144,18 +160,11 @@ impl Look<'_> {
         team: TeamId,
         others_work: bool,
         again: Option<Time>,
+        retry: &Retry<'_>,
         parked: &mut Vec<ParkedAction>,
     ) -> Next {
-        let clock = &self.options.clock;
         if let Some(trouble) = self.troubles.get(&team) {
-            let retry = pace::retry(
-                trouble,
-                mark.failures,
-                others_work,
-                self.options.backoff,
-                clock.jitter(),
-                clock.now(),
-            );
+            let retry = retry.after(trouble, mark.failures, others_work);
             let attempts = mark.attempts + 1;
             if matches!(retry, Next::Retry { burns: true, .. }) && attempts >= self.options.max_attempts {
                 let (step, error) = (ParkedStep::Look(team), trouble.clone());
@@ -166,8 +175,7 @@ impl Look<'_> {
         }
         if self.conflicts.contains(&team) {
             let trouble = Trouble::new(Class::Transient, "another team reads back with the same slug");
-            let (backoff, jitter) = (self.options.backoff, clock.jitter());
-            return pace::retry(&trouble, mark.failures, false, backoff, jitter, clock.now());
+            return retry.after(&trouble, mark.failures, false);
         }
         let folded = self.folded.get(&team);
         let gone = folded
