@@ -130,6 +130,8 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
     if setting.setup.mode != Mode::Sync
         || !setting.serves(&org.login, told.bound.get(&maker))
         || paused(setting, maker, team)
+        // The team that it was made for may be called otherwise now.
+        || paused(setting, maker, notes.made_for.get(id).copied())
         || told.holds(HeldKind::Delete, key)
     {
         return None;

@@ -74,7 +74,7 @@ pub struct Notes {
     /// Unapproved removals: when, by the true time and by the writer's wall clock, and for which organisation.
     removals: Vec<Removal>,
     /// Which team had the name of a connection when teamlink made it.
-    made_for: BTreeMap<String, TeamId>,
+    pub made_for: BTreeMap<String, TeamId>,
     /// Keys that teamlink tried to make.
     attempted: BTreeSet<Key>,
     /// The logins that each organisation was bound under: a release may change that.
