@@ -144,7 +144,12 @@ impl At<'_> {
         let same = before.as_ref().is_some_and(|(held, _)| held.reason.rule == reason.rule);
         settlement.ends_release = before.is_some() && !same;
         let free = self.state.paused.whole.is_none() && self.state.paused.teams.is_empty();
-        *next = Next::At(now + self.eyes.options.backoff.max);
+        // What is held is read again now and then: it ends by itself when it is no longer true.
+        let again = now + self.eyes.options.backoff.max;
+        match &org {
+            Some(_) => sooner(next, again),
+            None => *next = Next::At(again),
+        }
         if free && same && before.is_some_and(|(_, approved)| approved) {
             match self.carry_out(&release, settlement).await? {
                 Carried::Over => {
@@ -226,7 +231,7 @@ impl At<'_> {
         // A write that may still arrive would be nobody's.
         let arrives = options.timeout + MARGIN;
         if let Some(at) = intents.iter().map(|intent| intent.at + arrives).filter(|at| *at >= now).max() {
-            return Ok(Carried::Waits(Next::At(at)));
+            return Ok(Carried::Waits(Next::At(at + options.backoff.min)));
         }
         let Some(cause) = release.removes() else { return Ok(Carried::Over) };
         if options.policy(&org.facts.login, &org.bound_login).mode == Mode::Observe {
@@ -251,7 +256,8 @@ impl At<'_> {
         settlement.audit.append(&mut audit);
         settlement.found.clear();
         self.tell_document(settlement);
-        let next = unfinished.into_values().next().map_or(Next::At(now), |trouble| self.retry(&trouble));
+        let again = Next::At(now + options.backoff.min);
+        let next = unfinished.into_values().next().map_or(again, |trouble| self.retry(&trouble));
         Ok(Carried::Waits(next))
     }
 
