@@ -99,6 +99,10 @@ impl Look<'_> {
                 stored.found.extend(below.map(|child| child.facts.id));
             }
         }
+        // With nothing of its own any more, a team that waits for a handle may have its Datadog team created.
+        let waiting = self.state.owned.iter().filter(|owned| self.waiting.contains(&owned.team));
+        let lost = waiting.filter(|owned| stored.disowned.contains(&owned.key)).map(|owned| owned.team);
+        stored.found.extend(lost.collect::<Vec<_>>());
         if self.login_changed {
             let present = self.state.teams.values().filter(|team| team.state == TeamState::Present);
             stored.found.extend(present.map(|team| team.facts.id).filter(|id| !self.asked.contains(id)));
