@@ -1,5 +1,7 @@
 //! GitHub as it answers: teams, pages, ETags, credentials.
 
+use std::time::UNIX_EPOCH;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -113,11 +115,16 @@ async fn an_app_signs_with_its_own_id_and_reads_only_where_it_is_installed() {
     let with = |method: &str, path: &str, credential: &str| {
         answer(world.request(method, path).header("authorization", format!("Bearer {credential}")))
     };
-    // Header, claims (issuer and end), and a signature that nobody looks at.
+    // Header, claims, and a signature that nobody looks at.
     let jwt = |claims: &str| format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims));
-    let app = jwt(r#"{"iss":1,"exp":9999999999}"#);
+    let now = UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let claims =
+        |issuer: u64, issued: u64, ends: u64| json!({"iss": issuer, "iat": issued, "exp": ends}).to_string();
+    let app = jwt(&claims(1, now - 60, now + 300));
     assert_eq!(with("GET", "/app", &app).await.status, 200);
-    for wrong in [r#"{"iss":2,"exp":9999999999}"#, r#"{"iss":1,"exp":1}"#, "{}", "no claims"] {
+    let (of_another, over) = (claims(2, now - 60, now + 300), claims(1, now - 600, now - 300));
+    let (too_long, not_yet) = (claims(1, now - 60, now + 3600), claims(1, now + 300, now + 500));
+    for wrong in [of_another.as_str(), &over, &too_long, &not_yet, "{}", "no claims"] {
         assert_eq!(with("GET", "/app", &jwt(wrong)).await.status, 401, "{wrong}");
     }
 
