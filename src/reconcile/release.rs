@@ -62,6 +62,9 @@ pub(super) async fn read(
         Some(org) if org.login.eq_ignore_ascii_case(&row.bound_login) => Vec::new(),
         Some(_) => vec![&row.bound_login],
         None if row.deleted_event_at.is_some() => Vec::new(),
+        None if row.facts.login.eq_ignore_ascii_case(&row.bound_login) => {
+            vec![&row.bound_login]
+        }
         None => vec![&row.bound_login, &row.facts.login],
     };
     let known = ledger.orgs().await?;
@@ -256,7 +259,9 @@ impl At<'_> {
         settlement.audit.append(&mut audit);
         settlement.found.clear();
         self.tell_document(settlement);
-        let again = Next::At(now + options.backoff.min);
+        // The look after the last removal ends the binding. One that removed nothing is not repeated at once.
+        let removed = !settlement.disowned.is_empty() || !settlement.owned.is_empty();
+        let again = Next::At(if removed { now } else { now + options.backoff.min });
         let next = unfinished.into_values().next().map_or(again, |trouble| self.retry(&trouble));
         Ok(Carried::Waits(next))
     }

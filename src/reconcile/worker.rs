@@ -341,7 +341,9 @@ impl Worker {
             return Ok(After::Rests);
         }
         self.eyes.github.knows(&state.org.facts);
-        if let Some(mark) = whole.filter(|mark| mark.asks.reserve == hurries) {
+        // While its id answers 404, no look at its teams finds anything out.
+        let is_absent = state.org.absent_since.is_some();
+        if let Some(mark) = whole.filter(|mark| mark.asks.reserve == hurries || is_absent) {
             whole::look_at_whole(&eyes, &self.ledger, &writer, (lease, org), &state, &mark).await?;
             return Ok(After::GoesOn);
         }
