@@ -35,6 +35,8 @@ struct Told {
     /// Organisations of which an event said that they were deleted.
     deleted: BTreeSet<OrgId>,
     owned: BTreeSet<String>,
+    /// Connections of organisations whose release is held: it decides what becomes of them.
+    waiting: BTreeSet<String>,
     parked: Vec<String>,
     orphans: i64,
 }
@@ -43,26 +45,26 @@ impl Told {
     async fn by(world: &Wide) -> Self {
         let ledger = world.ledger();
         let bound = bound(world).await;
-        let (mut held, mut holding, mut owned, mut orphans) =
-            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), 0);
+        let (mut held, mut holding, mut orphans) = (BTreeSet::new(), BTreeSet::new(), 0);
+        let (mut owned, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         for org in bound.keys() {
             let lane = Lane::Org(*org);
             if let Some(set) = ledger.held_set(lane, world.wall()).await.unwrap() {
                 holding.insert(*org);
                 held.extend(set.items.iter().map(|item| (item.key.kind, item.key.subject.names())));
             }
-            if let Some(state) = ledger.org_state(*org).await.unwrap() {
-                owned.extend(state.owned.into_iter().map(|owned| owned.id.to_string()));
-                // DESIGN: a committed intent makes it ours too, whatever Datadog's lists show yet.
-                let answered = state.intents.into_iter().filter_map(|intent| intent.answered);
-                owned.extend(answered.map(|answered| answered.id.to_string()));
+            let ids = ledger.org_state(*org).await.unwrap().map(|state| state.owned).unwrap_or_default();
+            let ids: Vec<String> = ids.into_iter().map(|owned| owned.id.to_string()).collect();
+            if ledger.held_release(*org, world.wall()).await.unwrap().is_some() {
+                waiting.extend(ids.iter().cloned());
             }
+            owned.extend(ids);
             orphans += ledger.progress(lane, world.wall()).await.unwrap().orphans;
         }
         let known = ledger.orgs().await.unwrap().into_iter();
         let deleted = known.filter(|org| org.deleted_event_at.is_some()).map(|org| org.facts.id).collect();
         let parked = ledger.parked().await.unwrap().into_iter().map(|parked| parked.subject).collect();
-        Self { bound, held, holding, deleted, owned, parked, orphans }
+        Self { bound, held, holding, deleted, owned, waiting, parked, orphans }
     }
 
     fn holds(&self, kind: HeldKind, key: &Key) -> bool {
@@ -133,6 +135,7 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
         // The team that it was made for may be called otherwise now.
         || paused(setting, maker, notes.made_for.get(id).copied())
         || told.holds(HeldKind::Delete, key)
+        || told.waiting.contains(id)
     {
         return None;
     }
