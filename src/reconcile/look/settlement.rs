@@ -99,10 +99,7 @@ impl Look<'_> {
                 stored.found.extend(below.map(|child| child.facts.id));
             }
         }
-        // With nothing of its own any more, a team that waits for a handle may have its Datadog team created.
-        let waiting = self.state.owned.iter().filter(|owned| self.waiting.contains(&owned.team));
-        let lost = waiting.filter(|owned| stored.disowned.contains(&owned.key)).map(|owned| owned.team);
-        stored.found.extend(lost.collect::<Vec<_>>());
+        stored.found.extend(self.left_with_nothing(&stored));
         if self.login_changed {
             let present = self.state.teams.values().filter(|team| team.state == TeamState::Present);
             stored.found.extend(present.map(|team| team.facts.id).filter(|id| !self.asked.contains(id)));
@@ -156,6 +153,17 @@ impl Look<'_> {
         self.asked.retain(|team| self.state.paused.of(*team).is_none());
         stored.looked_at.extend(self.asked.into_iter().map(Some));
         stored
+    }
+
+    /// The teams that wait for a handle and lost their last connection in this look: with nothing of its own any more, a
+    /// team may have its Datadog team created.
+    fn left_with_nothing(&self, stored: &Settlement) -> Vec<TeamId> {
+        let lost: BTreeSet<&ConnectionKey> = stored.disowned.iter().collect();
+        let (gone, kept): (Vec<_>, Vec<_>) =
+            self.state.owned.iter().partition(|owned| lost.contains(&owned.key));
+        let keeps = kept.into_iter().chain(&stored.owned).map(|owned| owned.team).collect::<BTreeSet<_>>();
+        let gone = gone.into_iter().map(|owned| owned.team);
+        gone.filter(|team| self.waiting.contains(team) && !keeps.contains(team)).collect()
     }
 
     fn next(
