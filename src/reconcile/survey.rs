@@ -84,11 +84,13 @@ impl Eyes {
         }
     }
 
-    /// Keeps Datadog's connections for the looks that a first pass asks for.
-    pub(super) fn keep_connections(&self, surveyed: &Surveyed) {
+    /// Keeps Datadog's connections for the looks that a first pass asks for. What an earlier one kept goes.
+    pub(super) fn keep_connections(&self, first_pass: Option<&Surveyed>) {
         let now = self.options.clock.monotonic();
-        let good_for = self.options.teams_ttl.max(2 * now.saturating_sub(surveyed.monotonic));
-        self.first.keep(Some((now + good_for, surveyed.actual.connections.clone())));
+        self.first.keep(first_pass.map(|surveyed| {
+            let good_for = self.options.teams_ttl.max(2 * now.saturating_sub(surveyed.monotonic));
+            (now + good_for, surveyed.actual.connections.clone())
+        }));
     }
 
     /// Plans for some teams, with no more of Datadog than they concern. Connections that a first pass has `listed` count

@@ -87,9 +87,7 @@ async fn take_in(
     settlement.held.extend(creates);
     settlement.found = surveyed.out_of_step.iter().chain(&surveyed.missing).copied().collect();
     settlement.teams = listed(state, &surveyed);
-    if !state.org.passed {
-        eyes.keep_connections(&surveyed);
-    }
+    eyes.keep_connections(Some(&surveyed).filter(|_| !state.org.passed));
     settlement.listed_at = Some(surveyed.began);
     // What is held and planned no more, for a team that went while it was paused, say, is looked at again.
     let planned: BTreeSet<_> = held(&surveyed.guarded).map(|held| held.key).collect();
