@@ -53,8 +53,13 @@ impl Told {
                 holding.insert(*org);
                 held.extend(set.items.iter().map(|item| (item.key.kind, item.key.subject.names())));
             }
-            let ids = ledger.org_state(*org).await.unwrap().map(|state| state.owned).unwrap_or_default();
-            let ids: Vec<String> = ids.into_iter().map(|owned| owned.id.to_string()).collect();
+            let mut ids: Vec<String> = Vec::new();
+            if let Some(state) = ledger.org_state(*org).await.unwrap() {
+                ids.extend(state.owned.into_iter().map(|owned| owned.id.to_string()));
+                // DESIGN: a committed intent makes it ours too, whatever Datadog's lists show yet.
+                let answered = state.intents.into_iter().filter_map(|intent| intent.answered);
+                ids.extend(answered.map(|answered| answered.id.to_string()));
+            }
             if ledger.held_release(*org, world.wall()).await.unwrap().is_some() {
                 waiting.extend(ids.iter().cloned());
             }
