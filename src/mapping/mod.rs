@@ -71,6 +71,16 @@ pub enum Outcome {
     Unmapped,
 }
 
+impl Outcome {
+    /// Returns the handles that the rule gives and that a Datadog team can have.
+    pub fn into_handles(self) -> Vec<String> {
+        match self {
+            Self::Handles { handles, impossible: _ } => handles,
+            Self::TeamIds(_) | Self::Ignored | Self::Unmapped => Vec::new(),
+        }
+    }
+}
+
 /// A handle that Datadog would refuse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ImpossibleHandle {

@@ -14,7 +14,6 @@ use crate::{
     datadog::{self, Filter},
     github,
     ledger::{Held, Ledger, OrgState, Removed},
-    mapping::Outcome,
     model::{
         Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule, Lane,
         MirrorTeam, MissingTeam, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
@@ -207,10 +206,7 @@ impl Eyes {
             .iter()
             .filter_map(|team| mirror.teams.get(team))
             .filter(|team| team.state == TeamState::Present)
-            .flat_map(|team| match self.options.rules.resolve_team(&logins, &team.facts).outcome {
-                Outcome::Handles { handles, impossible: _ } => handles,
-                Outcome::TeamIds(_) | Outcome::Ignored | Outcome::Unmapped => Vec::new(),
-            })
+            .flat_map(|team| self.options.rules.resolve_team(&logins, &team.facts).outcome.into_handles())
             .collect()
     }
 

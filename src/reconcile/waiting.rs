@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use super::{survey::Eyes, worker::Worker};
 use crate::{
     ledger::OrgRow,
-    mapping::Outcome,
     model::{Asks, Cause, Target, TeamFacts, TeamKey},
     plan, telemetry,
 };
@@ -42,9 +41,7 @@ impl Eyes {
     /// Whether today's rules give a team one of these handles, which are lower-cased as the rules' are.
     fn wants_one_of(&self, org: &OrgRow, team: &TeamFacts, handles: &BTreeSet<String>) -> bool {
         let logins = plan::logins(&org.facts.login, &org.bound_login);
-        match self.options.rules.resolve_team(&logins, team).outcome {
-            Outcome::Handles { handles: wanted, .. } => wanted.iter().any(|handle| handles.contains(handle)),
-            Outcome::TeamIds(_) | Outcome::Ignored | Outcome::Unmapped => false,
-        }
+        let wanted = self.options.rules.resolve_team(&logins, team).outcome.into_handles();
+        wanted.iter().any(|handle| handles.contains(handle))
     }
 }
