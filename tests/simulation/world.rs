@@ -297,16 +297,7 @@ impl World {
 
     /// Delivers webhooks at the door.
     pub async fn deliver(&self, webhooks: Vec<Webhook>) {
-        let received_at = self.clock.now();
-        let delivery = |webhook: Webhook| Delivery {
-            guid: webhook.guid.to_string(),
-            event: webhook.event.to_owned(),
-            host: None,
-            signature: None,
-            received_at,
-            body: webhook.body,
-        };
-        self.intake.accept_all(webhooks.into_iter().map(delivery).collect()).await.unwrap();
+        deliver(&self.intake, webhooks, self.clock.now()).await;
     }
 
     /// What the ledger remembers.
@@ -336,6 +327,19 @@ impl World {
         self.gate.open();
         crashed
     }
+}
+
+/// Delivers webhooks at the door of an intake.
+pub async fn deliver(intake: &Intake, webhooks: Vec<Webhook>, received_at: Time) {
+    let delivery = |webhook: Webhook| Delivery {
+        guid: webhook.guid.to_string(),
+        event: webhook.event.to_owned(),
+        host: None,
+        signature: None,
+        received_at,
+        body: webhook.body,
+    };
+    intake.accept_all(webhooks.into_iter().map(delivery).collect()).await.unwrap();
 }
 
 /// Lets a worker do what falls due within this time.

@@ -16,7 +16,7 @@ use teamlink::{
     intake::{Intake, Watch},
     ledger::{Ledger, LedgerError, Pace},
     mapping::Rules,
-    model::{Asks, Cause, Delivery, OrgId, PauseScope, Time},
+    model::{Asks, Cause, OrgId, PauseScope, Time},
     reconcile::{Survey, Worker},
     sandbox::{self, Webhook},
     transport::Direct,
@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     gate::{Gate, Step},
-    world::{EMPTY_LEDGER, START, Setup, clients, url},
+    world::{EMPTY_LEDGER, START, Setup, clients, deliver, url},
 };
 
 /// How long a list of Datadog's teams is good.
@@ -273,16 +273,7 @@ impl Wide {
 
     /// Delivers webhooks at the door.
     pub async fn deliver(&self, webhooks: Vec<Webhook>) {
-        let received_at = self.wall();
-        let delivery = |webhook: Webhook| Delivery {
-            guid: webhook.guid.to_string(),
-            event: webhook.event.to_owned(),
-            host: None,
-            signature: None,
-            received_at,
-            body: webhook.body,
-        };
-        self.intake.accept_all(webhooks.into_iter().map(delivery).collect()).await.unwrap();
+        deliver(&self.intake, webhooks, self.wall()).await;
     }
 
     /// The workers at work for this long: a future that borrows nothing of the world.
