@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::{
     links::Linked,
-    pace::LAG,
+    pace::LAG_ENDS,
     repositories::{Listed, Served, answered},
     survey::Eyes,
 };
@@ -69,7 +69,7 @@ impl Eyes {
         let alive = teams.into_values().filter(|team| !matches!(team.state, TeamState::Gone { .. }));
         Ok(Remembered {
             slugs: alive.map(|team| (team.facts.slug.to_lowercase(), team.facts.id)).collect(),
-            lists: ledger.team_lists(org, LAG[LAG.len() - 1]).await?,
+            lists: ledger.team_lists(org, LAG_ENDS).await?,
         })
     }
 

@@ -18,10 +18,13 @@ pub(super) const LONGEST: Duration = Duration::from_secs(2 * 3600);
 /// The longest that a scope whose credential was refused is left before it is tried again.
 const AUTH_PROBE: Duration = Duration::from_secs(60);
 
+/// After this long, no answer of GitHub's is older than an event.
+pub(super) const LAG_ENDS: Duration = LAG[LAG.len() - 1];
+
 /// The next read that guards against lag: the first distance from the last event that lies after this look. An event
 /// that lies far ahead came before the clock was set back: nobody knows how long ago.
 pub(super) fn lag_look(event_at: Option<Time>, looked_at: Time) -> Option<Time> {
-    let event_at = event_at.filter(|at| at.since(looked_at) <= LAG[LAG.len() - 1])?;
+    let event_at = event_at.filter(|at| at.since(looked_at) <= LAG_ENDS)?;
     LAG.iter().map(|&distance| event_at + distance).find(|&at| at > looked_at)
 }
 
