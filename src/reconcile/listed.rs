@@ -5,15 +5,17 @@
 //! and so is everything that an event or a person asked about.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use super::pace::LAG;
+use super::pace::LAG_ENDS;
 use crate::{
     ledger::OrgState,
-    model::{Asks, ConnectionKey, Connections, GithubHandle, MirrorTeam, TeamId, TeamState, Time},
+    model::{
+        Asks, Connection, Connections, DatadogTeamId, GithubHandle, MirrorTeam, TeamId, TeamState, Time,
+    },
 };
 
 /// How long what a list showed of a team stands: as long as an event that was lost may stay unnoticed, since each pass
@@ -42,33 +44,30 @@ pub(super) fn shown(state: &OrgState, due: &BTreeMap<TeamId, Asks>, now: Time) -
 /// before is read once more: the list may be older than that answer.
 pub(super) fn counts(known: Option<&MirrorTeam>, listed: &MirrorTeam, began: Time) -> bool {
     known.is_none_or(|known| {
-        let settled = known.facts == listed.facts || known.seen_at + LAG[LAG.len() - 1] <= began;
+        let settled = known.facts == listed.facts || known.seen_at + LAG_ENDS <= began;
         known.state == TeamState::Present && listed.state == TeamState::Present && settled
     })
 }
 
-/// Datadog's connections as a first pass listed them, until a time by the monotonic clock. Cheap to clone; clones share
-/// it.
+/// Datadog's connections by Datadog team.
+pub(super) type ByTeam = HashMap<DatadogTeamId, Vec<Connection>>;
+
+/// Datadog's connections as a first pass listed them, until a time by the monotonic clock. Each look of the pass takes a
+/// few of them, which are found by their Datadog teams. Cheap to clone; clones share it.
 #[derive(Clone, Default)]
-pub(super) struct FirstConnections(Arc<Mutex<Option<(Duration, Connections)>>>);
+pub(super) struct FirstConnections(Arc<Mutex<Option<(Duration, ByTeam)>>>);
 
 impl FirstConnections {
     /// Keeps them until then.
-    pub(super) fn keep(&self, connections: Option<(Duration, Connections)>) {
+    pub(super) fn keep(&self, connections: Option<(Duration, ByTeam)>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = connections;
     }
 
-    /// Those with one of these keys' Datadog teams, if they are still good.
-    pub(super) fn with(&self, keep: impl Fn(&ConnectionKey) -> bool, now: Duration) -> Option<Connections> {
+    /// Those of these Datadog teams, if they are still good.
+    pub(super) fn of(&self, teams: &BTreeSet<DatadogTeamId>, now: Duration) -> Option<Connections> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, connections) = kept.as_ref().filter(|(until, _)| *until > now)?;
-        Some(
-            connections
-                .iter()
-                .filter(|(key, _)| keep(key))
-                .map(|(_, connection)| connection.clone())
-                .collect(),
-        )
+        let (_, by_team) = kept.as_ref().filter(|(until, _)| *until > now)?;
+        Some(teams.iter().filter_map(|team| by_team.get(team)).flatten().cloned().collect())
     }
 }
 
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
     use crate::{
         ledger::{Intent, IntentKind, OrgRow},
-        model::{DatadogTeamId, OrgFacts, OrgId, Owned, TeamFacts, TeamType},
+        model::{ConnectionKey, OrgFacts, OrgId, Owned, TeamFacts, TeamType},
     };
 
     const LISTED: Time = Time(10_000_000_000);

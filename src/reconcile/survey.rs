@@ -7,8 +7,13 @@ use std::{
 };
 
 use super::{
-    Options, directory::Directory, evidence::Evidence, known::Known, links::OthersLinks,
-    listed::FirstConnections, observe,
+    Options,
+    directory::Directory,
+    evidence::Evidence,
+    known::Known,
+    links::OthersLinks,
+    listed::{ByTeam, FirstConnections},
+    observe,
 };
 use crate::{
     datadog::{self, Filter},
@@ -88,7 +93,11 @@ impl Eyes {
         let now = self.options.clock.monotonic();
         self.first.keep(first_pass.map(|surveyed| {
             let good_for = self.options.teams_ttl.max(2 * now.saturating_sub(surveyed.monotonic));
-            (now + good_for, surveyed.actual.connections.clone())
+            let mut by_team = ByTeam::new();
+            for (key, connection) in surveyed.actual.connections.iter() {
+                by_team.entry(key.datadog_team.clone()).or_default().push(connection.clone());
+            }
+            (now + good_for, by_team)
         }));
     }
 
@@ -114,8 +123,7 @@ impl Eyes {
             .cloned()
             .collect();
         let first = if listed && owned.count() == 0 && creates.count() == 0 {
-            let now = self.options.clock.monotonic();
-            self.first.with(|key| ids.contains(&key.datadog_team), now)
+            self.first.of(&ids, self.options.clock.monotonic())
         } else {
             None
         };
