@@ -15,18 +15,18 @@ use super::{
     apply::{self, Applied, Hands},
     known::Known,
     lease::{Lease, MARGIN},
-    pace,
+    observe, pace,
     survey::{Eyes, Standing, Surveyed},
 };
 use crate::{
-    datadog::{self, Filter},
+    datadog,
     ledger::{
         AuditAction, AuditEntry, AuditOutcome, Held, LeasedMark, Ledger, LedgerError, MarkResult, Next,
         OrgState, Released, Settlement, release_of,
     },
     model::{
-        Answer, Asks, Cause, Class, ConnectionKey, Connections, GithubHandle, HeldKey, HeldKind, Integration,
-        Mode, OrgFacts, OrgId, Subject, Target, TeamId, TeamState, Time, Trouble,
+        Answer, Asks, Cause, Class, ConnectionKey, GithubHandle, HeldKey, HeldKind, Integration, Mode,
+        OrgFacts, OrgId, Subject, Target, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Action, Binding, Guarded, Holder, Judged, Release, RemovalCause, Why},
     telemetry,
@@ -252,6 +252,9 @@ impl At<'_> {
         let marks = BTreeMap::from([(None, self.mark)]);
         let hands = Hands::new(self.eyes, self.ledger, self.writer, (self.lease, self.org), &marks, intents);
         let Applied { stored, unfinished, .. } = apply::apply(hands, planned.ready).await?;
+        if unfinished.values().all(|trouble| trouble.class != Class::Throttled) {
+            self.eyes.datadog.looked(self.lease.lane);
+        }
         let known = std::mem::replace(settlement, stored);
         let Settlement { org, absent_since, ends_release, mut audit, .. } = known;
         (settlement.org, settlement.absent_since, settlement.ends_release) =
@@ -287,11 +290,18 @@ impl At<'_> {
         for team in known.mirror.teams.values_mut() {
             team.state = TeamState::Gone { since: proven, proven };
         }
-        Ok(self.plan_removals(&known, cause).await)
+        // Where a limit stops the removals, the next look goes on with what was read.
+        let reading = self.eyes.looking(self.lease.lane);
+        Ok(self.plan_removals(&reading, &known, cause).await)
     }
 
-    async fn plan_removals(&self, known: &Known, cause: &RemovalCause) -> Result<Guarded, Trouble> {
-        let mut guarded = self.eyes.plan_end(known).await?;
+    async fn plan_removals(
+        &self,
+        reading: &Eyes,
+        known: &Known,
+        cause: &RemovalCause,
+    ) -> Result<Guarded, Trouble> {
+        let mut guarded = reading.plan_end(known).await?;
         for planned in &mut guarded.ready.actions {
             if let Action::Delete { cause: of, .. } = &mut planned.action {
                 *of = cause.clone();
@@ -313,31 +323,35 @@ impl At<'_> {
     /// Those of these keys that name a team today: one of whoever has the login now.
     async fn held_by_others(&self, keys: &[ConnectionKey]) -> Result<BTreeSet<ConnectionKey>, Trouble> {
         let github = &self.eyes.github;
-        let mut logins: BTreeMap<String, bool> = BTreeMap::new();
+        let mut logins: BTreeMap<String, Option<BTreeSet<String>>> = BTreeMap::new();
         let mut held = BTreeSet::new();
         for key in keys {
             let handle = GithubHandle::from_datadog(key.github.clone());
             let Some((login, slug)) = handle.parts() else { continue };
-            let taken = match logins.get(login) {
-                Some(taken) => *taken,
-                None => {
-                    let taken = is_there(github.org_by_login(login).await)?;
-                    logins.insert(login.to_owned(), taken);
-                    taken
-                }
-            };
-            if taken && is_there(github.team_by_slug(login, slug).await)? {
-                held.insert(key.clone());
+            if !logins.contains_key(login) {
+                logins.insert(login.to_owned(), self.slugs_under(login).await?);
             }
+            let Some(listed) = &logins[login] else { continue };
+            let shown = listed.contains(slug) || there(github.team_by_slug(login, slug).await)?.is_some();
+            held.extend(shown.then(|| key.clone()));
         }
         Ok(held)
     }
+
+    /// The slugs of the teams under a login, if an organisation has it now.
+    async fn slugs_under(&self, login: &str) -> Result<Option<BTreeSet<String>>, Trouble> {
+        let github = &self.eyes.github;
+        let Some(org) = there(github.org_by_login(login).await)? else { return Ok(None) };
+        let absent = || format!("the list of the teams of {login} answers 404");
+        let list = observe::answer(github.list_teams(&org, None).await, absent)?;
+        Ok(Some(list.items.into_iter().map(|team| team.slug).collect()))
+    }
 }
 
-fn is_there<T>(answer: Answer<T>) -> Result<bool, Trouble> {
+fn there<T>(answer: Answer<T>) -> Result<Option<T>, Trouble> {
     match answer {
-        Answer::Present(_) => Ok(true),
-        Answer::Absent => Ok(false),
+        Answer::Present(value) => Ok(Some(value)),
+        Answer::Absent => Ok(None),
         Answer::Forbidden(trouble) | Answer::Failed(trouble) => Err(trouble),
     }
 }
@@ -370,18 +384,18 @@ impl Eyes {
     /// Plans for an organisation of which every team counts as gone.
     async fn plan_end(&self, known: &Known) -> Result<Guarded, Trouble> {
         let directory = self.directory.whole(false).await?;
-        let rows = known.actual.owned.values().map(|owned| &owned.id);
-        let connections = self.datadog.connections_with(&Filter::github(), rows).await?;
-        let connections: Connections = connections.into_iter().collect();
-        let owned = known.actual.owned.values();
-        let desired = plan::desire(&known.mirror, &self.options.rules, &directory, owned);
+        let desired =
+            plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
+        let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
+        let ours = known.actual.owned.keys().chain(known.actual.create_intents.keys());
+        let datadog_teams = ours.map(|key| key.datadog_team.clone()).collect();
+        let connections = self.connections_of(known, &teams, &desired, datadog_teams).await?;
         let mut actual = known.showing(connections);
         let (gone, undecided) = self.gone(&directory, &actual, |_| true).await?;
         actual.gone = gone;
         if let Some(trouble) = undecided.into_values().next() {
             return Err(trouble);
         }
-        let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
         let plan = self.planned(known, &teams, &desired, &actual, &BTreeMap::new());
         Ok(self.judge(known, &teams, plan, &actual, Vec::new()))
     }

@@ -277,9 +277,49 @@ async fn what_names_a_team_of_whoever_has_the_login_now_is_not_deleted_with_the_
     world.stop().await;
     let before = world.seq().await;
     approve(&world, &hash(&says(&world, &["sync"], 2).await)).await;
+    // The list of its teams shows it, whatever its slug answers.
+    world.faults(json!([{"method": "GET", "path": "/orgs/*/teams/*", "status": 404}])).await;
     says(&world, &["sync"], 0).await;
     assert_eq!(world.connections().await, linked(&slugs[..1]));
     let made = world.requests(before).await;
     let made = made.iter().filter(|it| it["method"] == "POST" && it["path"] == "/api/v2/team/connections");
     assert_eq!(made.count(), 0, "it was there all the time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_names_a_team_of_a_newcomer_stays_when_the_old_team_goes_whatever_its_slug_answers() {
+    let mut world = World::new(3, &[("TEAMLINK_GUARD__MAX_SHARE", "1.0")]).await;
+    world.pass().await;
+    let slugs = slugs(&world).await;
+    world.github(Method::PATCH, "/orgs/acme", json!({"login": "globex"})).await;
+    remake(&world, &slugs[..1]).await;
+    for slug in &slugs[..2] {
+        world.github(Method::DELETE, &format!("/orgs/globex/teams/{slug}"), Value::Null).await;
+    }
+    world.faults(json!([{"method": "GET", "path": "/orgs/*/teams/*", "status": 404}])).await;
+    world.start().await;
+    for _ in 0..3 {
+        says(&world, &["sync"], 2).await;
+    }
+    let mut expected = linked(&slugs[..1]);
+    expected.insert(format!("{0} = @globex/{0}", slugs[2]));
+    world.becomes(&expected, SOON).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisation_that_is_known_is_served_by_a_listed_login_that_it_takes() {
+    let mut world = World::new(2, &[("TEAMLINK_GITHUB__ORGS", "acme,globex")]).await;
+    let slugs = slugs(&world).await;
+    world.seed(json!({"orgs": [{"login": "globex", "teams": [{"name": slugs[0]}]}]})).await;
+    world.pass().await;
+    world.set(&[("TEAMLINK_GITHUB__ORGS", "acme")]);
+    world.github(Method::PATCH, "/orgs/acme", json!({"login": "acme-legacy"})).await;
+    world.github(Method::PATCH, "/orgs/globex", json!({"login": "acme"})).await;
+    let synced = says(&world, &["sync"], 0).await;
+    assert!(!synced.contains("which has this login now"), "{synced}");
+    let mut expected: BTreeSet<String> =
+        slugs.iter().map(|slug| format!("{slug} = @acme-legacy/{slug}")).collect();
+    expected.extend(linked(&slugs[..1]));
+    assert_eq!(world.connections().await, expected);
 }

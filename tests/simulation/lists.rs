@@ -152,6 +152,30 @@ fn a_look_whose_lists_fill_a_window_or_more_comes_to_its_writes() {
 }
 
 #[test]
+fn a_release_whose_lists_fill_a_window_or_more_comes_to_its_removals() {
+    for requests in 5..10 {
+        run(|dir| async move {
+            let rules = vec![RuleSpec::handles("acme/*", ["team-1"])];
+            let mut world = World::new(1, 14, Setup { page: 2, rules, ..setup() }, dir.path()).await;
+            pass(&world, 10).await;
+            assert_eq!(owned(&world).await, 14);
+            world.ask("DELETE", "/orgs/acme", Value::Null).await;
+            let told = std::iter::from_fn(|| world.webhooks.try_recv().ok()).collect();
+            world.deliver(told).await;
+            world.work(Duration::from_secs(60)).await;
+            let now = world.clock.now();
+            let hash = world.ledger.held_set(Lane::Org(world.org), now).await.unwrap().unwrap().hash;
+            world.ledger.approve(&hash, "", Duration::from_secs(3600), now).await.unwrap().unwrap();
+            let limits = json!({"datadog": {"requests": requests, "seconds": 60}});
+            world.ask("PUT", "/_sandbox/limits", limits).await;
+            world.work(Duration::from_secs(900)).await;
+            world.ask("PUT", "/_sandbox/limits", json!({})).await;
+            assert_eq!(linked(&world).await, [] as [String; 0], "with {requests} requests a window");
+        });
+    }
+}
+
+#[test]
 fn teams_that_a_limit_stops_together_are_retried_together() {
     run(|dir| async move {
         let rules = vec![RuleSpec::handles("acme/*", ["team-1"])];

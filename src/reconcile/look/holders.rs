@@ -1,7 +1,7 @@
 //! Before a connection goes: who holds its slug now? A team of this organisation joins the plan; a team of another one
 //! that is served gets a look of its own, and the connection waits for that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, btree_map::Entry};
 
 use super::{Look, is_delete};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
         Answer, Class, ConnectionKey, GithubHandle, OrgFacts, Target, TeamFacts, TeamId, TeamKey, Trouble,
     },
     plan::{Action, Guarded, LeftAlone, Planned, RemovalCause, Why},
-    reconcile::fold::Seen,
+    reconcile::{fold::Seen, observe},
 };
 
 /// Who holds a slug.
@@ -116,16 +116,17 @@ impl Look<'_> {
             }
         };
         let row = self.orgs.iter().find(|row| row.facts.id == org.id);
-        let served = row.filter(|row| self.options.serves(row));
-        let known_login = served.is_some_and(|row| row.facts.login.eq_ignore_ascii_case(&org.login));
-        let holder = match self.holder_of(&org.login, slug).await {
+        let row = row.filter(|row| self.options.serves(row));
+        let served = row.is_some();
+        let known_login = row.is_some_and(|row| row.facts.login.eq_ignore_ascii_case(&org.login));
+        let holder = match self.holder_of(&org, slug).await {
             Holder::Nobody => {
                 // Its teams are in no mirror under this login yet.
-                let unread = served.is_some() && !known_login;
+                let unread = served && !known_login;
                 self.found_elsewhere.extend(unread.then_some(Target::Org(org.id)));
                 return None;
             }
-            Holder::Team(_) | Holder::Unknown(_) if served.is_none() => return Some(org.login),
+            Holder::Team(_) | Holder::Unknown(_) if !served => return Some(org.login),
             Holder::Team(holder) => holder,
             Holder::Unknown(trouble) => {
                 self.troubles.insert(team, trouble);
@@ -144,20 +145,29 @@ impl Look<'_> {
         None
     }
 
-    /// Who holds a slug in the organisation with this login. Nobody does if the slug answers 404 while the list of the
-    /// organisation's teams answers.
-    async fn holder_of(&self, login: &str, slug: &str) -> Holder {
-        match self.eyes.github.team_by_slug(login, slug).await {
-            Answer::Present(facts) => Holder::Team(facts),
-            Answer::Absent => match self.eyes.github.teams_answer(login).await {
-                Answer::Present(()) => Holder::Nobody,
-                Answer::Absent => {
-                    let why = format!("the list of the teams of {login} answers 404");
-                    Holder::Unknown(Trouble::new(Class::Auth, why))
-                }
-                Answer::Forbidden(trouble) | Answer::Failed(trouble) => Holder::Unknown(trouble),
-            },
-            Answer::Forbidden(trouble) | Answer::Failed(trouble) => Holder::Unknown(trouble),
+    /// Who holds a slug in another organisation. Nobody does if the slug answers 404, and the list of the organisation's
+    /// teams lacks it too: no mirror says what its teams are called.
+    async fn holder_of(&mut self, org: &OrgFacts, slug: &str) -> Holder {
+        match self.eyes.github.team_by_slug(&org.login, slug).await {
+            Answer::Present(facts) => return Holder::Team(facts),
+            Answer::Absent => {}
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Holder::Unknown(trouble),
+        }
+        match self.teams_elsewhere(org).await {
+            Ok(teams) => teams.get(slug).cloned().map_or(Holder::Nobody, Holder::Team),
+            Err(trouble) => Holder::Unknown(trouble),
+        }
+    }
+
+    /// The teams of another organisation by their slugs, read once in a look.
+    async fn teams_elsewhere(&mut self, org: &OrgFacts) -> Result<&HashMap<String, TeamFacts>, Trouble> {
+        match self.teams_elsewhere.entry(org.id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unread) => {
+                let absent = || format!("the list of the teams of {} answers 404", org.login);
+                let list = observe::answer(self.eyes.github.list_teams(org, None).await, absent)?;
+                Ok(unread.insert(list.items.into_iter().map(|facts| (facts.slug.clone(), facts)).collect()))
+            }
         }
     }
 

@@ -7,7 +7,7 @@ mod second_writer;
 mod settlement;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -25,8 +25,8 @@ use crate::{
     datadog,
     ledger::{Held, LeasedMark, Ledger, LedgerError, OrgRow, OrgState},
     model::{
-        Answer, Asks, Class, ConnectionKey, Integration, MirrorTeam, Mode, OrgFacts, OrgId, Target, TeamId,
-        TeamState, Time, Trouble,
+        Answer, Asks, Class, ConnectionKey, Integration, MirrorTeam, Mode, OrgFacts, OrgId, Target,
+        TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{Action, Desired, Guarded, Plan, Planned, StepKey, Why},
     telemetry,
@@ -146,6 +146,8 @@ pub(super) struct Look<'a> {
     orgs: Vec<OrgRow>,
     /// Who has the logins that connections of ours bear and the organisation does not have any more.
     logins: BTreeMap<String, Answer<OrgFacts>>,
+    /// The teams by slug of organisations that have such a login.
+    teams_elsewhere: BTreeMap<OrgId, HashMap<String, TeamFacts>>,
     /// Targets of other organisations that need a look.
     found_elsewhere: BTreeSet<Target>,
     /// Answered creates that were read by their ids and not found.
@@ -180,6 +182,7 @@ impl<'a> Look<'a> {
             login_changed: false,
             orgs: Vec::new(),
             logins: BTreeMap::new(),
+            teams_elsewhere: BTreeMap::new(),
             found_elsewhere: BTreeSet::new(),
             missed: Vec::new(),
             unwilling_heirs: Vec::new(),
