@@ -5,7 +5,10 @@
 //! `guard.grace`, and at most one in ten minutes where it is long; it is read as a pass reads, without the reserve for
 //! events. Only removals wait for it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use super::Look;
 use crate::{
@@ -67,9 +70,11 @@ impl Look<'_> {
         // A list that waited for the end of a rate limit says nothing of those at which the second look came later.
         let waiting: Vec<MirrorTeam> =
             waiting.filter(|team| !resumed || self.waited_at(team, began)).cloned().collect();
+        let slugs = waiting.iter().map(|team| team.facts.slug.clone()).collect();
         for team in waiting {
             self.decide(team, &listed, began);
         }
+        self.heirs(&slugs, listed);
         // Those about which this list says nothing wait for the next one.
         let next = now + self.between_lists();
         for team in here {
@@ -77,6 +82,15 @@ impl Look<'_> {
                 && folded.team.as_ref().is_some_and(waits)
             {
                 folded.second_look = Some(next);
+            }
+        }
+    }
+
+    /// Takes in the teams that the list shows under the slugs of those that it lacks: their events may be still to come.
+    fn heirs(&mut self, gone: &BTreeSet<String>, listed: HashMap<TeamId, TeamFacts>) {
+        for (id, facts) in listed.into_iter().filter(|(_, facts)| gone.contains(&facts.slug)) {
+            if !self.folded.contains_key(&id) {
+                self.fold(id, Seen::Present(facts), true);
             }
         }
     }
