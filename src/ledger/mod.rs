@@ -27,6 +27,7 @@ mod intents;
 mod lock;
 mod orgs;
 mod parked;
+mod passing;
 mod paused;
 mod printed;
 mod processes;

@@ -1,17 +1,19 @@
 //! What a look stores at its end, in one transaction. It carries the fence of the lease and stores nothing when another
 //! holder has the lease by then.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AnyConnection;
 
 use super::{
-    AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, PassedOn, Settled, Settlement, accept,
-    documents, held, intents, orgs, rows, second_writer, slots, team_lists,
+    AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, Settled, Settlement, accept, documents,
+    held, intents, orgs,
+    passing::{Passing, pass_on, until},
+    rows, second_writer, slots, team_lists,
 };
 use crate::model::{
     Asks, Cause, ConnectionKey, HeldKey, HeldKind, Integration, Lane, MirrorTeam, Owned, Target, TeamId,
-    TeamKey, TeamState, Time,
+    TeamState, Time,
 };
 
 impl Ledger {
@@ -83,8 +85,15 @@ impl Ledger {
             }
             intents::note_missed(db, lane, missed, now).await?;
             let mut elsewhere = found_elsewhere.clone();
+            let mut waiting: BTreeMap<TeamId, Time> = BTreeMap::new();
             for passed in passed_on {
-                elsewhere.extend(pass_on(db, passed).await?.into_iter().map(Target::Team));
+                let Passing { teams, done } = pass_on(db, passed).await?;
+                if done {
+                    elsewhere.extend(teams.into_iter().map(Target::Team));
+                } else {
+                    let of_lane = teams.into_iter().filter(|team| Lane::Org(team.org) == lane);
+                    waiting.extend(of_lane.map(|team| (team.team, passed.again)));
+                }
             }
             if let Some((orphans, foreigners)) = passed {
                 sqlx::query(
@@ -117,7 +126,7 @@ impl Ledger {
             store_audit(db, lane, fence, audit, now).await?;
             rows::lock_marks(db, lane, &touched).await?;
             for mark in rows::sorted(marks, |mark| mark.team) {
-                clear_mark(db, lane, mark, now).await?;
+                clear_mark(db, lane, &until(mark, &waiting), now).await?;
             }
             if let Some(document) = document {
                 documents::store(db, document, now).await?;
@@ -190,36 +199,6 @@ async fn store_owned(db: &mut AnyConnection, lane: Lane, owned: &[Owned], now: T
     )
     .await?;
     Ok(())
-}
-
-/// Passes a row to a team of another organisation, unless a write of its connection is under way. Both teams need a look
-/// after that; returns them.
-async fn pass_on(db: &mut AnyConnection, passed: &PassedOn) -> sqlx::Result<Vec<TeamKey>> {
-    let PassedOn { key, id, from, to } = passed;
-    // The row is locked first: whoever is about to delete its connection holds that lock until its intent is stored.
-    let team: Option<i64> = sqlx::query_scalar(
-        "UPDATE connections SET org_id = org_id
-         WHERE datadog_team_id = $1 AND github = $2 AND connection_id = $3 AND org_id = $4 RETURNING team_id",
-    )
-    .bind(key.datadog_team.as_str())
-    .bind(&key.github)
-    .bind(id.as_str())
-    .bind(from.0)
-    .fetch_optional(&mut *db)
-    .await?;
-    let Some(team) = team else { return Ok(Vec::new()) };
-    sqlx::query(
-        "UPDATE connections SET org_id = $3, team_id = $4, unwanted_since = NULL
-         WHERE datadog_team_id = $1 AND github = $2
-             AND NOT EXISTS (SELECT 1 FROM intents WHERE datadog_team_id = $1 AND github = $2)",
-    )
-    .bind(key.datadog_team.as_str())
-    .bind(&key.github)
-    .bind(to.org.0)
-    .bind(to.team.0)
-    .execute(&mut *db)
-    .await?;
-    Ok(vec![*to, TeamKey { org: *from, team: TeamId(team) }])
 }
 
 /// Replaces what is known of the grace of these teams' connections.

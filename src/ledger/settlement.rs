@@ -318,4 +318,6 @@ pub struct PassedOn {
     pub from: OrgId,
     /// The team that gets it.
     pub to: TeamKey,
+    /// When to look again if a write to the connection is open, whose end comes first.
+    pub again: Time,
 }

@@ -62,7 +62,8 @@ impl Run<'_> {
             self.out.stored.owned.push(Owned { key, id, team, managed_by: None });
         } else {
             let to = TeamKey { org: to_org.unwrap_or(here), team };
-            self.out.stored.passed_on.push(PassedOn { key, id, from: from_org.unwrap_or(here), to });
+            let again = self.hands.options.clock.now() + self.hands.options.backoff.min;
+            self.out.stored.passed_on.push(PassedOn { key, id, from: from_org.unwrap_or(here), to, again });
         }
     }
 }

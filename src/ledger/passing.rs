@@ -1,0 +1,56 @@
+//! Rows that pass from one organisation to another with a login. A row whose connection is being written stays where it is
+//! until the end of that write is known: passing it would hide who has to find out.
+
+use std::collections::BTreeMap;
+
+use sqlx::AnyConnection;
+
+use super::{MarkResult, Next, PassedOn};
+use crate::model::{TeamId, TeamKey, Time};
+
+/// What became of a row that was to pass.
+pub(super) struct Passing {
+    /// The teams that it concerns; none if the row was somebody else's by then.
+    pub(super) teams: Vec<TeamKey>,
+    /// Whether it passed: both teams need a look after that.
+    pub(super) done: bool,
+}
+
+/// Passes a row to a team of another organisation, unless a write of its connection is under way.
+pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn) -> sqlx::Result<Passing> {
+    let PassedOn { key, id, from, to, again: _ } = passed;
+    // The row is locked first: whoever is about to delete its connection holds that lock until its intent is stored.
+    let team: Option<i64> = sqlx::query_scalar(
+        "UPDATE connections SET org_id = org_id
+         WHERE datadog_team_id = $1 AND github = $2 AND connection_id = $3 AND org_id = $4 RETURNING team_id",
+    )
+    .bind(key.datadog_team.as_str())
+    .bind(&key.github)
+    .bind(id.as_str())
+    .bind(from.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(team) = team else { return Ok(Passing { teams: Vec::new(), done: true }) };
+    let passed = sqlx::query(
+        "UPDATE connections SET org_id = $3, team_id = $4, unwanted_since = NULL
+         WHERE datadog_team_id = $1 AND github = $2
+             AND NOT EXISTS (SELECT 1 FROM intents WHERE datadog_team_id = $1 AND github = $2)",
+    )
+    .bind(key.datadog_team.as_str())
+    .bind(&key.github)
+    .bind(to.org.0)
+    .bind(to.team.0)
+    .execute(&mut *db)
+    .await?;
+    let teams = vec![*to, TeamKey { org: *from, team: TeamId(team) }];
+    Ok(Passing { teams, done: passed.rows_affected() > 0 })
+}
+
+/// The result of a look at a team, which waits if a row could not be passed to it or from it.
+pub(super) fn until(mark: &MarkResult, waiting: &BTreeMap<TeamId, Time>) -> MarkResult {
+    let again = mark.team.and_then(|team| waiting.get(&team));
+    match (&mark.next, again) {
+        (Next::Nothing, Some(again)) => MarkResult { next: Next::At(*again), ..mark.clone() },
+        _ => mark.clone(),
+    }
+}
