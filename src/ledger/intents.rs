@@ -134,9 +134,13 @@ async fn claims_of(
     org: OrgId,
     keys: impl Iterator<Item = &ConnectionKey>,
 ) -> sqlx::Result<BTreeMap<ConnectionKey, TeamKey>> {
-    // The mirror that was read last says who has a login.
+    // The mirror that was read last says who has a login, this organisation's own included. One whose id answers 404 has
+    // none.
     let others: Vec<(i64, String)> = sqlx::query_as(
-        "SELECT org_id, login FROM orgs WHERE org_id <> $1 AND released_at IS NULL ORDER BY seen_at",
+        "SELECT org_id, login FROM orgs WHERE org_id <> $1 AND released_at IS NULL AND absent_since IS NULL
+             AND NOT EXISTS (SELECT 1 FROM orgs AS own WHERE own.org_id = $1
+                             AND LOWER(own.login) = LOWER(orgs.login) AND own.seen_at >= orgs.seen_at)
+         ORDER BY seen_at",
     )
     .bind(org.0)
     .fetch_all(&mut *db)

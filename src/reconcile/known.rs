@@ -82,9 +82,9 @@ impl Known {
         &self.actual.own_marks
     }
 
-    /// Whether another organisation has rows under the login of this one.
+    /// Whether another organisation has rows under the login of this one, or a claim on its rows.
     pub(super) fn is_contested(&self) -> bool {
-        !self.actual.elsewhere.is_empty()
+        !self.actual.elsewhere.is_empty() || !self.actual.claims.is_empty()
     }
 
     /// Leaves the rows of other organisations alone: which of the two has the login is not known.
