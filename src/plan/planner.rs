@@ -49,6 +49,13 @@ impl Actual {
         by_id.or_else(|| self.connections.at(&row.key).iter().find(marked))
     }
 
+    /// Returns when Datadog answered the delete of this row's connection with success, while its lists may still show the
+    /// connection. It counts as removed, and the delete is not sent again until then.
+    pub fn delete_not_visible(&self, row: &Owned, now: Time) -> Option<Time> {
+        let answered = self.deleted.get(&row.key).filter(|answered| answered.id == row.id)?;
+        may_lag(answered.at, now).then_some(answered.at)
+    }
+
     /// Whether a connection carries a mark of this ledger, today's or a former one.
     pub(super) fn has_own_mark(&self, connection: &Connection) -> bool {
         connection.managed_by.as_ref().is_some_and(|mark| self.own_marks.contains(mark))
@@ -232,7 +239,7 @@ impl Planner<'_> {
         let (at, row) = (self.actual.connections.at(&key), self.actual.owned.get(&key));
         // Another connection may share the key: ours is the one with the row's id.
         if let Some(row) = row.filter(|row| self.actual.connections.with_id(&key, &row.id).is_some()) {
-            if let Some(since) = self.delete_not_visible(row) {
+            if let Some(since) = self.actual.delete_not_visible(row, self.policy.now) {
                 self.leave(team, Why::NotVisible { key, since });
             } else if row.team != team && self.passed.insert(key.clone()) {
                 let action = Action::pass_on(key, row.id.clone(), team);
@@ -315,7 +322,7 @@ impl Planner<'_> {
             }
             return;
         }
-        if let Some(since) = self.delete_not_visible(row) {
+        if let Some(since) = self.actual.delete_not_visible(row, self.policy.now) {
             self.leave(row.team, Why::NotVisible { key: row.key.clone(), since });
             return;
         }
@@ -388,20 +395,14 @@ impl Planner<'_> {
         let answered = intent.answered.as_ref()?;
         let missed_twice = self.actual.missing.contains(&answered.id)
             && answered.missed_at.is_some_and(|at| at + self.policy.grace.max(LAG) <= self.policy.now);
-        (self.may_lag(answered.at) && !missed_twice).then_some(answered.at)
+        (may_lag(answered.at, self.policy.now) && !missed_twice).then_some(answered.at)
     }
+}
 
-    /// Returns when Datadog answered the delete of this row's connection with success, while its lists may still show
-    /// the connection. The delete is not sent again until then.
-    fn delete_not_visible(&self, row: &Owned) -> Option<Time> {
-        let answered = self.actual.deleted.get(&row.key).filter(|answered| answered.id == row.id)?;
-        self.may_lag(answered.at).then_some(answered.at)
-    }
-
-    fn may_lag(&self, answered_at: Time) -> bool {
-        // An answer from the future was stored before the clock was set back.
-        (answered_at..answered_at + VISIBLE_WITHIN).contains(&self.policy.now)
-    }
+/// Whether Datadog's lists may lag behind a write that it answered with success at this time.
+fn may_lag(answered_at: Time, now: Time) -> bool {
+    // An answer from the future was stored before the clock was set back.
+    (answered_at..answered_at + VISIBLE_WITHIN).contains(&now)
 }
 
 fn removal_cause(row: &Owned, wanted: &Wanted) -> RemovalCause {

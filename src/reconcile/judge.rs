@@ -35,8 +35,13 @@ impl Eyes {
             team.is_some_and(|team| matches!(team.state, TeamState::Suspected { .. })) && !held(&owned.key)
         };
         let waiting = actual.owned.values().filter(suspected).count() + unwanted;
-        let begun = known.removed.begun.iter().filter(|key| !actual.connections.has(key));
+        // What Datadog said that it deleted is owned no more, whatever its lists show yet.
+        let deleted = |owned: &&Owned| actual.delete_not_visible(owned, known.now).is_some();
+        let deleted: BTreeSet<_> = actual.owned.values().filter(deleted).map(|owned| &owned.key).collect();
+        let begun = known.removed.begun.iter();
+        let begun = begun.filter(|key| !actual.connections.has(key) || deleted.contains(key));
         let mut population = known.population.clone();
+        population.owned = population.owned.saturating_sub(deleted.len());
         population.waiting = waiting;
         population.removed = known.removed.done + begun.count();
         for owned in &removed {
