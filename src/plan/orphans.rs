@@ -27,6 +27,7 @@ pub fn unwanted_orphans(mirror: &Mirror, desired: &Desired, actual: &Actual) -> 
         let (login, slug) = handle.parts()?;
         let ours = actual.has_own_mark(connection)
             && !actual.owned.contains_key(key)
+            && !actual.elsewhere.contains_key(key)
             && !actual.create_intents.contains_key(key);
         let unwanted =
             login.eq_ignore_ascii_case(&mirror.org.login) && !desired.wanted_keys.contains_key(key);
@@ -115,15 +116,17 @@ mod tests {
     }
 
     #[test]
-    fn an_orphan_has_our_mark_no_row_no_intent_no_team_that_wants_it_and_the_organisations_login() {
+    fn an_orphan_has_our_mark_no_row_anywhere_no_intent_no_team_that_wants_it_and_the_organisations_login() {
         let mut actual = Actual { own_marks: ["teamlink".to_owned()].into(), ..Actual::default() };
-        for slug in ["owned", "intended", "wanted", "living", "lost"] {
+        for slug in ["owned", "intended", "wanted", "living", "lost", "of-another"] {
             actual.connections.extend([connection(slug, "teamlink").1]);
         }
         actual.connections.extend([connection("foreign", "terraform").1]);
         let (_, elsewhere) = connection("elsewhere", "teamlink");
         actual.connections.extend([Connection { github: Some("@other/elsewhere".into()), ..elsewhere }]);
         let owned = Owned { key: key("owned"), id: "c-owned".into(), team: TeamId(1), managed_by: None };
+        let of_another = Owned { key: key("of-another"), ..owned.clone() };
+        actual.elsewhere.insert(key("of-another"), (OrgId(2), of_another));
         actual.owned.insert(key("owned"), owned);
         let (managed_by, answered) = (None, None);
         let intended = Interrupted { team: TeamId(1), adopts: false, over: true, managed_by, answered };
