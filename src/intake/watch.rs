@@ -82,12 +82,12 @@ impl Watch {
         if !self.wanted.is_empty() && !self.wanted.contains(&lower) {
             return Standing::NotOurs;
         }
+        if bound.is_some() {
+            // Renamed, and the list names it by its new login, to whomever that is bound.
+            return Standing::Known;
+        }
         if let Some((&by, _)) = self.bound.iter().find(|(of, bound)| **bound == lower && **of != id) {
             return Standing::LoginTaken { by };
-        }
-        if bound.is_some() {
-            // Renamed, and the list names it by its new login.
-            return Standing::Known;
         }
         if let Some(&before) = self.released.get(&lower) {
             return Standing::Released { before };
@@ -157,6 +157,8 @@ mod tests {
         assert_eq!(watch.standing(OrgId(1), Some("Globex")), Standing::Known);
         assert_eq!(watch.standing(OrgId(1), Some("acme")), Standing::NotOurs);
         assert_eq!(watch.standing(OrgId(1), None), Standing::NotOurs);
-        assert_eq!(watch.standing(OrgId(1), Some("taken")), Standing::LoginTaken { by: OrgId(2) });
+        // A binding restricts only ids that were never seen.
+        assert_eq!(watch.standing(OrgId(1), Some("taken")), Standing::Known);
+        assert_eq!(watch.standing(OrgId(3), Some("taken")), Standing::LoginTaken { by: OrgId(2) });
     }
 }

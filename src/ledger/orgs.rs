@@ -56,6 +56,21 @@ impl Ledger {
         .await
     }
 
+    /// Notes the login that an organisation has now, which is bound to another: by this one it may be served.
+    pub async fn note_login(&self, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            sqlx::query("UPDATE orgs SET login = $2, seen_at = $3 WHERE org_id = $1 AND released_at IS NULL")
+                .bind(org.id.0)
+                .bind(rows::clean(&org.login))
+                .bind(now.0)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await
+        })
+        .await
+    }
+
     /// Returns the held release of an organisation, if there is one, and whether a person has approved it.
     pub async fn held_release(&self, org: OrgId, now: Time) -> sqlx::Result<Option<(Held, bool)>> {
         let (lane, key) = (Lane::Org(org), release_of(org));

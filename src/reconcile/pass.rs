@@ -4,7 +4,7 @@
 //! organisation stays ours when it is renamed, and whoever takes its old login gets nothing done until a person releases
 //! it (`release.rs`), which is said in each pass for as long as the list names that login.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::Context as _;
 
@@ -43,12 +43,21 @@ impl Worker {
         if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
             telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
         }
-        for taken in self.taken_logins(logins).await? {
+        let holders = self.holders(logins).await;
+        let known = self.ledger.orgs().await?;
+        for taken in taken(&known, &holders) {
             telemetry::work::login_taken(taken.by, &taken.login, taken.bound_to.id);
         }
-        let known = self.ledger.orgs().await?;
-        let released = self.ledger.released_orgs().await?;
+        // One that is known is served by its login of today too, to whomever that is bound.
         let mut orgs = Vec::new();
+        for facts in holders.values() {
+            let Some(org) = known.iter().find(|org| org.facts.id == facts.id) else { continue };
+            orgs.push(facts.id);
+            if org.facts.login != facts.login {
+                self.ledger.note_login(facts, self.now()).await?;
+            }
+        }
+        let released = self.ledger.released_orgs().await?;
         if logins.is_empty() {
             orgs.extend(known.iter().map(|org| org.facts.id));
             let is_known = |facts: &OrgFacts| known.iter().any(|org| org.facts.id == facts.id);
@@ -79,6 +88,8 @@ impl Worker {
             self.ledger.bind_org(&facts, self.now()).await?;
             orgs.push(facts.id);
         }
+        orgs.sort_unstable();
+        orgs.dedup();
         let documents: Vec<Integration> = self.eyes.options.documents.keys().copied().collect();
         if self.eyes.options.lists_linked_teams() {
             self.ledger.distrust_team_lists().await?;
@@ -91,20 +102,21 @@ impl Worker {
         Ok(targets.into_iter().map(Target::lane).collect())
     }
 
-    /// Those of these logins that an organisation has which is bound to none, because they are bound to another. GitHub's
-    /// trouble with the question is no answer: the pass itself will meet it.
+    /// Those of these logins that an organisation has which is bound to none, because they are bound to another.
     pub async fn taken_logins(&self, logins: &[String]) -> sqlx::Result<Vec<Taken>> {
-        let known = self.ledger.orgs().await?;
-        let mut taken = Vec::new();
+        Ok(taken(&self.ledger.orgs().await?, &self.holders(logins).await))
+    }
+
+    /// The organisations that have these logins today. GitHub's trouble with the question is no answer: the pass itself
+    /// will meet it.
+    async fn holders(&self, logins: &[String]) -> BTreeMap<String, OrgFacts> {
+        let mut holders = BTreeMap::new();
         for login in logins {
-            let Some(OrgRow { facts, .. }) = bound(&known, login) else { continue };
-            if let Answer::Present(OrgFacts { id: by, .. }) = self.eyes.github.org_by_login(login).await
-                && known.iter().all(|org| org.facts.id != by)
-            {
-                taken.push(Taken { login: login.clone(), by, bound_to: facts.clone() });
+            if let Answer::Present(facts) = self.eyes.github.org_by_login(login).await {
+                holders.insert(login.clone(), facts);
             }
         }
-        Ok(taken)
+        holders
     }
 
     /// Teams of an organisation that are not there, and never will be taken for gone without more than further
@@ -135,4 +147,13 @@ impl Worker {
 
 fn bound<'k>(known: &'k [OrgRow], login: &str) -> Option<&'k OrgRow> {
     known.iter().find(|org| org.bound_login.eq_ignore_ascii_case(login))
+}
+
+fn taken(known: &[OrgRow], holders: &BTreeMap<String, OrgFacts>) -> Vec<Taken> {
+    let taken = holders.iter().filter_map(|(login, holder)| {
+        let OrgRow { facts, .. } = bound(known, login)?;
+        let stranger = known.iter().all(|org| org.facts.id != holder.id);
+        stranger.then(|| Taken { login: login.clone(), by: holder.id, bound_to: facts.clone() })
+    });
+    taken.collect()
 }
