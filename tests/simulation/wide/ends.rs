@@ -9,12 +9,15 @@ use teamlink::model::{HeldKind, Lane, Mode, OrgId, PauseScope, TeamId, TeamKey, 
 
 use super::{
     judge::{Bound, Failure, Notes, bound, forbidden, wanted},
-    truth::{Connection, Key, Org},
+    truth::{Connection, Key, Org, Truth},
     world::{Setting, Wide},
 };
 
 /// How long after the last fault everything is right.
-pub const RIGHT: Duration = Duration::from_secs(150);
+const RIGHT: Duration = Duration::from_secs(150);
+
+/// The same where rate limits stand that are smaller than a list, with a window of five seconds.
+const RIGHT_WITHIN_LIMITS: Duration = Duration::from_secs(600);
 
 /// The longest that Datadog's lists lag behind. What somebody removed, a list shows for that long.
 pub const LAG: Duration = Duration::from_secs(10);
@@ -26,15 +29,25 @@ pub const EVENT: Duration = Duration::from_secs(20);
 /// The longest that a fault is felt after it has ended: the backoff, and a probe.
 const FELT: Duration = Duration::from_secs(30);
 
+/// How long after the last fault everything is right in this world.
+pub fn right_within(world: &Wide) -> Duration {
+    if world.features.has(super::Feature::Limits) { RIGHT_WITHIN_LIMITS } else { RIGHT }
+}
+
 /// What the ledger tells a person.
 struct Told {
     bound: Bound,
+    /// The login of each organisation as it was last read.
+    logins: Bound,
     held: BTreeSet<(HeldKind, Key)>,
     /// Organisations of which something is held.
     holding: BTreeSet<OrgId>,
     /// Organisations of which an event said that they were deleted.
     deleted: BTreeSet<OrgId>,
-    owned: BTreeSet<String>,
+    /// The teams whose rows have these keys.
+    rows: BTreeMap<Key, (OrgId, TeamId)>,
+    /// What is owned, and by which team.
+    owned: BTreeMap<String, (OrgId, Option<TeamId>)>,
     /// Connections of organisations whose release is held: it decides what becomes of them.
     waiting: BTreeSet<String>,
     parked: Vec<String>,
@@ -46,30 +59,39 @@ impl Told {
         let ledger = world.ledger();
         let bound = bound(world).await;
         let (mut held, mut holding, mut orphans) = (BTreeSet::new(), BTreeSet::new(), 0);
-        let (mut owned, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        let (mut rows, mut owned, mut waiting) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         for org in bound.keys() {
             let lane = Lane::Org(*org);
             if let Some(set) = ledger.held_set(lane, world.wall()).await.unwrap() {
                 holding.insert(*org);
                 held.extend(set.items.iter().map(|item| (item.key.kind, item.key.subject.names())));
             }
-            let mut ids: Vec<String> = Vec::new();
+            let mut theirs: BTreeMap<String, (OrgId, Option<TeamId>)> = BTreeMap::new();
             if let Some(state) = ledger.org_state(*org).await.unwrap() {
-                ids.extend(state.owned.into_iter().map(|owned| owned.id.to_string()));
                 // DESIGN: a committed intent makes it ours too, whatever Datadog's lists show yet.
-                let answered = state.intents.into_iter().filter_map(|intent| intent.answered);
-                ids.extend(answered.map(|answered| answered.id.to_string()));
+                let answered = state.intents.into_iter().filter_map(|it| Some((it.answered?.id, it.team)));
+                theirs.extend(answered.map(|(id, team)| (id.to_string(), (*org, team))));
+                rows.extend(
+                    state
+                        .owned
+                        .iter()
+                        .map(|it| ((it.key.datadog_team.0.clone(), it.key.github.clone()), (*org, it.team))),
+                );
+                let owned = state.owned.into_iter();
+                theirs.extend(owned.map(|owned| (owned.id.to_string(), (*org, Some(owned.team)))));
             }
             if ledger.held_release(*org, world.wall()).await.unwrap().is_some() {
-                waiting.extend(ids.iter().cloned());
+                waiting.extend(theirs.keys().cloned());
             }
-            owned.extend(ids);
+            owned.extend(theirs);
             orphans += ledger.progress(lane, world.wall()).await.unwrap().orphans;
         }
-        let known = ledger.orgs().await.unwrap().into_iter();
-        let deleted = known.filter(|org| org.deleted_event_at.is_some()).map(|org| org.facts.id).collect();
+        let known = ledger.orgs().await.unwrap();
+        let deleted = known.iter().filter(|org| org.deleted_event_at.is_some());
+        let deleted = deleted.map(|org| org.facts.id).collect();
+        let logins = known.into_iter().map(|org| (org.facts.id, org.facts.login)).collect();
         let parked = ledger.parked().await.unwrap().into_iter().map(|parked| parked.subject).collect();
-        Self { bound, held, holding, deleted, owned, waiting, parked, orphans }
+        Self { bound, logins, held, holding, deleted, rows, owned, waiting, parked, orphans }
     }
 
     fn holds(&self, kind: HeldKind, key: &Key) -> bool {
@@ -102,7 +124,10 @@ pub async fn right(world: &Wide, notes: &Notes) -> Vec<Failure> {
         let excused = there.contains(key)
             || setting.setup.mode == Mode::Observe
             || paused(setting, *org, Some(*team))
-            || told.holds(HeldKind::Create, key);
+            // The row of a paused team keeps its key.
+            || told.rows.get(key).is_some_and(|(org, team)| paused(setting, *org, Some(*team)))
+            || told.holds(HeldKind::Create, key)
+            || notes.is_removed_again_and_again(key);
         if excused {
             continue;
         }
@@ -132,11 +157,14 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
     let maker = OrgId(notes.makers[id]);
     let last = world.history.iter().rev().find_map(|truth| truth.holder(&key.1));
     let team = last.map(|(_, team)| team);
+    // With a login, a row passes to whoever has it then, whose names and pauses count.
+    let (heir, its_team) = told.owned.get(id).copied().unwrap_or((maker, team));
     // Of an organisation that is gone, only a person decides.
     let org = truth.orgs.get(&maker)?;
     if setting.setup.mode != Mode::Sync
         || !setting.serves(&org.login, told.bound.get(&maker))
         || paused(setting, maker, team)
+        || paused(setting, heir, its_team)
         // The team that it was made for may be called otherwise now.
         || paused(setting, maker, notes.made_for.get(id).copied())
         || told.holds(HeldKind::Delete, key)
@@ -166,21 +194,26 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
         return None;
     }
     let named = |login: &str| {
-        let slugs = team.and_then(|team| truth.team(team)).map(|(.., facts)| facts.slug.clone());
+        let last = |team: TeamId| world.history.iter().rev().find_map(|truth| truth.team(team));
+        let teams = team.into_iter().chain(its_team);
+        let mut slugs = teams.filter_map(last).map(|(.., facts)| facts.slug.clone());
         let slug = key.1.split_once('/').map_or("", |(_, slug)| slug);
         let is = |slug: &str| setting.protected.is_match(format!("{login}/{slug}").to_lowercase());
-        is(slug) || slugs.is_some_and(|slug| is(&slug))
+        is(slug) || slugs.any(|slug| is(&slug))
     };
     let key_login = key.1.trim_start_matches('@').split('/').next().unwrap_or_default();
-    let mut logins =
-        [key_login, org.login.as_str(), told.bound.get(&maker).map_or("", String::as_str)].into_iter();
+    let bound = [maker, heir].into_iter().flat_map(|org| {
+        let login = truth.orgs.get(&org).map(|org| org.login.as_str());
+        told.bound.get(&org).map(String::as_str).into_iter().chain(login)
+    });
+    let mut logins = [key_login, org.login.as_str()].into_iter().chain(bound);
     if logins.any(named) {
         return None;
     }
     Some(match () {
         () if key.1.contains("/ent:") => "left over: of a team of the enterprise",
         () if told.parks(key) => "left over, and parked",
-        () if !told.owned.contains(id) => "left over: an orphan of our own making",
+        () if !told.owned.contains_key(id) => "left over: an orphan of our own making",
         () if truth.holder(&key.1).is_some() => "left over: no rule wants it, and nothing is held",
         () => "left over",
     })
@@ -197,8 +230,13 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
     let mut gone: BTreeMap<i64, usize> = BTreeMap::new();
     for (id, connection) in world.connections().await {
         let (Some(maker), key) = (notes.makers.get(&id), connection.key()) else { continue };
-        // What a release leaves of an organisation that is gone, the audit trail tells.
-        let released = notes.released.contains(&OrgId(*maker)) && !told.bound.contains_key(&OrgId(*maker));
+        // What a release leaves of an organisation that is gone, the audit trail tells. It may have been passed on to it.
+        let had = |org: OrgId| {
+            let holders = world.history.iter().filter_map(|truth| truth.holder(&key.1));
+            org == OrgId(*maker) || holders.map(|(of, _)| of).any(|of| of == org)
+        };
+        let mut ended = notes.released.iter().filter(|org| !told.bound.contains_key(org));
+        let released = ended.any(|org| had(*org));
         if notes.by_hand.contains(&id) || released {
             continue;
         }
@@ -206,14 +244,15 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
             || told.holds(HeldKind::Delete, &key)
             || told.parks(&key)
             || wants.contains_key(&key);
-        if !told.owned.contains(&id) && !reported {
+        if !told.owned.contains_key(&id) && !reported {
             fail(
                 "stranded without a report",
                 format!("{} of Datadog team {}, connection {id}", key.1, key.0),
             );
         }
-        let served = world.history.iter().rev().find_map(|truth| truth.orgs.get(&OrgId(*maker)));
-        let served = served.is_some_and(|org| setting.serves(&org.login, told.bound.get(&OrgId(*maker))));
+        // By a login that nobody read before it was gone, it isn't served.
+        let known = told.logins.get(&OrgId(*maker));
+        let served = known.is_some_and(|login| setting.serves(login, told.bound.get(&OrgId(*maker))));
         if !truth.orgs.contains_key(&OrgId(*maker))
             && served
             && releasable(world, &told, OrgId(*maker))
@@ -247,7 +286,7 @@ pub async fn events(world: &Wide, notes: &Notes, working: &[(Time, Time)]) -> Ve
     let bound = bound(world).await;
     let log = world.wire.log();
     let mut failures = Vec::new();
-    for (at, org, team) in &notes.events {
+    for (at, org, team, is_bound) in &notes.events {
         let end = *at + EVENT;
         let within = |(from, until): &(Time, Time)| from <= at && end <= *until;
         let calm = |moment: &Time| *moment + FELT <= *at || *moment >= end;
@@ -269,8 +308,18 @@ pub async fn events(world: &Wide, notes: &Notes, working: &[(Time, Time)]) -> Ve
         let in_time =
             log.iter().filter(|entry| entry.at >= *at && entry.at <= end).any(|entry| reads(&entry));
         let setting = world.settings.iter().rfind(|it| it.since <= *at).unwrap_or(&world.settings[0]);
-        let truth = world.history.iter().rfind(|it| it.since <= *at).and_then(|it| it.orgs.get(org));
-        if !in_time && truth.is_some_and(|it| setting.serves(&it.login, None)) {
+        let before = world.history.iter().rposition(|it| it.since < *at).unwrap_or(0);
+        let meanwhile = world.history[before..].iter().take_while(|it| it.since <= end);
+        // Somebody else may be bound to a login that it took: it waits for a person then.
+        let others = |login: &str| {
+            let mut orgs = world.history.iter().flat_map(|truth| &truth.orgs);
+            orgs.any(|(other, it)| other != org && it.login.eq_ignore_ascii_case(login))
+        };
+        let serves = |it: &Truth| {
+            let login = it.orgs.get(org).map(|org| &org.login);
+            login.is_some_and(|login| setting.serves(login, None) && (*is_bound || !others(login)))
+        };
+        if !in_time && meanwhile.into_iter().all(serves) {
             let what = format!("team {team} of {org}, of which an event came at {at}");
             failures.push(Failure { rule: "R7", cause: "an event is not looked at in time", what });
         }

@@ -6,76 +6,75 @@ use std::{collections::BTreeSet, env, fmt};
 use rand::{RngExt, rngs::StdRng};
 
 macro_rules! features {
-    ($($(#[$doc:meta])* $name:ident $share:literal $holds:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident $share:literal,)*) => {
         /// One kind of thing that a wide world may contain.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Feature { $($(#[$doc])* $name,)* }
 
-        /// Each feature, the share of the worlds that have it, and whether every world with it is right today.
-        const ALL: &[(Feature, f64, bool)] = &[$((Feature::$name, $share, $holds),)*];
+        /// Each feature, and the share of the worlds that have it.
+        const ALL: &[(Feature, f64)] = &[$((Feature::$name, $share),)*];
     };
 }
 
-// The last column is the one place in which a feature is switched on for everybody, once the worlds with it hold.
 features! {
     /// More than one organisation.
-    Orgs 0.8 true,
+    Orgs 0.8,
     /// `github.orgs` names only some of them.
-    Some 0.3 true,
+    Some 0.3,
     /// Logins are renamed, handed over, swapped, given up and reclaimed.
-    Logins 0.4 false,
+    Logins 0.4,
     /// Organisations are deleted, and created again under their login.
-    Remade 0.15 false,
+    Remade 0.15,
     /// Datadog's lists of connections lag behind its writes.
-    Lag 0.3 true,
+    Lag 0.3,
     /// Datadog's totals are off.
-    Totals 0.2 true,
+    Totals 0.2,
     /// Connections whose keys differ in case only.
-    Case 0.15 true,
+    Case 0.15,
     /// Restarts with other `github.orgs`.
-    Served 0.25 true,
+    Served 0.25,
     /// Restarts with other rules.
-    Rules 0.3 true,
+    Rules 0.3,
     /// Restarts with another mark.
-    Marks 0.15 true,
+    Marks 0.15,
     /// Protected globs, and restarts with others.
-    Protected 0.25 true,
+    Protected 0.25,
     /// Modes other than `sync`, and restarts with another.
-    Modes 0.2 true,
+    Modes 0.2,
     /// Pauses of a team, of an organisation, of everything.
-    Pauses 0.3 true,
+    Pauses 0.3,
     /// Wall clocks are stepped.
-    Clocks 0.25 true,
+    Clocks 0.25,
     /// Two workers whose wall clocks differ, on a ledger that has a clock of its own.
-    Two 0.25 true,
+    Two 0.25,
     /// Rate limits whose windows are smaller than a list.
-    Limits 0.15 true,
+    Limits 0.15,
     /// Somebody else writes while a pass is under way.
-    Writers 0.4 true,
+    Writers 0.4,
     /// Somebody removes the same connection again and again.
-    Nemesis 0.1 true,
+    Nemesis 0.1,
     /// Teams answer 404 by id, while their slug and the list are right.
-    ById 0.2 true,
+    ById 0.2,
     /// Slugs answer 404, while the id and the list are right.
-    BySlug 0.15 true,
+    BySlug 0.15,
     /// A list lacks a team.
-    Lists 0.15 true,
+    Lists 0.15,
     /// Reads and writes fail for a time.
-    Failures 0.4 true,
+    Failures 0.4,
     /// Teams of the enterprise.
-    Enterprise 0.1 true,
+    Enterprise 0.1,
     /// The process is killed between two steps.
-    Kills 0.3 true,
+    Kills 0.3,
     /// Webhooks are lost, come twice, and out of order.
-    Lost 0.4 true,
+    Lost 0.4,
     /// A person approves what is held.
-    Approvals 0.4 true,
+    Approvals 0.4,
     /// A person adopts what others made.
-    Adoptions 0.1 true,
+    Adoptions 0.1,
     /// Tight limits for removals.
-    Guard 0.5 true,
+    Guard 0.5,
     /// Datadog teams are renamed and deleted.
-    Handles 0.2 true,
+    Handles 0.2,
 }
 
 impl Feature {
@@ -89,16 +88,15 @@ impl Feature {
 pub struct Features(BTreeSet<Feature>);
 
 impl Features {
-    /// Draws them, as far as `TEAMLINK_WIDE` allows: `all`, or names with commas between; without it those that hold.
+    /// Draws them. `TEAMLINK_WIDE` names those that a world may have, with commas between; without it, all may be there.
     pub fn drawn(dice: &mut StdRng) -> Self {
-        let drawn: Vec<_> = ALL.iter().filter(|(_, share, _)| dice.random_bool(*share)).collect();
-        let allowed = env::var("TEAMLINK_WIDE").ok();
-        let allows = |(feature, _, holds): &(Feature, f64, bool)| match allowed.as_deref() {
-            None | Some("") => *holds,
-            Some("all") => true,
+        let drawn: Vec<_> = ALL.iter().filter(|(_, share)| dice.random_bool(*share)).collect();
+        let allowed = env::var("TEAMLINK_WIDE").ok().filter(|names| !names.is_empty());
+        let allows = |feature: Feature| match &allowed {
+            None => true,
             Some(names) => names.split(',').any(|name| name == feature.name()),
         };
-        Self(drawn.into_iter().filter(|it| allows(it)).map(|(feature, ..)| *feature).collect())
+        Self(drawn.into_iter().map(|(feature, _)| *feature).filter(|feature| allows(*feature)).collect())
     }
 
     pub fn has(&self, feature: Feature) -> bool {

@@ -55,6 +55,8 @@ pub struct Notes {
     pub released: BTreeSet<OrgId>,
     /// When others removed connections.
     pub others_removed: Vec<Time>,
+    /// How often they removed each.
+    pub times_removed: BTreeMap<Key, usize>,
     /// When a wall clock was stepped.
     pub stepped: Vec<Time>,
     /// When a process was killed.
@@ -65,8 +67,8 @@ pub struct Notes {
     pub silent: bool,
     /// A webhook was lost.
     pub lost: bool,
-    /// Events that were delivered, with their team.
-    pub events: Vec<(Time, OrgId, TeamId)>,
+    /// Events that were delivered, with their team, and whether its organisation was bound by then.
+    pub events: Vec<(Time, OrgId, TeamId, bool)>,
     /// Up to where the log was judged.
     judged: usize,
     /// The fence of each organisation's last write.
@@ -81,6 +83,15 @@ pub struct Notes {
     bound: BTreeMap<OrgId, BTreeSet<String>>,
     /// Who made what: the organisation under whose lease it was written.
     pub makers: BTreeMap<String, i64>,
+    /// When it was made.
+    made_at: BTreeMap<String, Time>,
+}
+
+impl Notes {
+    /// Whether teamlink waits before it makes a connection once more (DESIGN: a second writer).
+    pub fn is_removed_again_and_again(&self, key: &Key) -> bool {
+        self.times_removed.get(key).is_some_and(|times| *times > 2)
+    }
 }
 
 struct Removal {
@@ -99,6 +110,8 @@ struct Case<'a> {
     views: &'a [Truth],
     /// Everything that was ever true until then.
     past: &'a [Truth],
+    /// Every request until then.
+    log: &'a [Entry],
     bound: &'a Bound,
 }
 
@@ -138,15 +151,16 @@ pub async fn writes(world: &Wide, notes: &mut Notes) -> Vec<Failure> {
     for (org, login) in &bound {
         notes.bound.entry(*org).or_default().insert(login.clone());
     }
-    let log: Vec<Entry> = world.wire.log()[notes.judged..].to_vec();
-    notes.judged += log.len();
+    let log: Vec<Entry> = world.wire.log().clone();
+    let judged = std::mem::replace(&mut notes.judged, log.len());
     let mut failures = Vec::new();
-    for entry in log.iter().filter(|entry| entry.writes_connections() && entry.fence.is_some()) {
+    let writes = |entry: &Entry| entry.writes_connections() && entry.fence.is_some();
+    for (at, entry) in log.iter().enumerate().skip(judged).filter(|(_, entry)| writes(entry)) {
         let newest = entry.moment.truth;
         let past = &world.history[..=newest];
         let from = past.iter().rposition(|truth| truth.since + RACE <= entry.at).unwrap_or(0);
         let setting = &world.settings[entry.moment.setting];
-        let case = Case { entry, setting, views: &past[from..], past, bound: &bound };
+        let case = Case { entry, setting, views: &past[from..], past, log: &log[..at], bound: &bound };
         case.write(notes, &mut failures);
         if entry.method == "POST" {
             let items = entry.body["data"].as_array().into_iter().flatten();
@@ -156,9 +170,10 @@ pub async fn writes(world: &Wide, notes: &mut Notes) -> Vec<Failure> {
             }));
         }
         for (id, connection) in entry.made() {
-            let holder = case.past.last().and_then(|truth| truth.holder(&connection.key().1));
-            notes.made_for.extend(holder.map(|(_, team)| (id.clone(), team)));
+            let team = case.past.last().and_then(|truth| case.meant(truth, &connection.key().1));
+            notes.made_for.extend(team.map(|team| (id.clone(), team)));
         }
+        notes.made_at.extend(entry.made().map(|(id, _)| (id.clone(), entry.at)));
         notes.makers.extend(entry.made().map(|(id, _)| (id.clone(), entry.org().unwrap_or_default())));
         if entry.method == "DELETE" {
             let before = notes.removals.len();
@@ -263,7 +278,7 @@ impl Case<'_> {
             };
             self.fail(failures, "R1", cause, &format!("{what}, wanted by {team:?}"));
         }
-        let replaced = self.replaced(&key, &notes.attempted);
+        let replaced = self.replaced(&key, notes.made_for.get(id), &notes.attempted);
         let holder = self.views[0].holder(&key.1);
         let stays = holder.is_some() && self.views.iter().all(|truth| truth.holder(&key.1) == holder);
         if stays && approval.is_none() && !replaced && !kept {
@@ -293,6 +308,15 @@ impl Case<'_> {
         }
     }
 
+    /// The team that a handle means: the one that has it, or that with its slug in the organisation that writes, which
+    /// may have another login since.
+    fn meant(&self, truth: &Truth, handle: &str) -> Option<TeamId> {
+        let org = truth.orgs.get(&OrgId(self.entry.org()?));
+        let slug = handle.split_once('/')?.1;
+        let of_org = || org?.teams.iter().find(|(_, team)| team.slug == slug).map(|(team, _)| *team);
+        truth.holder(handle).map(|(_, team)| team).or_else(of_org)
+    }
+
     /// The teams that ever had the name in a key.
     fn once(&self, handle: &str) -> BTreeSet<TeamId> {
         self.past.iter().filter_map(|truth| truth.holder(handle)).map(|(_, team)| team).collect()
@@ -309,8 +333,9 @@ impl Case<'_> {
         self.views.iter().all(wants)
     }
 
-    /// Whether a team that had the name in this key has another one, and is connected under it, or was tried to be.
-    fn replaced(&self, key: &Key, attempted: &BTreeSet<Key>) -> bool {
+    /// Whether a team that had the name in this key, or that it was made for, has another one, and is connected under it,
+    /// or was tried to be.
+    fn replaced(&self, key: &Key, made_for: Option<&TeamId>, attempted: &BTreeSet<Key>) -> bool {
         let there: BTreeSet<Key> = self.entry.before.values().map(Connection::key).collect();
         let elsewhere = |truth: &Truth, team: &TeamId| {
             truth.team(*team).is_some_and(|(id, org, facts)| {
@@ -324,8 +349,23 @@ impl Case<'_> {
                 handle != key.1 && instead.iter().any(|it| there.contains(it) || attempted.contains(it))
             })
         };
-        let teams = self.once(&key.1);
+        let mut teams = self.once(&key.1);
+        teams.extend(made_for);
+        // After a change of the login, the row is that of whoever has its slug now.
+        teams.extend(self.past.last().and_then(|truth| self.meant(truth, &key.1)));
         self.views.iter().any(|truth| teams.iter().any(|team| elsewhere(truth, team)))
+    }
+
+    /// The truth that the last answer about a team showed.
+    fn last_read(&self, team: TeamId) -> Option<usize> {
+        let shows = |entry: &&Entry| {
+            let truth = &self.past[entry.moment.truth];
+            let Some((org, facts, _)) = truth.team(team) else { return false };
+            let paths = [format!("/organizations/{org}/team/{team}"), format!("/orgs/{}/teams", facts.login)];
+            matches!(entry.status, 200 | 304)
+                && paths.iter().any(|path| entry.path.eq_ignore_ascii_case(path))
+        };
+        self.log.iter().rev().find(shows).map(|entry| entry.moment.truth)
     }
 
     /// Whether a team that had the name in this key is protected, under whatever name.
@@ -339,8 +379,10 @@ impl Case<'_> {
         let Some((_, team)) = self.past.iter().rev().find_map(|truth| truth.holder(&key.1)) else {
             return false;
         };
+        // Nobody knows a name that it had only between two looks.
+        let read = self.last_read(team).map_or(&[][..], |at| &self.past[..=at]);
         let named = |truth: &Truth| {
-            let last = || self.past.iter().rev().find_map(|it| it.team(team));
+            let last = || read.iter().rev().find_map(|it| it.team(team));
             let Some((id, org, facts)) = truth.team(team).or_else(last) else { return false };
             let logins = [org.login.as_str(), self.bound.get(&id).map_or("", String::as_str), key_login];
             logins.iter().any(|login| matches(&format!("{login}/{}", facts.slug)))
@@ -370,11 +412,21 @@ fn limits(world: &Wide, notes: &Notes, case: &Case<'_>, failures: &mut Vec<Failu
         let what = format!("{of_org} removals of one organisation, of {}", setup.limits.max_removals);
         case.fail(failures, "R4", "max_removals", &what);
     }
-    // What others removed, or what was made under another organisation's lease, may have been its own. As long as
-    // teamlink did not see that it is gone, it counts as owned; from then on it counts in neither figure.
+    // What others removed may have been its own. As long as teamlink did not see that it is gone, it counts as owned;
+    // from then on it counts in neither figure.
     let others = notes.others_removed.iter().filter(|at| **at + setup.window > now).count();
     let owned = case.entry.after.keys().filter(|id| notes.makers.get(*id) == Some(&org)).count();
-    let (least, most) = (owned + of_org, owned + of_org + others);
+    // What was made under another organisation's lease is passed on to the one whose team it names.
+    let names = |it: &Connection| case.past.last()?.holder(&it.key().1).filter(|(of, _)| of.0 == org);
+    let passed =
+        case.entry.after.iter().filter(|(id, it)| {
+            notes.makers.get(*id).is_some_and(|maker| *maker != org) && names(it).is_some()
+        });
+    // A look counts before its own creates.
+    let new = |id: &String| notes.made_at.get(id).is_some_and(|at| *at + RACE > now);
+    let ours = case.entry.after.keys().filter(|id| notes.makers.get(*id) == Some(&org));
+    let new = ours.filter(|id| new(id)).count();
+    let (least, most) = (owned - new + of_org, owned + of_org + others + passed.count());
     if least > setup.limits.above && of_org as f64 > most as f64 * setup.limits.max_share {
         let what = format!("{of_org} removals of {most}, share {}", setup.limits.max_share);
         case.fail(failures, "R4", "max_share", &what);

@@ -2,9 +2,9 @@
 //! lag, and limits smaller than its lists. Each world has some of that; see [`features`] for what, and [`judge`] for what
 //! is demanded.
 //!
-//! `TEAMLINK_WIDE` says what the worlds may contain: `all`, or names of features with commas between; without it, what
-//! holds today. `TEAMLINK_ALL` tries every world, however many fail, and counts the failures by rule and cause.
-//! `TEAMLINK_SHRINK` looks for the least that a failed world needs.
+//! `TEAMLINK_WIDE` names what the worlds may contain, with commas between; without it, all of it. `TEAMLINK_ALL` tries
+//! every world, however many fail, and counts the failures by rule and cause. `TEAMLINK_SHRINK` looks for the least that a
+//! failed world needs.
 
 mod ends;
 mod features;
@@ -169,15 +169,20 @@ impl History {
                 webhooks = order.into_iter().map(|index| webhooks[index].clone()).collect();
             }
         }
+        self.world.deliver(webhooks.clone()).await;
+        let known = self.world.ledger().orgs().await.unwrap();
+        let setting = self.world.settings.last().unwrap();
         for webhook in &webhooks {
             let body: Value = serde_json::from_slice(&webhook.body).unwrap();
-            if webhook.event == "team" && self.delivered.insert(webhook.guid) {
+            let org = OrgId(i64::try_from(webhook.org_id).unwrap());
+            let row = known.iter().find(|row| row.facts.id == org);
+            // Of a login that makes it served, only a pass learns.
+            let serves = row.is_none_or(|row| setting.serves(&row.facts.login, Some(&row.bound_login)));
+            if webhook.event == "team" && self.delivered.insert(webhook.guid) && serves {
                 let team = TeamId(body["team"]["id"].as_i64().unwrap());
-                let org = OrgId(i64::try_from(webhook.org_id).unwrap());
-                self.notes.events.push((self.world.clock.now(), org, team));
+                self.notes.events.push((self.world.clock.now(), org, team, row.is_some()));
             }
         }
-        self.world.deliver(webhooks).await;
     }
 
     /// Sets what goes wrong from now on.
@@ -332,6 +337,7 @@ impl History {
             self.endless();
             return;
         }
+        let right = ends::right_within(&self.world);
         self.faulty(Vec::new()).await;
         if dice.random_bool(0.6) {
             happen::resume(&mut self.world).await;
@@ -341,7 +347,9 @@ impl History {
         let unknown = self.world.truth().orgs.keys().any(|org| !bound.contains_key(org));
         // What failed alone, while others went through, waits for an event of its own or a pass (DESIGN: parked).
         let parks = !self.world.ledger().parked().await.unwrap().is_empty();
-        let by_events = !(self.notes.lost || self.notes.silent || unknown || parks);
+        // A team that slides to a page which was read before the window ended is in no list, and no event tells of it.
+        let slides = self.world.features.has(Feature::Limits);
+        let by_events = !(self.notes.lost || self.notes.silent || unknown || parks || slides);
         self.told(&if by_events { "quiet, by events alone" } else { "quiet, with a pass" });
         if !by_events {
             // No event tells of what somebody removed, so that a pass in whose list it still is misses it.
@@ -350,13 +358,19 @@ impl History {
             }
             self.world.begin_pass().await;
         }
-        self.work(ends::RIGHT, dice).await;
+        if slides {
+            // What the first pass shows may have been read before the last fault ended.
+            self.work(right, dice).await;
+            self.world.begin_pass().await;
+        }
+        self.work(right, dice).await;
         if !self.world.wire.is_endless() {
             let failures = judge::writes(&self.world, &mut self.notes).await;
             self.failures.extend(failures);
             self.failures.extend(ends::right(&self.world, &self.notes).await);
+            self.tell_plans().await;
             self.world.begin_pass().await;
-            self.work(ends::RIGHT, dice).await;
+            self.work(right, dice).await;
             self.released(dice).await;
         }
         if self.world.wire.is_endless() {
@@ -370,15 +384,30 @@ impl History {
         self.cover(false);
     }
 
+    /// Tells what `teamlink plan` says of each organisation, where one world is tried.
+    async fn tell_plans(&self) {
+        if env::var("TEAMLINK_SEED").is_err() {
+            return;
+        }
+        for org in self.world.ledger().orgs().await.unwrap() {
+            let plan = self.world.survey().plan(&org.facts.login).await;
+            let state = self.world.ledger().org_state(org.facts.id).await.unwrap().unwrap();
+            let teams: Vec<_> = state.teams.iter().map(|(id, it)| (id, &it.facts.slug, it.state)).collect();
+            let owned: Vec<_> = state.owned.iter().map(|it| (&it.key.github, &it.id, it.team)).collect();
+            self.told(&(&org.facts, &org.bound_login, teams, owned, &state.intents, plan.map(|it| it.plan)));
+        }
+    }
+
     /// Once a person has released the logins that wait for it, the next pass serves whoever has them.
     async fn released(&mut self, dice: &mut StdRng) {
         if self.world.wire.is_endless() || !happen::release(&self.world, &mut self.notes).await {
             return;
         }
         self.told(&"released");
-        self.work(ends::RIGHT, dice).await;
+        let right = ends::right_within(&self.world);
+        self.work(right, dice).await;
         self.world.begin_pass().await;
-        self.work(ends::RIGHT, dice).await;
+        self.work(right, dice).await;
         let failures = judge::writes(&self.world, &mut self.notes).await;
         self.failures.extend(failures);
         if !self.world.wire.is_endless() {
