@@ -161,8 +161,10 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
     let (heir, its_team) = told.owned.get(id).copied().unwrap_or((maker, team));
     // Of an organisation that is gone, only a person decides.
     let org = truth.orgs.get(&maker)?;
+    let serves = |id: OrgId, org: &Org| setting.serves(&org.login, told.bound.get(&id));
     if setting.setup.mode != Mode::Sync
-        || !setting.serves(&org.login, told.bound.get(&maker))
+        || !serves(maker, org)
+        || !truth.orgs.get(&heir).is_some_and(|org| serves(heir, org))
         || paused(setting, maker, team)
         || paused(setting, heir, its_team)
         // The team that it was made for may be called otherwise now.
