@@ -95,9 +95,9 @@ impl Ledger {
     pub async fn claims(
         &self,
         org: OrgId,
-        keys: &BTreeSet<ConnectionKey>,
+        keys: impl Iterator<Item = &ConnectionKey>,
     ) -> sqlx::Result<BTreeMap<ConnectionKey, TeamKey>> {
-        claims_of(&mut *self.read.acquire().await?, org, keys.iter()).await
+        claims_of(&mut *self.read.acquire().await?, org, keys).await
     }
 }
 

@@ -27,6 +27,7 @@ mod intents;
 mod lock;
 mod orgs;
 mod parked;
+mod part;
 mod passing;
 mod paused;
 mod printed;
@@ -70,7 +71,7 @@ pub use settlement::{
     Settled, Settlement,
 };
 pub use slots::Removed;
-pub use state::{Intent, OrgRow, OrgState, Progress};
+pub use state::{Intent, OrgRow, OrgState, Progress, Size};
 pub use story::{EventLine, Looks, TeamStory};
 pub use time::Spans;
 pub use upkeep::{Counts, Keep};

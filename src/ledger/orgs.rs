@@ -33,6 +33,19 @@ impl Ledger {
         self.orgs_where(true).await
     }
 
+    /// Returns an organisation that is bound, or was released.
+    pub async fn org(&self, org: OrgId) -> sqlx::Result<Option<OrgRow>> {
+        let row = sqlx::query(
+            "SELECT org_id, login, bound_login, first_pass_at IS NOT NULL AS passed, deleted_event_at, absent_since,
+                 released_at
+             FROM orgs WHERE org_id = $1",
+        )
+        .bind(org.0)
+        .fetch_optional(&self.read)
+        .await?;
+        row.as_ref().map(state::org_row).transpose()
+    }
+
     async fn orgs_where(&self, released: bool) -> sqlx::Result<Vec<OrgRow>> {
         let rows = sqlx::query(
             "SELECT org_id, login, bound_login, first_pass_at IS NOT NULL AS passed, deleted_event_at, absent_since,

@@ -47,6 +47,16 @@ impl Values {
         self.sql.push_str(&self.bound.len().to_string());
         self
     }
+
+    /// Writes `VALUES (…), (…)` for these rows.
+    fn rows<'a, T>(&mut self, rows: &'a [T], bind: impl Fn(&mut Self, &'a T)) -> sqlx::Result<()> {
+        for (index, row) in rows.iter().enumerate() {
+            self.sql.push_str(if index == 0 { "VALUES (" } else { "), (" });
+            bind(self, row);
+        }
+        self.sql.push(')');
+        self.refused.take().map_or(Ok(()), |error| Err(sqlx::Error::Encode(error)))
+    }
 }
 
 /// Writes `rows` with one statement a run: `head VALUES (…), (…) tail`. For an upsert they are [`sorted`] before.
@@ -61,19 +71,32 @@ pub(super) async fn insert<'a, T>(
     let mut written = 0;
     for run in runs(rows) {
         let mut values = Values { sql: head.to_owned(), ..Values::default() };
-        for (index, row) in run.iter().enumerate() {
-            values.sql.push_str(if index == 0 { "VALUES (" } else { "), (" });
-            bind(&mut values, row);
-        }
-        values.sql.push(')');
+        values.rows(run, &bind)?;
         values.sql.push_str(tail);
-        if let Some(error) = values.refused {
-            return Err(sqlx::Error::Encode(error));
-        }
         let query = sqlx::query_with(AssertSqlSafe(values.sql), values.bound);
         written += query.execute(&mut *connection).await?.rows_affected();
     }
     Ok(written)
+}
+
+/// Reads what a query gives for `keys`, a statement a run: `WITH asked (columns) AS (VALUES (…), (…)) query`.
+pub(super) async fn select<'a, T>(
+    connection: &mut AnyConnection,
+    columns: &str,
+    query: &str,
+    keys: &'a [T],
+    bind: impl Fn(&mut Values, &'a T),
+) -> sqlx::Result<Vec<AnyRow>> {
+    let mut found = Vec::new();
+    for run in runs(keys) {
+        let mut values = Values { sql: format!("WITH asked ({columns}) AS ("), ..Values::default() };
+        values.rows(run, &bind)?;
+        values.sql.push_str(") ");
+        values.sql.push_str(query);
+        let query = sqlx::query_with(AssertSqlSafe(values.sql), values.bound);
+        found.extend(query.fetch_all(&mut *connection).await?);
+    }
+    Ok(found)
 }
 
 /// The rows of an upsert by their key, the last of each: PostgreSQL refuses a statement that meets a row twice, and

@@ -43,6 +43,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (10, "proof of absence", include_str!("migrations/0010_proof_of_absence.sql")),
     (11, "listed teams", include_str!("migrations/0011_listed_teams.sql")),
     (12, "releases", include_str!("migrations/0012_releases.sql")),
+    (13, "parts of organisations", include_str!("migrations/0013_parts_of_organisations.sql")),
 ];
 
 /// The version of the schema that teamlink 0.1.0 made.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use futures_util::TryStreamExt as _;
 use sqlx::{Row, any::AnyRow};
 
 use super::{IntentKind, Ledger, rows};
@@ -64,9 +65,15 @@ pub struct Intent {
     pub answered: Option<Answered>,
 }
 
-/// Everything that planning an organisation needs from the ledger.
+/// What planning an organisation, or some of its teams, needs from the ledger.
 #[derive(Clone, Debug)]
 pub struct OrgState {
+    /// Whether all of it is here, or the part that some teams concern.
+    pub whole: bool,
+    /// How many teams and connections of ours it has, whatever part of them is here.
+    pub size: Size,
+    /// Whether a connection of ours is for an enterprise team.
+    pub has_enterprise_teams: bool,
     /// When this was read, before anything of it: no later than any change of the clock that shows in it.
     pub read_at: Time,
     /// The organisation.
@@ -89,6 +96,15 @@ pub struct OrgState {
     pub listed_at: Option<Time>,
     /// What a person has paused of it.
     pub paused: Paused,
+}
+
+/// How large an organisation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Its teams that are not gone, about.
+    pub teams: usize,
+    /// Our connections of it.
+    pub owned: usize,
 }
 
 /// How an organisation, or a document, stands after a pass.
@@ -215,8 +231,16 @@ impl Ledger {
     ) -> sqlx::Result<BTreeMap<ConnectionKey, (OrgId, Owned)>> {
         let login = login.to_lowercase();
         let rows = sqlx::query(
-            "SELECT org_id, datadog_team_id, github, connection_id, team_id, managed_by FROM connections
-             WHERE github >= $2 AND github < $3 AND org_id <> $1",
+            // An organisation after the other, so that the rows of this one are not read.
+            "WITH RECURSIVE others (org_id) AS (
+                 SELECT MIN(org_id) FROM connections
+                 UNION ALL
+                 SELECT (SELECT MIN(org_id) FROM connections WHERE connections.org_id > others.org_id)
+                 FROM others WHERE others.org_id IS NOT NULL
+             )
+             SELECT connections.org_id, datadog_team_id, github, connection_id, team_id, managed_by
+             FROM others CROSS JOIN connections
+             WHERE connections.org_id = others.org_id AND others.org_id <> $1 AND github >= $2 AND github < $3",
         )
         .bind(org.0)
         // The names under a login lie between `@login/` and `@login0`, the next text of that length.
@@ -243,6 +267,39 @@ impl Ledger {
     }
 
     async fn load_org(&self, org: OrgId, also: Option<TeamId>) -> sqlx::Result<Option<OrgState>> {
+        let Some(mut state) = self.bare_org(org).await? else { return Ok(None) };
+        state.whole = true;
+        // Row by row: the rows of a large organisation take many times the memory of what is in them.
+        let mut owned = sqlx::query(
+            "SELECT datadog_team_id, github, connection_id, team_id, managed_by, unwanted_since FROM connections
+             WHERE org_id = $1 ORDER BY github, datadog_team_id",
+        )
+        .bind(org.0)
+        .fetch(&self.read);
+        while let Some(row) = owned.try_next().await? {
+            state.add_owned(&row)?;
+        }
+        // It has a connection of its own until then.
+        drop(owned);
+        let owning = state.owning();
+        let mut teams = sqlx::query(TEAMS)
+            .bind(org.0)
+            .bind(also.map(|team| team.0))
+            .bind(self.rules.in_step_for.as_str())
+            .fetch(&self.read);
+        while let Some(row) = teams.try_next().await? {
+            state.add_team(&row, &owning)?;
+        }
+        state.size = Size { teams: state.teams.len(), owned: state.owned.len() };
+        state.has_enterprise_teams = state.owned.iter().any(|owned| {
+            let team = state.teams.get(&owned.team);
+            team.is_some_and(|team| team.facts.team_type == TeamType::Enterprise)
+        });
+        Ok(Some(state))
+    }
+
+    /// What is known of an organisation apart from its teams and connections.
+    pub(super) async fn bare_org(&self, org: OrgId) -> sqlx::Result<Option<OrgState>> {
         let read_at = self.clock.now();
         let Some(row) = sqlx::query(
             "SELECT org_id, login, bound_login, listed_at, first_pass_at IS NOT NULL AS passed, deleted_event_at,
@@ -255,29 +312,6 @@ impl Ledger {
         else {
             return Ok(None);
         };
-        let teams = sqlx::query(TEAMS)
-            .bind(org.0)
-            .bind(also.map(|team| team.0))
-            .bind(self.rules.in_step_for.as_str())
-            .fetch_all(&self.read)
-            .await?;
-        let (mut waiting, mut listed) = (BTreeSet::new(), BTreeMap::new());
-        for row in &teams {
-            let id = TeamId(row.try_get("team_id")?);
-            if rows::flag(row, "waiting")? {
-                waiting.insert(id);
-            }
-            if let Some(at) = row.try_get::<Option<i64>, _>("listed_at")? {
-                listed.insert(id, Time(at));
-            }
-        }
-        let owned = sqlx::query(
-            "SELECT datadog_team_id, github, connection_id, team_id, managed_by, unwanted_since FROM connections
-             WHERE org_id = $1 ORDER BY github, datadog_team_id",
-        )
-        .bind(org.0)
-        .fetch_all(&self.read)
-        .await?;
         let intents = sqlx::query(
             "SELECT datadog_team_id, github, kind, team_id, at, managed_by, connection_id, answered_at, missed_at
              FROM intents WHERE org_id = $1",
@@ -287,29 +321,53 @@ impl Ledger {
         .await?;
         let own_marks: Vec<String> =
             sqlx::query_scalar("SELECT managed_by FROM own_marks").fetch_all(&self.read).await?;
-        let mut owning = HashSet::new();
-        for row in owned.iter().chain(&intents) {
-            owning.insert(row.try_get::<i64, _>("team_id")?);
-        }
-        let mut unwanted_since = BTreeMap::new();
-        for row in &owned {
-            if let Some(since) = row.try_get::<Option<i64>, _>("unwanted_since")? {
-                unwanted_since.insert(key(row)?, Time(since));
-            }
-        }
         Ok(Some(OrgState {
+            whole: false,
+            size: Size::default(),
+            has_enterprise_teams: false,
             read_at,
-            unwanted_since,
             paused: self.paused(Lane::Org(org)).await?,
             org: org_row(&row)?,
-            teams: teams.iter().map(|row| team(row, &owning)).collect::<sqlx::Result<_>>()?,
-            waiting,
-            listed,
-            owned: owned.iter().map(owned_row).collect::<sqlx::Result<_>>()?,
+            teams: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            listed: BTreeMap::new(),
+            owned: Vec::new(),
+            unwanted_since: BTreeMap::new(),
             intents: intents.iter().map(intent).collect::<sqlx::Result<_>>()?,
             own_marks: own_marks.into_iter().collect(),
             listed_at: row.try_get::<Option<i64>, _>("listed_at")?.map(Time),
         }))
+    }
+}
+
+impl OrgState {
+    /// Takes in a connection of ours.
+    pub(super) fn add_owned(&mut self, row: &AnyRow) -> sqlx::Result<()> {
+        let owned = owned_row(row)?;
+        if let Some(since) = row.try_get::<Option<i64>, _>("unwanted_since")? {
+            self.unwanted_since.insert(owned.key.clone(), Time(since));
+        }
+        self.owned.push(owned);
+        Ok(())
+    }
+
+    /// The teams that own something of what is here, or have a write whose end is unknown.
+    pub(super) fn owning(&self) -> HashSet<TeamId> {
+        let interrupted = self.intents.iter().filter_map(|intent| intent.team);
+        self.owned.iter().map(|owned| owned.team).chain(interrupted).collect()
+    }
+
+    /// Takes in a team whose connections are here.
+    pub(super) fn add_team(&mut self, row: &AnyRow, owning: &HashSet<TeamId>) -> sqlx::Result<()> {
+        let (id, team) = team(row, owning)?;
+        if rows::flag(row, "waiting")? {
+            self.waiting.insert(id);
+        }
+        if let Some(at) = row.try_get::<Option<i64>, _>("listed_at")? {
+            self.listed.insert(id, Time(at));
+        }
+        self.teams.insert(id, team);
+        Ok(())
     }
 }
 
@@ -351,11 +409,11 @@ pub(super) fn org_row(row: &AnyRow) -> sqlx::Result<OrgRow> {
 
 /// Returns a team of the mirror. `owning` are the teams that own something or have a write whose end is unknown: for
 /// those, a proof without a list, as version 0.1.0 made it, is not enough.
-fn team(row: &AnyRow, owning: &HashSet<i64>) -> sqlx::Result<(TeamId, MirrorTeam)> {
+fn team(row: &AnyRow, owning: &HashSet<TeamId>) -> sqlx::Result<(TeamId, MirrorTeam)> {
     let id = TeamId(row.try_get("team_id")?);
     let time = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Time));
     let (suspected, second) = (time("suspected_at")?, time("gone_at")?);
-    let unlisted = time("unlisted_at")?.is_some() || !owning.contains(&id.0);
+    let unlisted = time("unlisted_at")?.is_some() || !owning.contains(&id);
     let state = match (suspected.or(second), second) {
         (Some(since), Some(proven)) if unlisted => TeamState::Gone { since, proven },
         (Some(since), second) => TeamState::Suspected { since, second },

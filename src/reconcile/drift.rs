@@ -44,7 +44,7 @@ pub(super) fn drift(
 mod tests {
     use super::*;
     use crate::{
-        ledger::OrgRow,
+        ledger::{OrgRow, Size},
         model::{OrgFacts, OrgId, TeamFacts, TeamType, Time},
     };
 
@@ -64,6 +64,9 @@ mod tests {
     fn what_no_event_told_is_drift_by_kind_and_what_waits_for_its_look_is_not() {
         let org = OrgFacts { id: OrgId(1), login: "acme".into() };
         let before = OrgState {
+            whole: true,
+            size: Size::default(),
+            has_enterprise_teams: false,
             read_at: Time(0),
             org: OrgRow { passed: true, ..OrgRow::newcomer(org.clone()) },
             teams: [team(1, "a"), team(2, "b"), team(3, "c")].into(),

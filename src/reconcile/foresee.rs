@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     datadog, github,
-    ledger::{Held, Ledger, OrgRow, OrgState},
+    ledger::{Held, Ledger, OrgRow, OrgState, Size},
     model::{
         Class, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, Mode, OrgFacts, Owned, Pause, RemovedByOthers,
         TeamId, Time, Trouble,
@@ -78,6 +78,9 @@ impl Survey {
     /// An organisation that the ledger has never seen.
     async fn newcomer(&self, org: OrgRow) -> sqlx::Result<OrgState> {
         Ok(OrgState {
+            whole: true,
+            size: Size::default(),
+            has_enterprise_teams: false,
             read_at: self.eyes.options.clock.now(),
             paused: self.ledger.paused(Lane::Org(org.facts.id)).await?,
             org,
@@ -173,8 +176,8 @@ pub(super) async fn foresee(
     let owned = state.owned.clone();
     let pause = state.paused.of(team).cloned();
     let removed_by_others = standing.removed_by_others.clone();
-    let mut look = Look::new(eyes, state, &marks, eyes.options.clock.now());
-    look.read(ledger).await?;
+    let mut look = Look::new((eyes, ledger), state, &marks, eyes.options.clock.now());
+    look.read().await?;
     let unread = look.troubles.get(&team).cloned();
     let asks = look.asks();
     let mut guarded = Guarded::default();
@@ -182,7 +185,7 @@ pub(super) async fn foresee(
         let needs_no_slot = standing.approved.clone();
         let slots = standing.slots;
         look.known.weigh(standing);
-        guarded = look.plan(asks).await;
+        guarded = look.plan(asks).await?;
         let needed = guarded.slots_needed(&needs_no_slot);
         let granted = needed.iter().take(slots).cloned().collect();
         guarded = guarded.within(&needed, &granted);

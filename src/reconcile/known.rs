@@ -47,7 +47,7 @@ impl Known {
                 bound_login: state.org.bound_login.clone(),
                 teams: state.teams.clone(),
             },
-            population: Population { owned: state.owned.len(), now, ..Population::default() },
+            population: Population { owned: state.size.owned, now, ..Population::default() },
             paused: state.paused.clone(),
             now,
             actual: Actual {
@@ -72,9 +72,25 @@ impl Known {
     pub(super) async fn read_elsewhere(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
         let OrgFacts { id, login } = &self.mirror.org;
         self.actual.elsewhere = ledger.rows_elsewhere(*id, login).await?;
-        let keys = self.actual.owned.keys().cloned().collect();
-        self.actual.claims = ledger.claims(*id, &keys).await?;
+        self.read_claims(ledger).await
+    }
+
+    /// Reads which teams of other organisations have the names in the keys of this one's rows.
+    pub(super) async fn read_claims(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
+        self.actual.claims = ledger.claims(self.mirror.org.id, self.actual.owned.keys()).await?;
         Ok(())
+    }
+
+    /// Takes in what was read of the ledger since. What a look found of a team stays.
+    pub(super) fn take_in(&mut self, state: &OrgState) {
+        for (id, team) in &state.teams {
+            self.mirror.teams.entry(*id).or_insert_with(|| team.clone());
+        }
+        for owned in &state.owned {
+            self.actual.owned.entry(owned.key.clone()).or_insert_with(|| owned.clone());
+        }
+        let unwanted = state.unwanted_since.iter().map(|(key, since)| (key.clone(), *since));
+        self.actual.unwanted_since.extend(unwanted);
     }
 
     /// Every mark that this ledger writes or has written under.

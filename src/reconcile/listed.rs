@@ -75,7 +75,7 @@ impl FirstConnections {
 mod tests {
     use super::*;
     use crate::{
-        ledger::{Intent, IntentKind, OrgRow},
+        ledger::{Intent, IntentKind, OrgRow, Size},
         model::{ConnectionKey, OrgFacts, OrgId, Owned, TeamFacts, TeamType},
     };
 
@@ -104,6 +104,9 @@ mod tests {
     fn state() -> OrgState {
         let facts = OrgFacts { id: OrgId(1), login: "Acme".into() };
         OrgState {
+            whole: true,
+            size: Size::default(),
+            has_enterprise_teams: false,
             read_at: LISTED,
             org: OrgRow { passed: true, ..OrgRow::newcomer(facts) },
             teams: [(TeamId(7), team("platform", LISTED))].into(),

@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     github,
     ledger::OrgState,
-    model::{Answer, Class, OrgFacts, Owned, TeamFacts, TeamId, TeamType, Time, Trouble},
+    model::{Answer, Class, OrgFacts, TeamFacts, TeamId, TeamType, Time, Trouble},
     transport::List,
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Reading {
 /// Reads these teams of an organisation.
 pub(super) async fn read(github: &github::Reader, state: &OrgState, teams: &[TeamId]) -> Reading {
     let mut reading = Reading::default();
-    let pages = state.teams.len() / PAGE + 1;
+    let pages = state.size.teams / PAGE + 1;
     let mut by_id = teams.to_vec();
     if teams.len() > pages + 1 {
         match list(github, state).await {
@@ -212,11 +212,7 @@ pub(super) fn answer<T>(answer: Answer<T>, absent: impl FnOnce() -> String) -> R
 /// The type of team that lists are asked for: an enterprise team matters only where a connection of ours is for one. A
 /// list of one type says nothing about the other.
 pub(super) fn listed_type(state: &OrgState) -> Option<TeamType> {
-    let is_enterprise = |owned: &Owned| {
-        let team = state.teams.get(&owned.team);
-        team.is_some_and(|team| team.facts.team_type == TeamType::Enterprise)
-    };
-    (!state.owned.iter().any(is_enterprise)).then_some(TeamType::Organization)
+    (!state.has_enterprise_teams).then_some(TeamType::Organization)
 }
 
 /// The organisation, by its id.

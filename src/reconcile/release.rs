@@ -22,7 +22,7 @@ use crate::{
     datadog,
     ledger::{
         AuditAction, AuditEntry, AuditOutcome, Held, LeasedMark, Ledger, LedgerError, MarkResult, Next,
-        OrgState, Released, Settlement, release_of,
+        OrgRow, OrgState, Released, Settlement, release_of,
     },
     model::{
         Answer, Asks, Cause, Class, ConnectionKey, GithubHandle, HeldKey, HeldKind, Integration, Mode,
@@ -415,9 +415,8 @@ impl Eyes {
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Ok(Err(trouble)),
         };
         let known = ledger.orgs().await?;
-        let is_taken = |org: &crate::ledger::OrgRow| {
-            org.facts.id == facts.id || org.bound_login.eq_ignore_ascii_case(&facts.login)
-        };
+        let is_taken =
+            |org: &OrgRow| org.facts.id == facts.id || org.bound_login.eq_ignore_ascii_case(&facts.login);
         if !known.iter().any(is_taken) {
             let now = self.options.clock.now();
             ledger.bind_org(&facts, now).await?;
@@ -432,14 +431,14 @@ pub(super) async fn look_at_released(
     eyes: &Eyes,
     ledger: &Ledger,
     lease: &Lease,
-    state: &OrgState,
+    org: &OrgRow,
     (whole, teams): (Option<&LeasedMark>, &[LeasedMark]),
 ) -> Result<(), LedgerError> {
     let clock = &eyes.options.clock;
     let settled = |mark: &LeasedMark, next| MarkResult { team: mark.team, generation: mark.generation, next };
     let mut marks: Vec<_> = teams.iter().map(|mark| settled(mark, Next::Nothing)).collect();
     if let Some(mark) = whole {
-        let next = match eyes.bind_holder(ledger, &state.org.bound_login).await? {
+        let next = match eyes.bind_holder(ledger, &org.bound_login).await? {
             Ok(()) => Next::Nothing,
             Err(trouble) => {
                 let (backoff, jitter) = (eyes.options.backoff, clock.jitter());

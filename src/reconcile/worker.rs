@@ -156,7 +156,9 @@ impl Worker {
         let orphans = teams.contains(&None);
         let teams: Vec<TeamId> = teams.iter().copied().flatten().collect();
         for chunk in teams.chunks(CHUNK) {
-            let (lease, state) = self.lease(org).await?;
+            let lease = self.lease_served(org).await?;
+            let state = self.ledger.org_part(org.id, &chunk.iter().copied().collect()).await?;
+            let state = state.context("the organisation left the ledger")?;
             let marks = self.ledger.marks_of(org.id, chunk).await?;
             let done = {
                 let lease = (&lease, org.id);
@@ -177,6 +179,13 @@ impl Worker {
 
     /// Takes the lease on an organisation, for which it waits up to 30 s, and reads what the ledger has of it then.
     pub(super) async fn lease(&self, org: &OrgFacts) -> anyhow::Result<(Lease, OrgState)> {
+        let lease = self.lease_served(org).await?;
+        let state = self.ledger.org_state(org.id).await?.context("the organisation left the ledger")?;
+        Ok((lease, state))
+    }
+
+    /// Takes the lease on an organisation for which something may be written.
+    async fn lease_served(&self, org: &OrgFacts) -> anyhow::Result<Lease> {
         let deadline = Instant::now() + PATIENCE;
         let lease = loop {
             if let Some(lease) = self.take(Lane::Org(org.id)).await? {
@@ -187,12 +196,12 @@ impl Worker {
             }
             tokio::time::sleep(LEASE_POLL).await;
         };
-        let state = self.ledger.org_state(org.id).await?.context("the organisation left the ledger")?;
-        if !self.may_write_to(&state.org) {
+        let row = self.ledger.org(org.id).await?.context("the organisation left the ledger")?;
+        if !self.may_write_to(&row) {
             lease.release().await?;
-            bail!("{} is not served: github.orgs does not list it; add it there", state.org.facts.login);
+            bail!("{} is not served: github.orgs does not list it; add it there", row.facts.login);
         }
-        Ok((lease, state))
+        Ok(lease)
     }
 
     /// Whether anything may be written for an organisation. What asked for a look may be older than today's settings, so
@@ -331,25 +340,28 @@ impl Worker {
             // Nothing marks recovery: it has a schedule of its own.
             Lane::Recovery => return Ok(After::Rests),
         };
-        let Some(state) = self.ledger.org_state(org).await? else { return Ok(After::Rests) };
-        if state.org.released_at.is_some() {
+        let Some(row) = self.ledger.org(org).await? else { return Ok(After::Rests) };
+        if row.released_at.is_some() {
             let marks = (whole.as_ref(), teams.as_slice());
-            release::look_at_released(&eyes, &self.ledger, lease, &state, marks).await?;
+            release::look_at_released(&eyes, &self.ledger, lease, &row, marks).await?;
             return Ok(After::GoesOn);
         }
-        if !self.may_write_to(&state.org) {
+        if !self.may_write_to(&row) {
             return Ok(After::Rests);
         }
-        self.eyes.github.knows(&state.org.facts);
+        self.eyes.github.knows(&row.facts);
         // While its id answers 404, no look at its teams finds anything out.
-        let is_absent = state.org.absent_since.is_some();
+        let is_absent = row.absent_since.is_some();
         if let Some(mark) = whole.filter(|mark| mark.asks.reserve == hurries || is_absent) {
+            let Some(state) = self.ledger.org_state(org).await? else { return Ok(After::Rests) };
             whole::look_at_whole(&eyes, &self.ledger, &writer, (lease, org), &state, &mark).await?;
             return Ok(After::GoesOn);
         }
         if teams.is_empty() {
             return Ok(After::Rests);
         }
+        let due = teams.iter().filter_map(|mark| mark.team).collect();
+        let Some(state) = self.ledger.org_part(org, &due).await? else { return Ok(After::Rests) };
         look::look(&eyes, &self.ledger, &writer, (lease, org), state, &teams, None).await?;
         Ok(if teams.len() < CHUNK { After::Rests } else { After::GoesOn })
     }

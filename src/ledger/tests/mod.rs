@@ -89,6 +89,7 @@ mod answers;
 mod clock;
 mod flags;
 mod marks;
+mod parts;
 mod printed;
 mod processes;
 mod releases;

@@ -26,7 +26,7 @@ impl Look<'_> {
         &mut self,
         guarded: &mut Guarded,
         cleared: &mut BTreeSet<String>,
-    ) -> BTreeSet<TeamId> {
+    ) -> sqlx::Result<BTreeSet<TeamId>> {
         let mut joining = BTreeSet::new();
         let removals: Vec<(ConnectionKey, TeamId)> = guarded
             .ready
@@ -47,14 +47,19 @@ impl Look<'_> {
                     keep(guarded, key, login);
                 }
             } else if cleared.insert(slug.to_owned()) {
-                joining.extend(self.holder_here(&key, team, slug).await);
+                joining.extend(self.holder_here(&key, team, slug).await?);
             }
         }
-        joining
+        Ok(joining)
     }
 
     /// The holder of a slug in this organisation: another team that has it joins the plan.
-    async fn holder_here(&mut self, key: &ConnectionKey, team: TeamId, slug: &str) -> Option<TeamId> {
+    async fn holder_here(
+        &mut self,
+        key: &ConnectionKey,
+        team: TeamId,
+        slug: &str,
+    ) -> sqlx::Result<Option<TeamId>> {
         let login = self.known.mirror.org.login.clone();
         let listed = self.reading.listing.as_ref().and_then(|listing| listing.get(slug).cloned());
         let unheld = self.reading.unheld.contains(slug) && !self.login_changed;
@@ -73,23 +78,23 @@ impl Look<'_> {
                 if let Err(trouble) = counts.and_then(|()| if renamed { Err(other()) } else { Ok(()) }) {
                     self.troubles.insert(team, trouble);
                 }
-                None
             }
             Answer::Present(facts) if facts.id == team => {
                 let why = format!("{} still names it by its slug, though not by its id", key.github);
                 self.troubles.insert(team, Trouble::new(Class::Transient, why));
-                None
             }
             Answer::Present(facts) => {
                 let id = facts.id;
+                self.ledger.take_in_teams(&mut self.state, &BTreeSet::from([id])).await?;
+                self.known.take_in(&self.state);
                 self.fold(id, Seen::Present(facts), true);
-                Some(id)
+                return Ok(Some(id));
             }
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
                 self.troubles.insert(team, trouble);
-                None
             }
         }
+        Ok(None)
     }
 
     /// The holder of a slug under a login that this organisation does not have any more. Returns the login if it

@@ -25,8 +25,8 @@ use crate::{
     datadog,
     ledger::{Held, LeasedMark, Ledger, LedgerError, OrgRow, OrgState},
     model::{
-        Answer, Asks, Class, ConnectionKey, Integration, MirrorTeam, Mode, OrgFacts, OrgId, Target,
-        TeamFacts, TeamId, TeamState, Time, Trouble,
+        Answer, Asks, Class, ConnectionKey, GithubHandle, Integration, MirrorTeam, Mode, OrgFacts, OrgId,
+        Target, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{Action, Desired, Guarded, Plan, Planned, StepKey, Why},
     telemetry,
@@ -50,11 +50,11 @@ pub(super) async fn look(
     let started = state.read_at;
     let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
     let reading = eyes.looking(lease.lane);
-    let mut look = Look::new(&reading, state, due, started);
+    let mut look = Look::new((&reading, ledger), state, due, started);
     if only.is_none() {
         look.listed = listed::shown(&look.state, &look.due, started);
     }
-    look.read(ledger).await?;
+    look.read().await?;
     // What is paused is read, so that the mirror stays true, but not planned.
     let mut asks = look.asks();
     asks.retain(|team| look.state.paused.of(*team).is_none());
@@ -65,7 +65,7 @@ pub(super) async fn look(
         let standing = Standing::read(ledger, org, &eyes.options, false).await?;
         let needs_no_slot = standing.approved.clone();
         look.known.weigh(standing);
-        guarded = look.plan(asks).await;
+        guarded = look.plan(asks).await?;
         left_out = only.map(|only| leave_out(&mut guarded, only)).unwrap_or_default();
         if mode != Mode::Observe {
             // The slots are taken before anything is deleted, over all organisations.
@@ -89,6 +89,7 @@ pub(super) async fn look(
     if !troubles.any(|trouble| trouble.class == Class::Throttled) {
         eyes.datadog.looked(lease.lane);
     }
+    look.read_concerned().await?;
     let removed = look.times_removed(&guarded);
     let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     settlement.found.extend(left_out);
@@ -117,6 +118,7 @@ fn leave_out(guarded: &mut Guarded, only: &BTreeSet<StepKey>) -> Vec<TeamId> {
 
 pub(super) struct Look<'a> {
     eyes: &'a Eyes,
+    ledger: &'a Ledger,
     options: &'a Options,
     pub(super) known: Known,
     state: OrgState,
@@ -158,12 +160,20 @@ pub(super) struct Look<'a> {
     listed_at: Option<Time>,
     /// Teams of other looks about which that list decides.
     decided: Vec<MirrorTeam>,
+    /// Teams that this look did not read and that need one because of what it found.
+    concerned: Vec<TeamId>,
 }
 
 impl<'a> Look<'a> {
-    pub(super) fn new(eyes: &'a Eyes, state: OrgState, due: &[LeasedMark], started: Time) -> Self {
+    pub(super) fn new(
+        (eyes, ledger): (&'a Eyes, &'a Ledger),
+        state: OrgState,
+        due: &[LeasedMark],
+        started: Time,
+    ) -> Self {
         Self {
             eyes,
+            ledger,
             options: &eyes.options,
             known: Known::new(&state, &eyes.options, started),
             due: due.iter().filter_map(|mark| Some((mark.team?, mark.asks))).collect(),
@@ -188,11 +198,13 @@ impl<'a> Look<'a> {
             unwilling_heirs: Vec::new(),
             listed_at: None,
             decided: Vec::new(),
+            concerned: Vec::new(),
         }
     }
 
     /// Reads the due teams, and those whose slug one of them has now; and what other organisations have of their keys.
-    pub(super) async fn read(&mut self, ledger: &Ledger) -> sqlx::Result<()> {
+    pub(super) async fn read(&mut self) -> sqlx::Result<()> {
+        let ledger = self.ledger;
         self.orgs = ledger.orgs().await?;
         self.known.read_elsewhere(ledger).await?;
         let (listed, teams): (Vec<_>, Vec<_>) =
@@ -201,6 +213,7 @@ impl<'a> Look<'a> {
         let listed = listed.into_iter().filter_map(|id| Some((id, self.state.teams.get(&id)?)));
         self.reading.seen.extend(listed.map(|(id, team)| (id, Seen::Present(team.facts.clone()))));
         for _ in 0..JOINS {
+            self.take_in_slugs().await?;
             let rivals = self.rivals();
             if rivals.is_empty() {
                 break;
@@ -228,7 +241,7 @@ impl<'a> Look<'a> {
         }
         self.complete_proofs().await;
         self.unread = self.troubles.keys().copied().collect();
-        Ok(())
+        self.take_in_names().await
     }
 
     /// Teams that were not read, but have in the mirror a slug that was read of another.
@@ -248,6 +261,62 @@ impl<'a> Look<'a> {
                 .then_some(*id)
         };
         self.state.teams.iter().filter_map(rival).collect()
+    }
+
+    /// Takes in the teams that have in the mirror the slugs that were read, and the rows under these names.
+    async fn take_in_slugs(&mut self) -> sqlx::Result<()> {
+        let login = &self.known.mirror.org.login;
+        let handle = |seen: &Seen| match seen {
+            Seen::Present(facts) => Some(GithubHandle::new(login, &facts.slug).key()),
+            Seen::Absent | Seen::Unreadable(_) => None,
+        };
+        let handles = self.reading.seen.values().filter_map(handle).collect();
+        self.ledger.take_in_handles(&mut self.state, &handles).await?;
+        self.known.take_in(&self.state);
+        Ok(())
+    }
+
+    /// Takes in who has, or had, the names of the teams of this look: those that they have today, and those in the keys
+    /// of their rows.
+    async fn take_in_names(&mut self) -> sqlx::Result<()> {
+        if self.state.whole {
+            return Ok(());
+        }
+        let login = &self.known.mirror.org.login;
+        let teams = self.folded.values().filter_map(|folded| folded.team.as_ref());
+        let names = teams.map(|team| GithubHandle::new(login, &team.facts.slug).key());
+        let rows = self.state.owned.iter().filter(|owned| self.folded.contains_key(&owned.team));
+        let handles = names.chain(rows.map(|owned| owned.key.github.clone())).collect();
+        self.ledger.take_in_handles(&mut self.state, &handles).await?;
+        self.known.take_in(&self.state);
+        self.known.read_claims(self.ledger).await
+    }
+
+    /// Reads which teams that this look did not read need one: those below a team that proved to be gone, and all of them
+    /// if the organisation has another login.
+    pub(super) async fn read_concerned(&mut self) -> sqlx::Result<()> {
+        let is_gone = |folded: &Folded| {
+            let team = folded.team.as_ref().filter(|_| folded.changed);
+            team.is_some_and(|team| matches!(team.state, TeamState::Gone { .. }))
+        };
+        let gone: Vec<TeamId> =
+            self.folded.iter().filter(|(_, folded)| is_gone(folded)).map(|(id, _)| *id).collect();
+        let teams = &self.known.mirror.teams;
+        let org = self.state.org.facts.id;
+        let mut concerned = self.ledger.teams_below(org, &gone).await?;
+        // What was read in this look may tell otherwise.
+        concerned.retain(|id| !self.folded.contains_key(id));
+        let is_below = |team: &MirrorTeam| {
+            team.facts.parent.is_some_and(|parent| gone.contains(&parent))
+                && !matches!(team.state, TeamState::Gone { .. })
+        };
+        concerned.extend(teams.values().filter(|team| is_below(team)).map(|team| team.facts.id));
+        if self.login_changed {
+            let present = self.ledger.present_teams(org).await?;
+            concerned.extend(present.into_iter().filter(|id| !self.asked.contains(id)));
+        }
+        self.concerned = concerned;
+        Ok(())
     }
 
     /// Whether the credential sees every team. Asked only when a second look at an absent team depends on it;
@@ -315,7 +384,7 @@ impl<'a> Look<'a> {
     }
 
     /// Plans for these teams and for those that turn out to be concerned.
-    pub(super) async fn plan(&mut self, mut asks: BTreeSet<TeamId>) -> Guarded {
+    pub(super) async fn plan(&mut self, mut asks: BTreeSet<TeamId>) -> sqlx::Result<Guarded> {
         let mut cleared = BTreeSet::new();
         for round in 0..=JOINS {
             let mut guarded = match self.eyes.plan_for(&self.known, &asks, asks.is_subset(&self.listed)).await
@@ -336,10 +405,10 @@ impl<'a> Look<'a> {
                 }
                 Err(trouble) => {
                     self.troubles.extend(asks.into_iter().map(|team| (team, trouble.clone())));
-                    return Guarded::default();
+                    return Ok(Guarded::default());
                 }
             };
-            let joining = self.holders(&mut guarded, &mut cleared).await;
+            let joining = self.holders(&mut guarded, &mut cleared).await?;
             if joining.is_empty() || round == JOINS {
                 if !joining.is_empty() {
                     // What the last ones to join want is not in this plan: nothing is taken away in this look.
@@ -350,11 +419,12 @@ impl<'a> Look<'a> {
                         .extend(deletes.filter_map(|planned| Some((planned.team?, trouble.clone()))));
                 }
                 self.asked = asks;
-                return self.without_troubled(guarded);
+                return Ok(self.without_troubled(guarded));
             }
             asks.extend(joining);
+            self.take_in_names().await?;
         }
-        Guarded::default()
+        Ok(Guarded::default())
     }
 }
 

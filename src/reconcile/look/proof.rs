@@ -110,7 +110,7 @@ impl Look<'_> {
 
     /// How far apart lists for proofs are at least.
     fn between_lists(&self) -> Duration {
-        let long = self.state.teams.len() >= LONG * PAGE;
+        let long = self.state.size.teams >= LONG * PAGE;
         if long { BETWEEN_LONG.max(self.options.grace) } else { self.options.grace }
     }
 

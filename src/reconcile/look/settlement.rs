@@ -90,20 +90,9 @@ impl Look<'_> {
                 waiting,
                 listed_at: listed_at.copied(),
             });
-            if let TeamState::Gone { .. } = team.state
-                && folded.changed
-            {
-                let below = self.known.mirror.teams.values().filter(|child| {
-                    child.facts.parent == Some(id) && !matches!(child.state, TeamState::Gone { .. })
-                });
-                stored.found.extend(below.map(|child| child.facts.id));
-            }
         }
         stored.found.extend(self.left_with_nothing(&stored));
-        if self.login_changed {
-            let present = self.state.teams.values().filter(|team| team.state == TeamState::Present);
-            stored.found.extend(present.map(|team| team.facts.id).filter(|id| !self.asked.contains(id)));
-        }
+        stored.found.append(&mut self.concerned);
         let arrives = self.options.timeout + MARGIN;
         let again = self.options.clock.now() + arrives;
         let (over, open): (Vec<_>, Vec<_>) =
