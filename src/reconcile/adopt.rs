@@ -124,6 +124,7 @@ impl Survey {
         let mut surveyed = self.eyes.survey(&self.ledger, &state, standing).await?;
         // The mirror remembers teams that GitHub's list lacks: nothing is written for those.
         surveyed.missing.iter().for_each(|team| drop(surveyed.mirror.teams.remove(team)));
+        let handles = surveyed.handles();
         let mut known = self.eyes.known(&state);
         known.mirror = surveyed.mirror;
         let org = &known.mirror.org;
@@ -132,7 +133,7 @@ impl Survey {
             id,
             key: key.clone(),
             managed_by,
-            handle: surveyed.handles.get(&key.datadog_team).cloned(),
+            handle: handles.get(&key.datadog_team).cloned(),
             wanted: false,
             step,
         };

@@ -142,7 +142,7 @@ impl Survey {
                     .iter()
                     .map(|(id, team)| (*id, team.facts.slug.clone()))
                     .collect(),
-                handles: surveyed.handles,
+                handles: surveyed.handles(),
                 org: surveyed.mirror.org,
                 paused: state.paused.all().cloned().collect(),
                 plan: Ok(surveyed.guarded.and(surveyed.orphans.without(&known))),

@@ -275,7 +275,7 @@ impl Eyes {
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
-        let mut actual = known.showing(connections);
+        let mut actual = Actual { connections, ..std::mem::take(&mut known.actual) };
         let (gone, undecided) = self.gone(&directory, &actual, |_| true).await?;
         actual.gone = gone;
         out_of_step.extend(undecided.keys());
@@ -295,7 +295,6 @@ impl Eyes {
         // A handle that was there and is no more: who wants it waits for it from now on.
         let unresolved = desired.teams.iter().filter(|(_, wanted)| !wanted.unresolved.is_empty());
         out_of_step.extend(unresolved.map(|(team, _)| *team).filter(|team| !state.waiting.contains(team)));
-        let handles = directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect();
         let mirror = known.mirror;
         Ok(Surveyed {
             mirror,
@@ -307,7 +306,7 @@ impl Eyes {
             out_of_step,
             missing,
             others,
-            handles,
+            directory,
         })
     }
 
@@ -449,6 +448,13 @@ pub(super) struct Surveyed {
     pub(super) missing: Vec<TeamId>,
     /// Connections of this organisation that are orphans of ours, and those of others.
     pub(super) others: (usize, usize),
+    /// Datadog's teams.
+    pub(super) directory: Arc<DatadogTeams>,
+}
+
+impl Surveyed {
     /// Handles of Datadog's teams.
-    pub(super) handles: BTreeMap<DatadogTeamId, String>,
+    pub(super) fn handles(&self) -> BTreeMap<DatadogTeamId, String> {
+        self.directory.handles().map(|(handle, id)| (id.clone(), handle.to_owned())).collect()
+    }
 }
