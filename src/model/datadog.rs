@@ -149,7 +149,8 @@ impl Extend<Connection> for Connections {
     fn extend<I: IntoIterator<Item = Connection>>(&mut self, connections: I) {
         for connection in connections {
             let Some(key) = connection.key() else { continue };
-            let at = self.0.entry(key).or_default();
+            // Mostly there is one: room for more would take more than all else here.
+            let at = self.0.entry(key).or_insert_with(|| Vec::with_capacity(1));
             if at.iter().all(|known| known.id != connection.id) {
                 at.push(connection);
             }

@@ -148,6 +148,7 @@ fn wants(
     }
     datadog.sort_unstable();
     datadog.dedup();
+    datadog.shrink_to_fit();
     let list_complete = directory.complete();
     Wanted { github, github_key, datadog, unresolved, list_complete, rule: resolution.rule, ignored }
 }

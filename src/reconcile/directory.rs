@@ -53,7 +53,6 @@ pub(super) struct Fates {
 #[derive(Default)]
 struct Remembered {
     teams: Arc<DatadogTeams>,
-    handles: BTreeSet<String>,
     /// How often those who wait for one of them were told of it.
     told: BTreeMap<String, u8>,
     /// Until when the list is good.
@@ -157,10 +156,11 @@ impl Directory {
         if !self.fresh(&state) {
             self.list(&mut state).await?;
         }
-        let Remembered { handles, told, .. } = &mut *state;
-        told.retain(|handle, _| handles.contains(handle));
-        let known = |handle: &&String| told.get(*handle).is_some_and(|times| *times >= TOLD);
-        Ok(handles.iter().filter(|handle| !known(handle)).cloned().collect())
+        let Remembered { teams, told, .. } = &mut *state;
+        told.retain(|handle, _| teams.find(handle).is_some());
+        let known = |handle: &str| told.get(handle).is_some_and(|times| *times >= TOLD);
+        let handles = teams.handles().map(|(handle, _)| handle);
+        Ok(handles.filter(|handle| !known(handle)).map(str::to_owned).collect())
     }
 
     /// Whoever waits for one of these handles was told of it.
@@ -270,7 +270,6 @@ impl Directory {
             let handle = known.get(&id).cloned().unwrap_or_default();
             teams.entry(handle.clone()).or_insert(DatadogTeam { id, name: handle.clone(), handle });
         }
-        state.handles = teams.keys().cloned().collect();
         state.teams = Arc::new(DatadogTeams::new(teams.into_values(), true));
         state.wrong_total = wrong_total.is_some();
         // A list that took longer than a rate limit's window must outlive the next one.
