@@ -41,10 +41,10 @@ fn bench(criterion: &mut Criterion) {
             in_step: true,
         };
         teams.insert(team, seen);
-        let datadog_team = DatadogTeamId(format!("d31ba7b2-5b6a-4a42-9c2f-{number:012}"));
+        let datadog_team = DatadogTeamId::from(format!("d31ba7b2-5b6a-4a42-9c2f-{number:012}"));
         let github = GithubHandle::new(&org.login, &slug);
         let key = ConnectionKey::new(datadog_team.clone(), &github);
-        let id = ConnectionId(format!("0b1c2d3e-0000-4a42-9c2f-{number:012}"));
+        let id = ConnectionId::from(format!("0b1c2d3e-0000-4a42-9c2f-{number:012}"));
         let connection = Connection {
             id: id.clone(),
             datadog_team: Some(datadog_team.clone()),

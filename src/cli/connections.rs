@@ -121,7 +121,7 @@ async fn create(args: Create, options: &Options) -> anyhow::Result<()> {
     ensure!(named, "`{github}` names no GitHub team; write it as @org/slug");
     let reader = Reader::new(options)?;
     let team = match args.team_id {
-        Some(id) => DatadogTeamId(id),
+        Some(id) => DatadogTeamId::from(id),
         None => by_handle(&reader, &args.team_handle.unwrap_or_default()).await?,
     };
     output::confirm(args.yes, &format!("connect Datadog team {team} to {github}"))?;
@@ -150,7 +150,7 @@ async fn delete(args: Delete, options: &Options, batch: usize) -> anyhow::Result
     let filter = Filter { connection_ids: args.ids.clone(), ..Filter::default() };
     let mut found = retry(|| reader.connections(&filter)).await?;
     // Whatever a server makes of the filter: only what was named is deleted.
-    found.retain(|connection| args.ids.contains(&connection.id.0));
+    found.retain(|connection| args.ids.iter().any(|id| *id == connection.id.as_str()));
     let unknown = |id: &&String| !found.iter().any(|connection| connection.id.as_str() == *id);
     if let Some(id) = args.ids.iter().find(unknown) {
         let error = format!("no connection has the id {id}; nothing was deleted");
@@ -194,8 +194,8 @@ fn table(connections: &[Connection]) -> impl std::fmt::Display {
         &["ID", "GITHUB TEAM", "DATADOG TEAM", "MANAGED BY", "SOURCE"],
         connections.iter().map(|connection| {
             let Connection { id, datadog_team, github, managed_by, source } = connection;
-            let team = datadog_team.as_ref().map(|team| team.0.clone());
-            vec![id.0.clone(), text(github), text(&team), text(managed_by), text(source)]
+            let team = datadog_team.as_ref().map(|team| team.to_string());
+            vec![id.to_string(), text(github), text(&team), text(managed_by), text(source)]
         }),
     )
 }

@@ -1,6 +1,9 @@
 //! The questions that teamlink asks Datadog.
 
-use std::collections::{BTreeSet, HashSet};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 
@@ -263,18 +266,18 @@ impl Reader {
 
 /// What tells items of a list apart.
 trait Identified {
-    fn identity(&self) -> String;
+    fn identity(&self) -> Arc<str>;
 }
 
 impl Identified for Connection {
-    fn identity(&self) -> String {
-        self.id.0.clone()
+    fn identity(&self) -> Arc<str> {
+        self.id.text()
     }
 }
 
 impl Identified for DatadogTeam {
-    fn identity(&self) -> String {
-        self.id.0.clone()
+    fn identity(&self) -> Arc<str> {
+        self.id.text()
     }
 }
 

@@ -52,11 +52,11 @@ impl Item {
 impl From<Item> for Connection {
     fn from(item: Item) -> Self {
         Self {
-            datadog_team: item.related("team").map(DatadogTeamId),
+            datadog_team: item.related("team").map(DatadogTeamId::from),
             github: item.related("connected_team"),
             managed_by: item.attribute("managed_by"),
             source: item.attribute("source"),
-            id: ConnectionId(item.id),
+            id: ConnectionId::from(item.id),
         }
     }
 }
@@ -66,7 +66,7 @@ impl From<Item> for DatadogTeam {
         Self {
             handle: item.attribute("handle").unwrap_or_default(),
             name: item.attribute("name").unwrap_or_default(),
-            id: DatadogTeamId(item.id),
+            id: DatadogTeamId::from(item.id),
         }
     }
 }

@@ -25,7 +25,8 @@ impl Ledger {
         let mut removed: BTreeMap<ConnectionKey, RemovedByOthers> = BTreeMap::new();
         for row in &found {
             let Some(key) = rows::subject(row)?.connection().cloned() else { continue };
-            let (id, at) = (ConnectionId(row.try_get("connection_id")?), Time(row.try_get("at")?));
+            let id = ConnectionId::from(row.try_get::<&str, _>("connection_id")?);
+            let at = Time(row.try_get("at")?);
             removed.entry(key).or_default().connections.insert(id, at);
         }
         Ok(removed)

@@ -281,6 +281,7 @@ impl Ledger {
         }
         // It has a connection of its own until then.
         drop(owned);
+        state.owned.shrink_to_fit();
         let owning = state.owning();
         let mut teams = sqlx::query(TEAMS)
             .bind(org.0)
@@ -375,7 +376,7 @@ impl OrgState {
 pub(super) fn owned_row(row: &AnyRow) -> sqlx::Result<Owned> {
     Ok(Owned {
         key: key(row)?,
-        id: ConnectionId(row.try_get("connection_id")?),
+        id: ConnectionId::from(row.try_get::<&str, _>("connection_id")?),
         team: TeamId(row.try_get("team_id")?),
         managed_by: row.try_get("managed_by")?,
     })
@@ -391,7 +392,7 @@ fn intent(row: &AnyRow) -> sqlx::Result<Intent> {
         team: rows::team(row.try_get("team_id")?),
         at: Time(row.try_get("at")?),
         managed_by: row.try_get("managed_by")?,
-        answered: id.zip(answered_at).map(|(id, at)| Answered { id: ConnectionId(id), at, missed_at }),
+        answered: id.zip(answered_at).map(|(id, at)| Answered { id: ConnectionId::from(id), at, missed_at }),
     })
 }
 
@@ -446,7 +447,7 @@ pub(super) fn facts(row: &AnyRow) -> sqlx::Result<TeamFacts> {
 
 fn key(row: &AnyRow) -> sqlx::Result<ConnectionKey> {
     Ok(ConnectionKey {
-        datadog_team: DatadogTeamId(row.try_get("datadog_team_id")?),
+        datadog_team: DatadogTeamId::from(row.try_get::<&str, _>("datadog_team_id")?),
         github: row.try_get("github")?,
     })
 }

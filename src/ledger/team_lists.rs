@@ -51,7 +51,7 @@ impl Ledger {
         .await?;
         let mut keys = BTreeMap::new();
         for (team, github, stands) in rows {
-            let key = ConnectionKey { datadog_team: DatadogTeamId(team), github };
+            let key = ConnectionKey { datadog_team: DatadogTeamId::from(team), github };
             *keys.entry(key).or_insert(true) &= stands.0;
         }
         Ok(keys)

@@ -11,7 +11,7 @@ use super::{
     Ledger, LedgerError,
     rows::{self, Flag},
 };
-use crate::model::{Asks, Cause, ConnectionKey, DatadogTeamId, Lane, OrgId, TeamId, TeamKey, Time};
+use crate::model::{Asks, Cause, ConnectionKey, Lane, OrgId, TeamId, TeamKey, Time};
 
 /// A lane that has something due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -328,7 +328,7 @@ impl Ledger {
         .bind(since.0)
         .fetch_all(&self.read)
         .await?;
-        let key = |(team, github)| ConnectionKey { datadog_team: DatadogTeamId(team), github };
+        let key = |(team, github): (String, _)| ConnectionKey { datadog_team: team.into(), github };
         Ok((teams.into_iter().map(TeamId).collect(), keys.into_iter().map(key).collect()))
     }
 

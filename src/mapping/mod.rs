@@ -254,7 +254,7 @@ fn compile(spec: &RuleSpec, rule: usize, problems: &mut Vec<RuleProblem>) -> Opt
     let mut ids = Vec::new();
     for text in team_id {
         match uuid::Uuid::try_parse(text) {
-            Ok(id) => ids.push(DatadogTeamId(id.to_string())),
+            Ok(id) => ids.push(DatadogTeamId::from(id.to_string())),
             Err(_) => {
                 let remedy = "copy the team's id from the address of its page in Datadog, or name its handle \
                               with `datadog`";

@@ -119,13 +119,13 @@ fn uuid(number: usize) -> String {
 }
 
 fn team(number: usize, handle: &str) -> DatadogTeam {
-    DatadogTeam { id: DatadogTeamId(uuid(number)), handle: handle.to_owned(), name: handle.to_owned() }
+    DatadogTeam { id: DatadogTeamId::from(uuid(number)), handle: handle.to_owned(), name: handle.to_owned() }
 }
 
 fn connection(team: usize, github: &str) -> Connection {
     Connection {
-        id: ConnectionId(format!("c{team}-{github}")),
-        datadog_team: Some(DatadogTeamId(uuid(team))),
+        id: ConnectionId::from(format!("c{team}-{github}")),
+        datadog_team: Some(DatadogTeamId::from(uuid(team))),
         github: Some(github.to_owned()),
         managed_by: None,
         source: Some("github".to_owned()),
@@ -217,9 +217,9 @@ fn wanted(
             Outcome::Handles { handles, .. } => handles
                 .iter()
                 .filter_map(|handle| by_handle.get(handle))
-                .map(|team| team.id.0.clone())
+                .map(|team| team.id.to_string())
                 .collect(),
-            Outcome::TeamIds(ids) => ids.into_iter().map(|id| id.0).collect(),
+            Outcome::TeamIds(ids) => ids.into_iter().map(String::from).collect(),
             Outcome::Ignored | Outcome::Unmapped => Vec::new(),
         };
         pairs.extend(ids.into_iter().map(|id| (format!("@{org}/{slug}"), id)));
@@ -259,7 +259,7 @@ proptest! {
             .collect();
         let exist: BTreeSet<(String, String)> = connections
             .iter()
-            .map(|it| (it.github.clone().unwrap(), it.datadog_team.clone().unwrap().0))
+            .map(|it| (it.github.clone().unwrap(), it.datadog_team.clone().unwrap().into()))
             .collect();
         prop_assert_eq!(wanted(&rules, &names, &teams), exist, "{}", printed(&existing));
         prop_assert_eq!(from_existing(&connections, &teams), existing);

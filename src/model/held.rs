@@ -216,7 +216,7 @@ mod tests {
     use crate::model::{ConnectionKey, DatadogTeamId, EntryKey, Integration, OrgId};
 
     fn connection(kind: HeldKind, slug: &str) -> HeldKey {
-        let datadog_team = DatadogTeamId("6b2fd20c-05b5-4887-8f77-29a8e92dbd3b".into());
+        let datadog_team = DatadogTeamId::from("6b2fd20c-05b5-4887-8f77-29a8e92dbd3b");
         HeldKey::new(kind, ConnectionKey { datadog_team, github: format!("@acme/{slug}") })
     }
 

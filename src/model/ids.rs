@@ -1,6 +1,6 @@
 //! Identifiers. GitHub's are numeric and never change; Datadog's are opaque text.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,14 +35,21 @@ numeric_id! {
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
+        ///
+        /// Clones share the text: a pass over a large organisation has each id in many places.
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub String);
+        #[serde(from = "String", into = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The id as Datadog sends it.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The same text, shared.
+            pub fn text(&self) -> Arc<str> {
+                self.0.clone()
             }
         }
 
@@ -54,7 +61,19 @@ macro_rules! text_id {
 
         impl From<&str> for $name {
             fn from(id: &str) -> Self {
-                Self(id.to_owned())
+                Self(id.into())
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(id: String) -> Self {
+                Self(id.into())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.as_str().to_owned()
             }
         }
     };

@@ -64,7 +64,7 @@ mod tests {
         let minute = |minutes: u64| Time(0) + Duration::from_secs(60 * minutes);
         let mut removals = RemovedByOthers::default();
         let mut next = |at: Time| {
-            removals.connections.insert(ConnectionId(removals.times().to_string()), at);
+            removals.connections.insert(ConnectionId::from(removals.times().to_string()), at);
             removals.again(at)
         };
         let answers = [0, 1, 2, 3, 8, 38].map(|minutes| next(minute(minutes)));

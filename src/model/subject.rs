@@ -32,8 +32,8 @@ impl Subject {
     /// has. Those of a connection are its key. The form is fixed, because hashes that were printed must stay valid.
     pub fn names(&self) -> (String, String) {
         match self {
-            Self::Connection(ConnectionKey { datadog_team: DatadogTeamId(team), github }) => {
-                (team.clone(), github.clone())
+            Self::Connection(ConnectionKey { datadog_team, github }) => {
+                (datadog_team.to_string(), github.clone())
             }
             Self::Entry(integration, entry) => {
                 (format!("{DOCUMENT}{}", integration.as_str()), entry.to_string())
@@ -56,7 +56,7 @@ impl Subject {
         {
             return Self::Organisation(OrgId(org));
         }
-        Self::Connection(ConnectionKey { datadog_team: DatadogTeamId(datadog), github })
+        Self::Connection(ConnectionKey { datadog_team: DatadogTeamId::from(datadog), github })
     }
 }
 
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn subjects() -> [(Subject, [&'static str; 2], &'static str); 4] {
-        let key = ConnectionKey { datadog_team: DatadogTeamId("dd".into()), github: "@acme/a".into() };
+        let key = ConnectionKey { datadog_team: DatadogTeamId::from("dd"), github: "@acme/a".into() };
         let entry = EntryKey("github.com/acme/app".into());
         [
             (Subject::Connection(key), ["dd", "@acme/a"], "@acme/a = dd"),

@@ -249,7 +249,7 @@ fn rule(rules: &Rules, org: &OrgFacts, bound_login: &str, slug: &str) -> Rule {
         Outcome::Handles { handles, impossible } => {
             handles.into_iter().chain(impossible.into_iter().map(|impossible| impossible.handle)).collect()
         }
-        Outcome::TeamIds(ids) => ids.into_iter().map(|id| id.0).collect(),
+        Outcome::TeamIds(ids) => ids.into_iter().map(String::from).collect(),
         Outcome::Ignored | Outcome::Unmapped => Vec::new(),
     };
     Rule {
@@ -312,7 +312,7 @@ async fn name_datadog_teams(sources: &Sources<'_>, texts: impl Iterator<Item = &
         let ids: BTreeSet<String> =
             words.filter(|word| word.len() == 36 && word.contains('-')).map(str::to_owned).collect();
         for id in ids {
-            let id = DatadogTeamId(id);
+            let id = DatadogTeamId::from(id);
             if !handles.contains_key(&id) {
                 let handle = match sources.datadog.team(&id).await {
                     Answer::Present(team) => Some(team.handle),

@@ -85,7 +85,7 @@ mod tests {
 
     fn connection(slug: &str, managed_by: &str) -> (ConnectionKey, Connection) {
         let connection = Connection {
-            id: ConnectionId(format!("c-{slug}")),
+            id: ConnectionId::from(format!("c-{slug}")),
             datadog_team: Some("dd".into()),
             github: Some(format!("@Acme/{slug}")),
             managed_by: Some(managed_by.into()),
@@ -144,7 +144,7 @@ mod tests {
     fn guarded(mode: Mode, paused: &Paused, approved: &[&str], protected: bool) -> Guarded {
         let orphan = |slug: &str| Orphan {
             key: key(slug),
-            id: ConnectionId(format!("c-{slug}")),
+            id: ConnectionId::from(format!("c-{slug}")),
             slug: Some(slug.to_owned()),
         };
         let found = vec![(orphan("gone"), Ok(Time(5))), (orphan("unsure"), Err("503".to_owned()))];

@@ -157,7 +157,7 @@ async fn what_somebody_removed_counts_for_a_day_however_the_clock_is_set(opened:
     };
     // Noted by a clock that was a week ahead.
     let noted = Settlement {
-        removed_by_others: vec![(key.clone(), ConnectionId("a".into()))],
+        removed_by_others: vec![(key.clone(), ConnectionId::from("a"))],
         ..Settlement::default()
     };
     ledger.settle(LANE, fence, &noted, now + 7 * DAY).await.unwrap();
@@ -166,7 +166,7 @@ async fn what_somebody_removed_counts_for_a_day_however_the_clock_is_set(opened:
     assert_eq!((times(later).await, times(later + DAY).await), (1, 0));
     // One that counted when the clock was set forward counts from then on. One that didn't count does so no more.
     let noted = Settlement {
-        removed_by_others: vec![(key.clone(), ConnectionId("b".into()))],
+        removed_by_others: vec![(key.clone(), ConnectionId::from("b"))],
         ..Settlement::default()
     };
     let old = later + DAY;

@@ -26,7 +26,7 @@ async fn settle(ledger: &Ledger, settlement: Settlement, now: Time) {
 
 /// An organisation with a connection and a due team, whose release is held, printed and approved. Returns the hash.
 async fn approved(ledger: &Ledger, now: Time) -> String {
-    let id = ConnectionId("c".into());
+    let id = ConnectionId::from("c");
     let owned = Owned { key: connection("a"), id, team: TeamId(7), managed_by: None };
     let settlement = Settlement {
         teams: vec![settled(7, None)],

@@ -12,7 +12,7 @@ async fn what_somebody_removed_is_noted_once_for_a_day_and_an_approved_create_en
     let fence = ledger.lease(LANE, "a", at(0), TTL).await.unwrap().unwrap();
     let key = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
     let noted = |id: &str| Settlement {
-        removed_by_others: vec![(key.clone(), ConnectionId(id.into()))],
+        removed_by_others: vec![(key.clone(), ConnectionId::from(id))],
         ..done(7, 1, Next::Nothing)
     };
     let times = async |now| {

@@ -11,7 +11,7 @@ fn held_key(slug: &str) -> HeldKey {
 
 fn removal(slug: &str, cause: RemovalCause) -> Planned {
     let key = ConnectionKey::new(dd(slug), &GithubHandle::new("acme", slug));
-    let action = Action::Delete { key, id: ConnectionId(format!("c-{slug}")), cause };
+    let action = Action::Delete { key, id: ConnectionId::from(format!("c-{slug}")), cause };
     Planned { team: Some(TeamId(1)), action, reason: String::new() }
 }
 
@@ -109,7 +109,7 @@ fn a_create_that_somebody_undoes_again_and_again_waits_and_what_it_would_replace
     let plan = Plan { actions: steps.to_vec(), ..Plan::default() };
     assert_eq!(missing_connections(&plan, &actual), [row]);
     let judge = |times: usize, approved: &[HeldKey]| {
-        let at = |number: usize| (ConnectionId(number.to_string()), Time(0));
+        let at = |number: usize| (ConnectionId::from(number.to_string()), Time(0));
         let removals = RemovedByOthers { connections: (0..times).map(at).collect() };
         let population = Population {
             removed_by_others: [(key.clone(), removals)].into(),

@@ -65,7 +65,7 @@ fn interrupted(adopts: bool, over: bool) -> Interrupted {
 }
 
 fn dd(handle: &str) -> DatadogTeamId {
-    DatadogTeamId(format!("dd-{handle}"))
+    DatadogTeamId::from(format!("dd-{handle}"))
 }
 
 impl World {
@@ -103,7 +103,7 @@ impl World {
     /// A connection in Datadog; one with our mark is ours on paper too.
     fn connect(&mut self, team: i64, slug: &str, handle: &str, managed_by: &str) {
         let key = ConnectionKey::new(dd(handle), &GithubHandle::new(self.login, slug));
-        let id = ConnectionId(format!("c-{slug}-{handle}"));
+        let id = ConnectionId::from(format!("c-{slug}-{handle}"));
         self.connections.insert(
             key.clone(),
             Connection {

@@ -7,7 +7,7 @@ fn made_again(managed_by: &str) -> (World, ConnectionKey) {
     let mut world = World::agreeing(&["a", "b"]);
     let key = ConnectionKey::new(dd("a"), &GithubHandle::new("Acme", "a"));
     let connection = world.connections.get_mut(&key).unwrap();
-    (connection.id, connection.managed_by) = (ConnectionId("again".into()), Some(managed_by.into()));
+    (connection.id, connection.managed_by) = (ConnectionId::from("again"), Some(managed_by.into()));
     (world, key)
 }
 
@@ -16,10 +16,7 @@ fn a_connection_with_the_mark_of_our_row_is_ours_whatever_its_id() {
     let (mut world, key) = made_again("teamlink");
     insta::assert_snapshot!(world.planned(), @"1: record @acme/a = dd-a");
     world.apply();
-    assert_eq!(
-        (world.owned[&key].id.clone(), world.planned()),
-        (ConnectionId("again".into()), String::new())
-    );
+    assert_eq!((world.owned[&key].id.clone(), world.planned()), (ConnectionId::from("again"), String::new()));
 
     // A mark that the settings name no more is as good.
     let (mut world, key) = made_again("former");

@@ -253,13 +253,13 @@ async fn a_filter_of_120_ids_takes_three_requests() {
     let before = world.requests().await.len();
     let wanted = ids(&made)[..120].to_vec();
     let by_id =
-        Filter { connection_ids: wanted.iter().map(|id| id.0.clone()).collect(), ..Filter::default() };
+        Filter { connection_ids: wanted.iter().map(ToString::to_string).collect(), ..Filter::default() };
     assert_eq!(ids(&reader.connections(&by_id).await.unwrap()), wanted);
     assert_eq!(world.requests().await.len() - before, 3);
 
     let one = Filter {
         sources: vec!["github".into()],
-        team_ids: vec![team.0],
+        team_ids: vec![team.to_string()],
         connected_team_ids: vec!["@acme/team-7".into(), "@acme/team-8".into()],
         ..Filter::default()
     };

@@ -143,7 +143,7 @@ impl Truth {
                 .iter()
                 .filter_map(|handle| Some((self.handles.get(handle)?.clone(), github.clone())))
                 .collect(),
-            Outcome::TeamIds(ids) => ids.into_iter().map(|id| (id.0, github.clone())).collect(),
+            Outcome::TeamIds(ids) => ids.into_iter().map(|id| (id.to_string(), github.clone())).collect(),
             Outcome::Ignored | Outcome::Unmapped => BTreeSet::new(),
         }
     }
