@@ -122,6 +122,35 @@ impl Ledger {
         Ok((held, approved_of(&mut connection, Lane::Org(org), now).await?))
     }
 
+    /// The same as far as a look at these teams needs it: what is held of them, and every removal that is held of the
+    /// organisation, because those count towards its limits. A first pass may hold a create of each team.
+    pub async fn held_and_approved_for(
+        &self,
+        org: OrgId,
+        teams: &BTreeSet<TeamId>,
+        now: Time,
+    ) -> sqlx::Result<(Vec<Held>, BTreeSet<HeldKey>)> {
+        let mut connection = self.read.acquire().await?;
+        let removals = sqlx::query(
+            "SELECT kind, datadog_team_id, github, team_id, reason, rule FROM held WHERE org_id = $1 AND kind = $2",
+        )
+        .bind(org.0)
+        .bind(HeldKind::Delete.as_str())
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut held = held_rows(&removals)?;
+        let of_teams =
+            held_of_teams(&mut connection, Lane::Org(org), teams.iter().copied().map(Some)).await?;
+        held.extend(of_teams.into_iter().filter(|item| item.key.kind != HeldKind::Delete));
+        held.retain(|item| item.team.is_some());
+        Ok((held, approved_of(&mut connection, Lane::Org(org), now).await?))
+    }
+
+    /// What is held of one team.
+    pub async fn held_of_team(&self, org: OrgId, team: TeamId) -> sqlx::Result<Vec<Held>> {
+        held_of_teams(&mut *self.read.acquire().await?, Lane::Org(org), [Some(team)].into_iter()).await
+    }
+
     /// For which team each held action of an organisation waits; orphans are no team's.
     pub async fn held_teams(&self, org: OrgId) -> sqlx::Result<Vec<(HeldKey, TeamId)>> {
         let held = held_of(&mut *self.read.acquire().await?, Lane::Org(org)).await?;
@@ -185,8 +214,8 @@ pub(super) async fn replace_held(
     now: Time,
 ) -> sqlx::Result<()> {
     let still: BTreeSet<&HeldKey> = held.iter().map(|item| &item.key).collect();
-    for item in held_of(db, lane).await? {
-        if looked_at.contains(&item.team) && !still.contains(&item.key) {
+    for item in held_of_teams(db, lane, looked_at.iter().copied()).await? {
+        if !still.contains(&item.key) {
             forget(db, END_HOLD, lane, &item.key).await?;
         }
     }
@@ -256,6 +285,25 @@ pub(super) async fn held_of(db: &mut AnyConnection, lane: Lane) -> sqlx::Result<
     .bind(rows::lane_number(lane))
     .fetch_all(db)
     .await?;
+    held_rows(&rows)
+}
+
+/// What is held of these teams; `None` stands for what belongs to no team.
+async fn held_of_teams(
+    db: &mut AnyConnection,
+    lane: Lane,
+    teams: impl Iterator<Item = Option<TeamId>>,
+) -> sqlx::Result<Vec<Held>> {
+    let teams: Vec<i64> = teams.map(rows::team_column).collect::<BTreeSet<_>>().into_iter().collect();
+    let sql = "SELECT kind, datadog_team_id, github, held.team_id, reason, rule FROM asked CROSS JOIN held
+               WHERE held.org_id = asked.org_id AND held.team_id = asked.team_id";
+    let rows = rows::select(db, "org_id, team_id", sql, &teams, |row, team| {
+        row.bind(rows::lane_number(lane)).bind(*team);
+    });
+    held_rows(&rows.await?)
+}
+
+fn held_rows(rows: &[AnyRow]) -> sqlx::Result<Vec<Held>> {
     rows.iter()
         .filter_map(|row| held_key(row).transpose().map(|key| (row, key)))
         .map(|(row, key)| {

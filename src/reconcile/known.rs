@@ -120,6 +120,15 @@ impl Known {
         self.held = held;
     }
 
+    /// Takes in what is held of a team that joins the look.
+    pub(super) fn take_in_held(&mut self, held: Vec<Held>) {
+        for held in held {
+            if self.population.held.insert(held.key.clone(), held.reason.clone()).is_none() {
+                self.held.push(held);
+            }
+        }
+    }
+
     /// What is, once Datadog has shown these connections.
     pub(super) fn showing(&self, connections: Connections) -> Actual {
         Actual { connections, ..self.actual.clone() }

@@ -422,6 +422,27 @@ impl Standing {
         if lifts_creates {
             held.retain(|held| held.reason.rule != HoldRule::FirstCreates);
         }
+        Self::with(ledger, org, options, (held, approved), lifts_creates).await
+    }
+
+    /// The same as far as a look at these teams needs it.
+    pub(super) async fn of_teams(
+        ledger: &Ledger,
+        org: OrgId,
+        options: &Options,
+        teams: &BTreeSet<TeamId>,
+    ) -> sqlx::Result<Self> {
+        let held = ledger.held_and_approved_for(org, teams, options.clock.now()).await?;
+        Self::with(ledger, org, options, held, false).await
+    }
+
+    async fn with(
+        ledger: &Ledger,
+        org: OrgId,
+        options: &Options,
+        (held, approved): (Vec<Held>, BTreeSet<HeldKey>),
+        lifts_creates: bool,
+    ) -> sqlx::Result<Self> {
         let now = options.clock.now();
         let removed = ledger.removed(org, options.window, now).await?;
         let slots = options.max_per_window.saturating_sub(ledger.slots_taken(options.window, now).await?);

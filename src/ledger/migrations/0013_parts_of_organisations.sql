@@ -5,4 +5,5 @@ CREATE INDEX teams_suspected ON teams (org_id, team_id)
 CREATE INDEX teams_of_enterprises ON teams (org_id, team_id)
     WHERE team_type IS NULL OR team_type <> 'organization';
 CREATE INDEX connections_of_org ON connections (org_id, github);
+CREATE INDEX held_team ON held (org_id, team_id);
 CREATE INDEX connections_unwanted ON connections (org_id, team_id) WHERE unwanted_since IS NOT NULL;

@@ -87,6 +87,7 @@ impl Look<'_> {
                 let id = facts.id;
                 self.ledger.take_in_teams(&mut self.state, &BTreeSet::from([id])).await?;
                 self.known.take_in(&self.state);
+                self.known.take_in_held(self.ledger.held_of_team(self.state.org.facts.id, id).await?);
                 self.fold(id, Seen::Present(facts), true);
                 return Ok(Some(id));
             }

@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{
     datadog,
-    ledger::{Held, LeasedMark, Ledger, LedgerError, OrgRow, OrgState},
+    ledger::{Held, LeasedMark, Ledger, LedgerError, OrgRow, OrgState, Settlement},
     model::{
-        Answer, Asks, Class, ConnectionKey, GithubHandle, Integration, MirrorTeam, Mode, OrgFacts, OrgId,
-        Target, TeamFacts, TeamId, TeamState, Time, Trouble,
+        Answer, Asks, Class, ConnectionKey, GithubHandle, HeldKey, Integration, Lane, MirrorTeam, Mode,
+        OrgFacts, OrgId, Target, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{Action, Desired, Guarded, Plan, Planned, StepKey, Why},
     telemetry,
@@ -62,7 +62,8 @@ pub(super) async fn look(
     // Teams with steps that were not asked for: they stay due.
     let mut left_out = Vec::new();
     if !asks.is_empty() {
-        let standing = Standing::read(ledger, org, &eyes.options, false).await?;
+        let teams = look.state.teams.keys().chain(look.folded.keys()).copied().collect();
+        let standing = Standing::of_teams(ledger, org, &eyes.options, &teams).await?;
         let needs_no_slot = standing.approved.clone();
         look.known.weigh(standing);
         guarded = look.plan(asks).await?;
@@ -91,6 +92,7 @@ pub(super) async fn look(
     }
     look.read_concerned().await?;
     let removed = look.times_removed(&guarded);
+    let held = look.known.held.iter().map(|held| (held.key.clone(), held.team)).collect();
     let mut settlement = look.settlement(due, &guarded, applied, mode == Mode::Observe);
     settlement.found.extend(left_out);
     if !(settlement.owned.is_empty() && settlement.disowned.is_empty()) && eyes.options.lists_linked_teams() {
@@ -99,12 +101,26 @@ pub(super) async fn look(
     ledger.settle(lease.lane, lease.fence, &settlement, clock.now()).await?;
     telemetry::work::settled(org, due, &settlement, clock.now());
     telemetry::work::removed_by_others(org, &removed);
-    if !settlement.held.is_empty()
-        && let Some(set) = ledger.held_set(lease.lane, clock.now()).await?
-    {
+    if changes(&held, &settlement) {
+        tell_held(ledger, lease.lane, clock.now()).await?;
+    }
+    Ok(())
+}
+
+/// Tells a person what waits for them.
+async fn tell_held(ledger: &Ledger, lane: Lane, now: Time) -> sqlx::Result<()> {
+    if let Some(set) = ledger.held_set(lane, now).await? {
         telemetry::work::held_set(&set);
     }
     Ok(())
+}
+
+/// Whether a look changed what is held: a set that a person was shown before is not shown again.
+fn changes(held: &BTreeMap<HeldKey, Option<TeamId>>, settlement: &Settlement) -> bool {
+    let now: BTreeSet<&HeldKey> = settlement.held.iter().map(|held| &held.key).collect();
+    let ended =
+        |(key, team): (&HeldKey, &Option<TeamId>)| !now.contains(key) && settlement.looked_at.contains(team);
+    now.iter().any(|key| !held.contains_key(*key)) || held.iter().any(ended)
 }
 
 /// Takes all other steps out of a plan. Returns the teams that had them.
