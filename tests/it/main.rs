@@ -22,6 +22,7 @@ mod growth;
 mod guard;
 mod held;
 mod integrations;
+mod large;
 mod ledgers;
 mod lists;
 mod migrations;
