@@ -255,7 +255,7 @@ impl<'a> Look<'a> {
         for (team, seen) in seen {
             self.fold(team, seen, sees_all);
         }
-        self.complete_proofs().await;
+        self.complete_proofs().await?;
         self.unread = self.troubles.keys().copied().collect();
         self.take_in_names().await
     }

@@ -27,7 +27,7 @@ const BETWEEN_LONG: Duration = Duration::from_secs(600);
 
 impl Look<'_> {
     /// Reads the list if it is time for it and a team of this look waits for it, and decides about all that wait.
-    pub(super) async fn complete_proofs(&mut self) {
+    pub(super) async fn complete_proofs(&mut self) -> sqlx::Result<()> {
         let waits = |team: &MirrorTeam| matches!(team.state, TeamState::Suspected { second: Some(_), .. });
         let here: Vec<TeamId> = self
             .folded
@@ -36,7 +36,7 @@ impl Look<'_> {
             .map(|(id, _)| *id)
             .collect();
         if here.is_empty() {
-            return;
+            return Ok(());
         }
         let asked = Moment::now(&self.options.clock);
         let now = asked.time;
@@ -47,7 +47,7 @@ impl Look<'_> {
                     folded.second_look = Some(next);
                 }
             }
-            return;
+            return Ok(());
         }
         // The organisation was read in this look: without it, no 404 would have counted.
         let org = &self.known.mirror.org;
@@ -57,7 +57,7 @@ impl Look<'_> {
             Ok(list) => list,
             Err(trouble) => {
                 self.troubles.extend(here.into_iter().map(|team| (team, trouble.clone())));
-                return;
+                return Ok(());
             }
         };
         let look = Moment { time: self.started, monotonic: self.monotonic };
@@ -70,11 +70,12 @@ impl Look<'_> {
         // A list that waited for the end of a rate limit says nothing of those at which the second look came later.
         let waiting: Vec<MirrorTeam> =
             waiting.filter(|team| !resumed || self.waited_at(team, began)).cloned().collect();
-        let slugs = waiting.iter().map(|team| team.facts.slug.clone()).collect();
+        let gone = waiting.iter().filter(|team| !resumed && !listed.contains_key(&team.facts.id));
+        let slugs = gone.map(|team| team.facts.slug.clone()).collect();
         for team in waiting {
             self.decide(team, &listed, began);
         }
-        self.heirs(&slugs, listed);
+        self.heirs(&slugs, listed).await?;
         // Those about which this list says nothing wait for the next one.
         let next = now + self.between_lists();
         for team in here {
@@ -84,15 +85,25 @@ impl Look<'_> {
                 folded.second_look = Some(next);
             }
         }
+        Ok(())
     }
 
     /// Takes in the teams that the list shows under the slugs of those that it lacks: their events may be still to come.
-    fn heirs(&mut self, gone: &BTreeSet<String>, listed: HashMap<TeamId, TeamFacts>) {
-        for (id, facts) in listed.into_iter().filter(|(_, facts)| gone.contains(&facts.slug)) {
-            if !self.folded.contains_key(&id) {
-                self.fold(id, Seen::Present(facts), true);
-            }
+    async fn heirs(
+        &mut self,
+        gone: &BTreeSet<String>,
+        listed: HashMap<TeamId, TeamFacts>,
+    ) -> sqlx::Result<()> {
+        let unread =
+            |(id, facts): &(TeamId, TeamFacts)| gone.contains(&facts.slug) && !self.folded.contains_key(id);
+        let heirs: Vec<(TeamId, TeamFacts)> = listed.into_iter().filter(unread).collect();
+        let ids = heirs.iter().map(|(id, _)| *id).collect();
+        self.ledger.take_in_teams(&mut self.state, &ids).await?;
+        self.known.take_in(&self.state);
+        for (id, facts) in heirs {
+            self.fold(id, Seen::Present(facts), true);
         }
+        Ok(())
     }
 
     /// Whether the second look at a team was over at this time, when this look began.

@@ -72,10 +72,9 @@ impl Told {
                 let answered = state.intents.into_iter().filter_map(|it| Some((it.answered?.id, it.team)));
                 theirs.extend(answered.map(|(id, team)| (id.to_string(), (*org, team))));
                 rows.extend(
-                    state
-                        .owned
-                        .iter()
-                        .map(|it| ((it.key.datadog_team.0.clone(), it.key.github.clone()), (*org, it.team))),
+                    state.owned.iter().map(|it| {
+                        ((it.key.datadog_team.to_string(), it.key.github.clone()), (*org, it.team))
+                    }),
                 );
                 let owned = state.owned.into_iter();
                 theirs.extend(owned.map(|owned| (owned.id.to_string(), (*org, Some(owned.team)))));
