@@ -21,6 +21,9 @@ use super::{
 /// Longer than a lease lasts.
 const STILL: Duration = Duration::from_secs(40);
 
+/// Uses of the ledger that a worker may have begun one after the other when it was stopped.
+const TURNS: usize = 12;
+
 /// Works for this long, with a stop on the way; says whether there was one. What happens at GitHub meanwhile is heard,
 /// and seen to by another worker.
 pub async fn stands_still(
@@ -62,7 +65,7 @@ pub async fn stands_still(
 /// shares with the others here. Says whether it has ended.
 async fn finishes_in_the_ledger(world: &World, first: &mut Pin<&mut impl Future<Output = ()>>) -> bool {
     // Each turn waits behind what is queued: a connection that the worker waits for comes before the next one.
-    for _ in 0..3 {
+    for _ in 0..TURNS {
         let mut turn = pin!(world.ledger.mark(&[], Cause::Pass, Asks::PASS, world.clock.now()));
         let ended = poll_fn(|cx| {
             if first.as_mut().poll(cx).is_ready() {
