@@ -43,14 +43,14 @@ impl Worker {
         if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
             telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
         }
-        let holders = self.holders(logins).await;
+        let mut holders = self.holders(logins).await;
         let known = self.ledger.orgs().await?;
         for taken in taken(&known, &holders) {
             telemetry::work::login_taken(taken.by, &taken.login, taken.bound_to.id);
         }
         // One that is known is served by its login of today too, to whomever that is bound.
         let mut orgs = Vec::new();
-        for facts in holders.values() {
+        for facts in holders.values().filter_map(present) {
             let Some(org) = known.iter().find(|org| org.facts.id == facts.id) else { continue };
             orgs.push(facts.id);
             if org.facts.login != facts.login {
@@ -78,7 +78,7 @@ impl Worker {
                 continue;
             }
             let absent = || format!("GitHub has no organisation {login} that this credential may see");
-            let answer = self.eyes.github.org_by_login(login).await;
+            let Some(answer) = holders.remove(login) else { continue };
             if matches!(answer, Answer::Absent) && released.iter().any(|org| org.is_called(login)) {
                 telemetry::work::login_free(login);
                 continue;
@@ -107,14 +107,11 @@ impl Worker {
         Ok(taken(&self.ledger.orgs().await?, &self.holders(logins).await))
     }
 
-    /// The organisations that have these logins today. GitHub's trouble with the question is no answer: the pass itself
-    /// will meet it.
-    async fn holders(&self, logins: &[String]) -> BTreeMap<String, OrgFacts> {
+    /// Who has each of these logins today.
+    async fn holders(&self, logins: &[String]) -> BTreeMap<String, Answer<OrgFacts>> {
         let mut holders = BTreeMap::new();
         for login in logins {
-            if let Answer::Present(facts) = self.eyes.github.org_by_login(login).await {
-                holders.insert(login.clone(), facts);
-            }
+            holders.insert(login.clone(), self.eyes.github.org_by_login(login).await);
         }
         holders
     }
@@ -149,9 +146,17 @@ fn bound<'k>(known: &'k [OrgRow], login: &str) -> Option<&'k OrgRow> {
     known.iter().find(|org| org.bound_login.eq_ignore_ascii_case(login))
 }
 
-fn taken(known: &[OrgRow], holders: &BTreeMap<String, OrgFacts>) -> Vec<Taken> {
+/// GitHub's trouble with the question is no answer: the pass itself meets it.
+fn present(answer: &Answer<OrgFacts>) -> Option<&OrgFacts> {
+    match answer {
+        Answer::Present(facts) => Some(facts),
+        Answer::Absent | Answer::Forbidden(_) | Answer::Failed(_) => None,
+    }
+}
+
+fn taken(known: &[OrgRow], holders: &BTreeMap<String, Answer<OrgFacts>>) -> Vec<Taken> {
     let taken = holders.iter().filter_map(|(login, holder)| {
-        let OrgRow { facts, .. } = bound(known, login)?;
+        let (OrgRow { facts, .. }, holder) = (bound(known, login)?, present(holder)?);
         let stranger = known.iter().all(|org| org.facts.id != holder.id);
         stranger.then(|| Taken { login: login.clone(), by: holder.id, bound_to: facts.clone() })
     });
