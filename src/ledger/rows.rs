@@ -8,6 +8,7 @@ use sqlx::{
     Any, AnyConnection, Arguments, AssertSqlSafe, Decode, Encode, Row, Type,
     any::{AnyArguments, AnyRow, AnyTypeInfo, AnyValueRef},
     error::BoxDynError,
+    query::Query,
 };
 
 use crate::model::{Asks, Cause, Integration, Lane, OrgId, PauseScope, Subject, Target, TeamId, TeamKey};
@@ -48,14 +49,23 @@ impl Values {
         self
     }
 
-    /// Writes `VALUES (…), (…)` for these rows.
-    fn rows<'a, T>(&mut self, rows: &'a [T], bind: impl Fn(&mut Self, &'a T)) -> sqlx::Result<()> {
+    /// The statement `head VALUES (…), (…) tail` for these rows.
+    fn statement<'a, T>(
+        (head, tail): (&str, &str),
+        rows: &'a [T],
+        bind: impl Fn(&mut Self, &'a T),
+    ) -> sqlx::Result<Query<'static, Any, AnyArguments>> {
+        let mut values = Self { sql: head.to_owned(), ..Self::default() };
         for (index, row) in rows.iter().enumerate() {
-            self.sql.push_str(if index == 0 { "VALUES (" } else { "), (" });
-            bind(self, row);
+            values.sql.push_str(if index == 0 { "VALUES (" } else { "), (" });
+            bind(&mut values, row);
         }
-        self.sql.push(')');
-        self.refused.take().map_or(Ok(()), |error| Err(sqlx::Error::Encode(error)))
+        values.sql.push(')');
+        values.sql.push_str(tail);
+        match values.refused {
+            Some(error) => Err(sqlx::Error::Encode(error)),
+            None => Ok(sqlx::query_with(AssertSqlSafe(values.sql), values.bound)),
+        }
     }
 }
 
@@ -70,10 +80,7 @@ pub(super) async fn insert<'a, T>(
 ) -> sqlx::Result<u64> {
     let mut written = 0;
     for run in runs(rows) {
-        let mut values = Values { sql: head.to_owned(), ..Values::default() };
-        values.rows(run, &bind)?;
-        values.sql.push_str(tail);
-        let query = sqlx::query_with(AssertSqlSafe(values.sql), values.bound);
+        let query = Values::statement((head, tail), run, &bind)?;
         written += query.execute(&mut *connection).await?.rows_affected();
     }
     Ok(written)
@@ -87,13 +94,10 @@ pub(super) async fn select<'a, T>(
     keys: &'a [T],
     bind: impl Fn(&mut Values, &'a T),
 ) -> sqlx::Result<Vec<AnyRow>> {
+    let (head, tail) = (format!("WITH asked ({columns}) AS ("), format!(") {query}"));
     let mut found = Vec::new();
     for run in runs(keys) {
-        let mut values = Values { sql: format!("WITH asked ({columns}) AS ("), ..Values::default() };
-        values.rows(run, &bind)?;
-        values.sql.push_str(") ");
-        values.sql.push_str(query);
-        let query = sqlx::query_with(AssertSqlSafe(values.sql), values.bound);
+        let query = Values::statement((&head, &tail), run, &bind)?;
         found.extend(query.fetch_all(&mut *connection).await?);
     }
     Ok(found)
