@@ -2,8 +2,8 @@
 //! organisation is.
 //!
 //! A plan for some teams depends on others in four ways, and all of these are here:
-//! - A key belongs to one team, whoever wants it: the rows under the handles of these teams, and the teams whose names
-//!   stand in the keys of the rows that are here.
+//! - One team owns a key, though several may want it: the rows under the handles of these teams, and the teams whose
+//!   names stand in the keys of the rows that are here.
 //! - A Datadog team has one fate: the rows on the Datadog teams of these teams.
 //! - The guard's limits count what waits for a second look in the whole organisation: the teams that are suspected gone,
 //!   and the rows whose grace has begun.
@@ -62,8 +62,8 @@ const SIZE: &str = "
                     AND EXISTS (SELECT 1 FROM connections
                                 WHERE connections.org_id = $1 AND connections.team_id = teams.team_id))";
 
-/// Returns the query for our connections with this column among the keys that are asked for. The plus keeps SQLite from
-/// reading all rows of the organisation where the key is a Datadog team.
+/// Returns the query for our connections that have one of the asked values in this column. The plus keeps SQLite from
+/// reading all rows of the organisation to find those of a Datadog team.
 fn owned_by(column: &str) -> String {
     let plus = if column == "datadog_team_id" { "+" } else { "" };
     format!(

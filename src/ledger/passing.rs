@@ -19,7 +19,7 @@ pub(super) struct Passing {
 /// Passes a row to a team of another organisation, unless a write of its connection is under way.
 pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn) -> sqlx::Result<Passing> {
     let PassedOn { key, id, from, to, again: _ } = passed;
-    // The row is locked first: whoever is about to delete its connection holds that lock until its intent is stored.
+    // The row is locked first: a look that is about to delete its connection holds that lock until it has stored its intent.
     let team: Option<i64> = sqlx::query_scalar(
         "UPDATE connections SET org_id = org_id
          WHERE datadog_team_id = $1 AND github = $2 AND connection_id = $3 AND org_id = $4 RETURNING team_id",

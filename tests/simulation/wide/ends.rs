@@ -156,7 +156,7 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
     let maker = OrgId(notes.makers[id]);
     let last = world.history.iter().rev().find_map(|truth| truth.holder(&key.1));
     let team = last.map(|(_, team)| team);
-    // With a login, a row passes to whoever has it then, whose names and pauses count.
+    // With a login, a row passes to the organisation that takes it. The names and pauses of that one count.
     let (heir, its_team) = told.owned.get(id).copied().unwrap_or((maker, team));
     // Of an organisation that is gone, only a person decides.
     let org = truth.orgs.get(&maker)?;
@@ -251,7 +251,7 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
                 format!("{} of Datadog team {}, connection {id}", key.1, key.0),
             );
         }
-        // By a login that nobody read before it was gone, it isn't served.
+        // teamlink serves an organisation only by a login that it read before the organisation was gone.
         let known = told.logins.get(&OrgId(*maker));
         let served = known.is_some_and(|login| setting.serves(login, told.bound.get(&OrgId(*maker))));
         if !truth.orgs.contains_key(&OrgId(*maker))

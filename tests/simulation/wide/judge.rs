@@ -351,7 +351,7 @@ impl Case<'_> {
         };
         let mut teams = self.once(&key.1);
         teams.extend(made_for);
-        // After a change of the login, the row is that of whoever has its slug now.
+        // After a change of the login, the row belongs to the team that has its slug now.
         teams.extend(self.past.last().and_then(|truth| self.meant(truth, &key.1)));
         self.views.iter().any(|truth| teams.iter().any(|team| elsewhere(truth, team)))
     }
