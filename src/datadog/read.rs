@@ -70,7 +70,7 @@ impl Reader {
     }
 
     /// The same for whoever knows some that should be in the list, and would act if they were not. When the list's total
-    /// is wrong, or a look's list took more than one window of a rate limit, each of those that it lacks is read alone.
+    /// is wrong, or a look's list took more than one window of a rate limit, those that it lacks are read by their ids.
     ///
     /// # Errors
     /// As for [`Reader::connections`]; invalid when another read shows what the list lacks.
@@ -87,14 +87,7 @@ impl Reader {
             // In one order, whatever the caller's: the same look asks the same again.
             let lacks: BTreeSet<&ConnectionId> =
                 known.into_iter().filter(|id| !listed.contains(id)).collect();
-            let alone = lacks.into_iter().map(|id| async move {
-                let filter = Filter { connection_ids: vec![id.to_string()], ..Filter::default() };
-                let shown = self.list_connections(&filter).await?.items;
-                Ok(shown.into_iter().any(|connection| connection.id == *id).then_some(id))
-            });
-            let alone: Result<Vec<Option<&ConnectionId>>, Trouble> =
-                join_all(alone).await.into_iter().collect();
-            if let Some(id) = alone?.into_iter().flatten().next() {
+            if let Some(id) = self.shown_by_id(&lacks).await? {
                 if let Some(lane) = self.look {
                     self.looked(lane);
                 }
@@ -105,20 +98,48 @@ impl Reader {
         Ok(list.items)
     }
 
+    /// The first of these connections that its id shows.
+    async fn shown_by_id<'k>(
+        &self,
+        ids: &BTreeSet<&'k ConnectionId>,
+    ) -> Result<Option<&'k ConnectionId>, Trouble> {
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let filter =
+            Filter { connection_ids: ids.iter().map(ToString::to_string).collect(), ..Filter::default() };
+        // What another question showed before is no answer to this one.
+        let attempt = "look for team connections that a list lacks";
+        let shown = self.list_kept((attempt, Some(self.look)), &filter).await?.items;
+        Ok(ids.iter().copied().find(|id| shown.iter().any(|connection| connection.id == **id)))
+    }
+
     /// The list itself, which says whether its total is wrong.
     ///
     /// # Errors
     /// As for [`Reader::connections`].
     pub async fn list_connections(&self, filter: &Filter) -> Result<List<Connection>, Trouble> {
+        let kept = if *filter == Filter::github() {
+            // A page of all connections may be old: a look reads those of its teams.
+            Some(None)
+        } else if filter.connection_ids.is_empty() {
+            self.look.map(Some)
+        } else {
+            // An id proves what is not there, so that it is read now: another worker may have written since.
+            None
+        };
+        self.list_kept(("list team connections", kept), filter).await
+    }
+
+    async fn list_kept(
+        &self,
+        (attempt, kept): (&str, Option<Option<Lane>>),
+        filter: &Filter,
+    ) -> Result<List<Connection>, Trouble> {
         let began = self.client.http.gate().monotonic();
         let queries = filter.queries()?;
-        // A page of all connections may be old: a look reads those of its teams.
-        let look = self.look.filter(|_| *filter != Filter::github());
-        let kept = look.is_some() || *filter == Filter::github();
-        let parts = queries.iter().map(|query| {
-            let asked = ("list_connections", "list team connections", kept.then_some(look));
-            self.list(asked, &["team", "connections"], query)
-        });
+        let path = ["team", "connections"];
+        let parts = queries.iter().map(|query| self.list(("list_connections", attempt, kept), &path, query));
         let mut all = List { items: Vec::new(), began, wrong_total: None };
         let mut seen = HashSet::new();
         // Each is read as far as it can be, so that what was read stays read.
@@ -256,7 +277,7 @@ impl Reader {
             })
         };
         let kept = kept.map(|look| Kept {
-            query: format!("{} {path:?} {query:?}", self.client.http.gate().credential()),
+            query: format!("{attempt}: {} {path:?} {query:?}", self.client.http.gate().credential()),
             look,
         });
         let asked = Asked { list: operation, attempt, kept };

@@ -269,6 +269,34 @@ async fn a_filter_of_120_ids_takes_three_requests() {
 }
 
 #[tokio::test]
+async fn what_a_look_reads_by_ids_is_read_anew_while_its_lists_stay_read() {
+    let world = World::start().await;
+    let (team, made) = world.connected(1).await;
+    let (reader, writer) = world.datadog();
+    let look = reader.looking(Lane::Org(OrgId(1)));
+    let of_team = Filter { team_ids: vec![team.to_string()], ..Filter::default() };
+    let by_id = |id: &ConnectionId| Filter { connection_ids: vec![id.to_string()], ..Filter::default() };
+    let (first, by_first) = (&made[0].id, by_id(&made[0].id));
+    assert_eq!(
+        [look.connections(&of_team).await.unwrap(), look.connections(&by_first).await.unwrap()]
+            .concat()
+            .len(),
+        2
+    );
+
+    // Another worker deletes the one and makes another.
+    writer.delete(std::slice::from_ref(first), None).await.unwrap();
+    let second = writer.create(&[new_connection(&team, "team-1")], None).await.unwrap().remove(0).id;
+    assert_eq!(ids(&look.connections(&of_team).await.unwrap()), std::slice::from_ref(first));
+    assert_eq!(look.connections(&by_first).await.unwrap(), []);
+    assert_eq!(ids(&look.connections(&by_id(&second)).await.unwrap()), std::slice::from_ref(&second));
+    let trouble = look.connections_with(&of_team, [&second]).await.unwrap_err();
+    assert_eq!(trouble.class, Class::Invalid);
+    assert!(trouble.message.contains(&format!("lacks {second}, which its id shows")), "{trouble}");
+    assert_eq!(ids(&look.connections(&of_team).await.unwrap()), [second], "the look begins again");
+}
+
+#[tokio::test]
 async fn a_page_of_more_than_one_hundred_is_refused_without_asking() {
     let world = World::start().await;
     let (reader, _) = world.datadog();
