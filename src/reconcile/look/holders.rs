@@ -132,7 +132,13 @@ impl Look<'_> {
                 self.found_elsewhere.extend(unread.then_some(Target::Org(org.id)));
                 return None;
             }
-            Holder::Team(_) | Holder::Unknown(_) if !served => return Some(org.login),
+            Holder::Team(_) if !served => return Some(org.login),
+            // Whatever a later read may show, a later look decides about.
+            Holder::Unknown(trouble)
+                if !served && matches!(trouble.class, Class::Auth | Class::Permanent) =>
+            {
+                return Some(org.login);
+            }
             Holder::Team(holder) => holder,
             Holder::Unknown(trouble) => {
                 self.troubles.insert(team, trouble);
