@@ -315,27 +315,41 @@ impl At<'_> {
             .filter(|planned| matches!(planned.action, Action::Delete { .. }))
             .filter_map(|planned| planned.action.key().cloned())
             .collect();
-        let others = self.held_by_others(&deletes).await?;
-        guarded.ready.actions.retain(|planned| planned.action.key().is_none_or(|key| !others.contains(key)));
+        let nobodys = self.held_by_nobody(deletes).await?;
+        guarded.ready.actions.retain(|planned| {
+            let deletes = matches!(planned.action, Action::Delete { .. });
+            !deletes || planned.action.key().is_some_and(|key| nobodys.contains(key))
+        });
         Ok(guarded)
     }
 
-    /// Those of these keys that name a team today: one of whoever has the login now.
-    async fn held_by_others(&self, keys: &[ConnectionKey]) -> Result<BTreeSet<ConnectionKey>, Trouble> {
-        let github = &self.eyes.github;
-        let mut logins: BTreeMap<String, Option<BTreeSet<String>>> = BTreeMap::new();
-        let mut held = BTreeSet::new();
+    /// Those of these keys that name no team today, as far as GitHub tells: whoever has the login now may have such a team.
+    /// Each is read, so that a rate limit may end before the last one. The next look goes on with those that are left.
+    async fn held_by_nobody(&self, keys: Vec<ConnectionKey>) -> Result<BTreeSet<ConnectionKey>, Trouble> {
+        let (mut logins, mut nobodys) = (BTreeMap::new(), BTreeSet::new());
         for key in keys {
-            let handle = GithubHandle::from_datadog(key.github.clone());
-            let Some((login, slug)) = handle.parts() else { continue };
-            if !logins.contains_key(login) {
-                logins.insert(login.to_owned(), self.slugs_under(login).await?);
+            match self.is_held(&key, &mut logins).await {
+                Ok(held) => nobodys.extend((!held).then_some(key)),
+                Err(trouble) if nobodys.is_empty() => return Err(trouble),
+                Err(_) => break,
             }
-            let Some(listed) = &logins[login] else { continue };
-            let shown = listed.contains(slug) || there(github.team_by_slug(login, slug).await)?.is_some();
-            held.extend(shown.then(|| key.clone()));
         }
-        Ok(held)
+        Ok(nobodys)
+    }
+
+    /// Whether a key names a team today. `logins` has the slugs of the teams under each login that was read before.
+    async fn is_held(
+        &self,
+        key: &ConnectionKey,
+        logins: &mut BTreeMap<String, Option<BTreeSet<String>>>,
+    ) -> Result<bool, Trouble> {
+        let handle = GithubHandle::from_datadog(key.github.clone());
+        let Some((login, slug)) = handle.parts() else { return Ok(false) };
+        if !logins.contains_key(login) {
+            logins.insert(login.to_owned(), self.slugs_under(login).await?);
+        }
+        let Some(listed) = &logins[login] else { return Ok(false) };
+        Ok(listed.contains(slug) || there(self.eyes.github.team_by_slug(login, slug).await)?.is_some())
     }
 
     /// The slugs of the teams under a login, if an organisation has it now.

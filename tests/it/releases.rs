@@ -308,6 +308,37 @@ async fn what_names_a_team_of_a_newcomer_stays_when_the_old_team_goes_whatever_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_release_goes_on_where_a_rate_limit_stopped_it() {
+    let mut world = World::new(12, &[]).await;
+    world.pass().await;
+    let org = id_of(&world, "acme").await;
+    world.start().await;
+    world.github(Method::DELETE, "/orgs/acme", Value::Null).await;
+    remake(&world, &["other".to_owned()]).await;
+    release_is_held(&world, org, true).await;
+    let slug = slugs(&world).await.remove(0);
+    let explained = says(&world, &["explain", &format!("acme/{slug}")], 0).await;
+    let limits = json!({"github": {"requests": 10, "seconds": 2, "status": 403}});
+    world.remote.send(Method::PUT, "/_sandbox/limits", limits).await.unwrap();
+    approve(&world, &hash(&explained)).await;
+    world.becomes(&BTreeSet::new(), 2 * SOON).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slug_that_could_not_be_read_is_read_again_though_nobody_serves_its_organisation() {
+    let world = World::new(2, &[]).await;
+    world.pass().await;
+    let slugs = slugs(&world).await;
+    world.github(Method::PATCH, "/orgs/acme", json!({"login": "globex"})).await;
+    remake(&world, &["other".to_owned()]).await;
+    world.faults(json!([{"method": "GET", "path": "/orgs/acme/teams/*", "status": 503, "times": 2}])).await;
+    world.pass().await;
+    let expected: BTreeSet<String> = slugs.iter().map(|slug| format!("{slug} = @globex/{slug}")).collect();
+    assert_eq!(world.connections().await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_organisation_that_is_known_is_served_by_a_listed_login_that_it_takes() {
     let mut world = World::new(2, &[("TEAMLINK_GITHUB__ORGS", "acme,globex")]).await;
     let slugs = slugs(&world).await;
