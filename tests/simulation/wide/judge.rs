@@ -289,11 +289,13 @@ impl Case<'_> {
                 &format!("{what}, names {holder:?}"),
             );
         }
-        if holder.is_none() && approval.is_none() && !replaced && self.exists(notes.made_for.get(id).copied())
-        {
+        // A team that had the name later got the connection with it.
+        let last = self.past.iter().rev().find_map(|truth| truth.holder(&key.1)).map(|(_, team)| team);
+        let made_for = notes.made_for.get(id).copied().filter(|team| last.is_none_or(|last| last == *team));
+        if holder.is_none() && approval.is_none() && !replaced && self.exists(made_for) {
             self.fail(failures, "R2", "a team that exists is taken for gone", &what);
         }
-        if !replaced && self.protects(&key) {
+        if !replaced && self.protects(&key, notes.made_for.get(id).copied()) {
             self.fail(failures, "R3", "a protected team", &what);
         }
         match approval {
@@ -369,7 +371,7 @@ impl Case<'_> {
     }
 
     /// Whether a team that had the name in this key is protected, under whatever name.
-    fn protects(&self, key: &Key) -> bool {
+    fn protects(&self, key: &Key, made_for: Option<TeamId>) -> bool {
         let matches = |name: &str| self.setting.protected.is_match(name.to_lowercase());
         let Some((key_login, _)) = key.1.trim_start_matches('@').split_once('/') else { return false };
         if matches(key.1.trim_start_matches('@')) {
@@ -379,6 +381,9 @@ impl Case<'_> {
         let Some((_, team)) = self.past.iter().rev().find_map(|truth| truth.holder(&key.1)) else {
             return false;
         };
+        // Where both are gone, it may never have been passed on to the one that had the name later.
+        let gone = |team: TeamId| self.views.iter().all(|truth| truth.team(team).is_none());
+        let team = made_for.filter(|made_for| gone(*made_for) && gone(team)).unwrap_or(team);
         // Nobody knows a name that it had only between two looks.
         let read = self.last_read(team).map_or(&[][..], |at| &self.past[..=at]);
         let named = |truth: &Truth| {
@@ -416,17 +421,23 @@ fn limits(world: &Wide, notes: &Notes, case: &Case<'_>, failures: &mut Vec<Failu
     // from then on it counts in neither figure.
     let others = notes.others_removed.iter().filter(|at| **at + setup.window > now).count();
     let owned = case.entry.after.keys().filter(|id| notes.makers.get(*id) == Some(&org)).count();
-    // What was made under another organisation's lease is passed on to the one whose team it names.
-    let names = |it: &Connection| case.past.last()?.holder(&it.key().1).filter(|(of, _)| of.0 == org);
-    let passed =
-        case.entry.after.iter().filter(|(id, it)| {
-            notes.makers.get(*id).is_some_and(|maker| *maker != org) && names(it).is_some()
-        });
+    // What was made under one organisation's lease is passed on to the one whose team it names.
+    let names = |it: &Connection| {
+        let holder = case.past.iter().rev().find_map(|truth| truth.holder(&it.key().1));
+        holder.map(|(org, _)| org.0)
+    };
+    let passed = |(id, it): &(&String, &Connection)| {
+        let (maker, of) = (notes.makers.get(*id), names(it));
+        maker.is_some() && of.is_some() && maker.copied() != of
+    };
+    let (to_it, from_it) = case.entry.after.iter().filter(passed).fold((0, 0), |(to, from), (id, it)| {
+        (to + usize::from(names(it) == Some(org)), from + usize::from(notes.makers[id] == org))
+    });
     // A look counts before its own creates.
     let new = |id: &String| notes.made_at.get(id).is_some_and(|at| *at + RACE > now);
     let ours = case.entry.after.keys().filter(|id| notes.makers.get(*id) == Some(&org));
     let new = ours.filter(|id| new(id)).count();
-    let (least, most) = (owned - new + of_org, owned + of_org + others + passed.count());
+    let (least, most) = ((owned + of_org).saturating_sub(new + from_it), owned + of_org + others + to_it);
     if least > setup.limits.above && of_org as f64 > most as f64 * setup.limits.max_share {
         let what = format!("{of_org} removals of {most}, share {}", setup.limits.max_share);
         case.fail(failures, "R4", "max_share", &what);

@@ -384,7 +384,7 @@ impl History {
         self.cover(false);
     }
 
-    /// Tells what `teamlink plan` says of each organisation, where one world is tried.
+    /// Tells what `teamlink plan` says of each organisation, and the audit trail, where one world is tried.
     async fn tell_plans(&self) {
         if env::var("TEAMLINK_SEED").is_err() {
             return;
@@ -395,6 +395,9 @@ impl History {
             let teams: Vec<_> = state.teams.iter().map(|(id, it)| (id, &it.facts.slug, it.state)).collect();
             let owned: Vec<_> = state.owned.iter().map(|it| (&it.key.github, &it.id, it.team)).collect();
             self.told(&(&org.facts, &org.bound_login, teams, owned, &state.intents, plan.map(|it| it.plan)));
+        }
+        for line in self.world.ledger().audit(None, Time(0)).await.unwrap() {
+            self.told(&line);
         }
     }
 
