@@ -43,7 +43,9 @@ impl Cache {
         *self.inner.lock().unwrap_or_else(PoisonError::into_inner) = Inner::default();
     }
 
-    pub(super) fn put<T: Clone + Send + Sync + 'static>(&self, uri: &str, etag: HeaderValue, facts: &T) {
+    pub(super) fn put<T: Clone + Send + Sync + 'static>(&self, uri: &str, etag: &HeaderValue, facts: &T) {
+        // A header is a part of what was read from the connection, and would keep all of that.
+        let Ok(etag) = HeaderValue::from_bytes(etag.as_bytes()) else { return };
         let uri: Arc<str> = uri.into();
         let inner = &mut *self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.entries.insert(uri.clone(), (etag, Arc::new(facts.clone()))).is_none() {
@@ -59,13 +61,15 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
     fn the_oldest_answer_goes_when_the_cache_is_full() {
         let cache = Cache::new(2);
         for uri in ["/a", "/b", "/a", "/c"] {
-            cache.put(uri, HeaderValue::from_static("\"1\""), &uri.to_owned());
+            cache.put(uri, &HeaderValue::from_static("\"1\""), &uri.to_owned());
         }
         assert_eq!(cache.get::<String>("/a"), None);
         assert_eq!(cache.get::<String>("/b").map(|(_, facts)| facts), Some("/b".to_owned()));
@@ -73,9 +77,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_around_an_etag_is_not_kept_with_it() {
+        let (cache, read) = (Cache::new(2), Bytes::from(b"etag: \"1\"\r\n".to_vec()));
+        cache.put("/a", &HeaderValue::from_maybe_shared(read.slice(6..9)).unwrap(), &1_i64);
+        assert_eq!(cache.get::<i64>("/a"), Some((HeaderValue::from_static("\"1\""), 1)));
+        assert!(read.is_unique());
+    }
+
+    #[test]
     fn facts_of_another_type_are_not_found() {
         let cache = Cache::new(2);
-        cache.put("/a", HeaderValue::from_static("\"1\""), &1_i64);
+        cache.put("/a", &HeaderValue::from_static("\"1\""), &1_i64);
         assert!(cache.get::<String>("/a").is_none());
     }
 }

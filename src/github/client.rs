@@ -179,7 +179,7 @@ impl Client {
                 let value =
                     decode(&reply).map_err(|error| upstream::invalid(&purpose.attempt, &reply, &error))?;
                 if let Some(etag) = reply.headers.get(header::ETAG) {
-                    self.cache.put(uri, etag.clone(), &value);
+                    self.cache.put(uri, etag, &value);
                 }
                 Ok(value)
             }
