@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::Mirror;
+use super::{Mirror, rows::RowsByTeam};
 use crate::{
     mapping::{Outcome, Rules},
     model::{ConnectionKey, DatadogTeam, DatadogTeamId, GithubHandle, MirrorTeam, Owned, TeamId, TeamState},
@@ -85,19 +85,17 @@ pub fn desire<'a>(
     directory: &DatadogTeams,
     owned: impl IntoIterator<Item = &'a Owned>,
 ) -> Desired {
-    let mut owned_by: HashMap<TeamId, Vec<&DatadogTeamId>> = HashMap::new();
-    for row in owned {
-        owned_by.entry(row.team).or_default().push(&row.key.datadog_team);
-    }
-    let logins = mirror.logins();
-    let mut desired =
-        Desired { wanted_keys: HashMap::with_capacity(mirror.teams.len()), ..Desired::default() };
+    let (rows, logins, count) = (RowsByTeam::new(owned), mirror.logins(), mirror.teams.len());
+    let mut desired = Desired {
+        wanted_keys: HashMap::with_capacity(count),
+        holders: HashMap::with_capacity(count),
+        ..Desired::default()
+    };
     for (&id, team) in &mirror.teams {
         if matches!(team.state, TeamState::Gone { .. }) {
             continue;
         }
-        let kept = owned_by.get(&id).map_or(&[] as &[_], Vec::as_slice);
-        let wanted = wants(mirror, team, rules, &logins, directory, kept);
+        let wanted = wants(mirror, team, rules, &logins, directory, rows.of(id));
         for datadog_team in &wanted.datadog {
             let key = ConnectionKey { datadog_team: datadog_team.clone(), github: wanted.github_key.clone() };
             // While a team is only suspected gone, whoever is present with its slug is the heir.
@@ -123,7 +121,7 @@ fn wants(
     rules: &Rules,
     logins: &[&str],
     directory: &DatadogTeams,
-    kept: &[&DatadogTeamId],
+    kept: &[&Owned],
 ) -> Wanted {
     let github = GithubHandle::new(&mirror.org.login, &team.facts.slug);
     let github_key = github.key();
@@ -144,7 +142,7 @@ fn wants(
         Outcome::Unmapped => {}
     }
     if !unresolved.is_empty() {
-        datadog.extend(kept.iter().map(|&id| id.clone()));
+        datadog.extend(kept.iter().map(|row| row.key.datadog_team.clone()));
     }
     datadog.sort_unstable();
     datadog.dedup();

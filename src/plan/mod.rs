@@ -24,6 +24,7 @@ mod planner;
 mod release;
 mod removal;
 mod repositories;
+mod rows;
 mod second_writer;
 mod steps;
 #[cfg(test)]

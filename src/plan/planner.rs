@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Action, Desired, Interrupted, LeftAlone, Mirror, Plan, Planned, RemovalCause, Wanted, Why,
-    interrupted::NOT_ADOPTED,
+    interrupted::NOT_ADOPTED, rows::RowsByTeam,
 };
 use crate::model::{
     Answered, Connection, ConnectionId, ConnectionKey, Connections, DatadogTeamId, MissingTeam, Mode, OrgId,
@@ -72,12 +72,7 @@ pub fn plan(
     troubled: &BTreeMap<TeamId, String>,
     policy: &Policy<'_>,
 ) -> Plan {
-    let mut of_team: HashMap<TeamId, Vec<&Owned>> = HashMap::new();
-    for owned in actual.owned.values() {
-        if scope.contains(&owned.team) {
-            of_team.entry(owned.team).or_default().push(owned);
-        }
-    }
+    let rows = RowsByTeam::new(actual.owned.values().filter(|owned| scope.contains(&owned.team)));
     let mut planner = Planner {
         desired,
         actual,
@@ -99,8 +94,7 @@ pub fn plan(
         for (key, create) in interrupted.get(&team).into_iter().flatten() {
             planner.unwanted_intent(known, key, create, &mirror.org.login);
         }
-        let mut owned = of_team.remove(&team).unwrap_or_default();
-        owned.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let owned = rows.of(team);
         match known.state {
             TeamState::Suspected { since, .. } => planner.leave(team, Why::Suspected { since }),
             TeamState::Gone { since, proven } => {
@@ -113,7 +107,7 @@ pub fn plan(
             }
             TeamState::Present => {
                 if let Some(wanted) = desired.teams.get(&team) {
-                    planner.present(team, &known.facts.name, wanted, &owned);
+                    planner.present(team, &known.facts.name, wanted, owned);
                 }
             }
         }

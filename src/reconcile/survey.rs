@@ -266,6 +266,7 @@ impl Eyes {
         };
         let mut out_of_step: BTreeSet<TeamId> = list.items.into_iter().filter_map(differs).collect();
         let missing = missing(&known.mirror, &listed, observe::listed_type(state));
+        drop(listed);
         self.check_list(state, &missing).await?;
         let mut troubled = self.why_missing(&known.mirror, &missing).await?;
         let directory = self.directory.whole(false).await?;
