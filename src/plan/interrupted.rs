@@ -34,7 +34,10 @@ impl Planner<'_> {
     ) {
         // A row whose connection is no longer there is older than this write.
         let stands = |row: &Owned| self.actual.connections.with_id(key, &row.id).is_some();
-        if self.desired.wanted_keys.contains_key(key) || self.actual.owned.get(key).is_some_and(stands) {
+        // Who is only suspected to be gone settles nothing.
+        let settled_by_who_wants_it =
+            self.desired.wanted_keys.contains_key(key) && self.desired.holders.contains_key(&key.github);
+        if settled_by_who_wants_it || self.actual.owned.get(key).is_some_and(stands) {
             return;
         }
         if intent.adopts {

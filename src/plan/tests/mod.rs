@@ -378,6 +378,20 @@ fn an_interrupted_create_that_nobody_wants_any_more_is_recorded_then_removed_or_
 }
 
 #[test]
+fn an_interrupted_create_is_recorded_though_whoever_has_the_handle_now_is_suspected_gone() {
+    let mut world = World::agreeing(&["a", "b"]);
+    let key = ConnectionKey::new(dd("b"), &GithubHandle::new("acme", "b"));
+    world.owned.remove(&key);
+    world.create_intents.insert(key, interrupted(false, true));
+    insta::assert_snapshot!(world.planned(), @"2: record @acme/b = dd-b");
+    world.state(2, TeamState::Suspected { since: Time(0), second: None });
+    insta::assert_snapshot!(world.planned(), @r"
+    1: record @acme/b = dd-b
+    left 2: Suspected
+    ");
+}
+
+#[test]
 fn a_connection_of_ours_that_somebody_removed_is_made_again() {
     let mut world = World::agreeing(&["a", "b"]);
     world.connections.remove(&ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a")));
