@@ -26,7 +26,7 @@ impl Ledger {
             if !intents::store_intents(db, org, fence, &[intent], managed_by, now).await?.is_empty() {
                 return Ok(false);
             }
-            settle::store_audit(db, Lane::Org(org), fence, std::slice::from_ref(audit), now).await?;
+            settle::store_audit(db, Lane::Org(org), fence, &[audit], now).await?;
             accept::mark_in(db, &[Target::Team(TeamKey { org, team })], Cause::Person, Asks::PERSON, now)
                 .await?;
             transaction.commit().await?;

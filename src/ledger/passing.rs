@@ -1,12 +1,12 @@
 //! Rows that pass from one organisation to another with a login. A row whose connection is being written stays where it is
 //! until the end of that write is known: passing it would hide who has to find out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AnyConnection;
 
-use super::{MarkResult, Next, PassedOn};
-use crate::model::{TeamId, TeamKey, Time};
+use super::{AuditAction, AuditEntry, MarkResult, Next, PassedOn};
+use crate::model::{ConnectionKey, TeamId, TeamKey, Time};
 
 /// What became of a row that was to pass.
 pub(super) struct Passing {
@@ -44,6 +44,15 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn) -> sqlx::
     .await?;
     let teams = vec![*to, TeamKey { org: *from, team: TeamId(team) }];
     Ok(Passing { teams, done: passed.rows_affected() > 0 })
+}
+
+/// The audit trail without the rows that stay where they are: each is told of once it passes.
+pub(super) fn told<'a>(audit: &'a [AuditEntry], stay: &BTreeSet<&ConnectionKey>) -> Vec<&'a AuditEntry> {
+    let passed = |line: &&AuditEntry| {
+        let stays = line.subject.connection().is_some_and(|key| stay.contains(key));
+        line.action != AuditAction::PassOn || !stays
+    };
+    audit.iter().filter(passed).collect()
 }
 
 /// The result of a look at a team, which waits if a row could not be passed to it or from it.

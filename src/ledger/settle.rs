@@ -8,7 +8,7 @@ use sqlx::AnyConnection;
 use super::{
     AuditEntry, Ledger, LedgerError, MarkResult, Next, ParkedAction, Settled, Settlement, accept, documents,
     held, intents, orgs,
-    passing::{Passing, pass_on, until},
+    passing::{Passing, pass_on, told, until},
     rows, second_writer, slots, team_lists,
 };
 use crate::model::{
@@ -85,9 +85,10 @@ impl Ledger {
             }
             intents::note_missed(db, lane, missed, now).await?;
             let mut elsewhere = found_elsewhere.clone();
-            let mut waiting: BTreeMap<TeamId, Time> = BTreeMap::new();
+            let (mut waiting, mut stay) = (BTreeMap::new(), BTreeSet::new());
             for passed in passed_on {
                 let Passing { teams, done } = pass_on(db, passed).await?;
+                stay.extend((!done || teams.is_empty()).then_some(&passed.key));
                 if done {
                     elsewhere.extend(teams.into_iter().map(Target::Team));
                 } else {
@@ -123,7 +124,7 @@ impl Ledger {
             let done = deleted.chain(made).chain(spent.iter().cloned());
             held::use_up(db, lane, &done.collect::<Vec<_>>()).await?;
             park_actions(db, lane, looked_at, parked, now).await?;
-            store_audit(db, lane, fence, audit, now).await?;
+            store_audit(db, lane, fence, &told(audit, &stay), now).await?;
             rows::lock_marks(db, lane, &touched).await?;
             for mark in rows::sorted(marks, |mark| mark.team) {
                 clear_mark(db, lane, &until(mark, &waiting), now).await?;
@@ -334,7 +335,7 @@ pub(super) async fn store_audit(
     db: &mut AnyConnection,
     lane: Lane,
     fence: i64,
-    audit: &[AuditEntry],
+    audit: &[&AuditEntry],
     now: Time,
 ) -> sqlx::Result<()> {
     rows::insert(
@@ -343,7 +344,7 @@ pub(super) async fn store_audit(
              proof, outcome, detail, fence, events_since) ",
         "",
         audit,
-        |row, entry: &AuditEntry| {
+        |row, entry: &&AuditEntry| {
             let AuditEntry { team, action, subject, connection, cause, of_event, reason, proof, outcome, detail } = entry;
             let (datadog, github) = subject.names();
             let cause = match cause {
