@@ -5,7 +5,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Installation, Options, app::Of, client::Client, wire};
 use crate::{
-    model::{Answer, OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, TeamType, Trouble},
+    model::{
+        Answer, Class, OrgFacts, OrgId, RepositoryFacts, RepositoryId, TeamFacts, TeamId, TeamType, Trouble,
+    },
     transport::{self, Asked, Kept, List, Page},
     upstream::{Reply, many, one},
 };
@@ -67,11 +69,24 @@ impl Reader {
         one(self.get::<wire::Team, _>(Of::Id(org), "get_team", &attempt, &uri).await)
     }
 
-    /// The team that has this slug now.
+    /// The team that has this slug now, under whomever the login is.
     pub async fn team_by_slug(&self, login: &str, slug: &str) -> Answer<TeamFacts> {
+        one(self.shown_team(login, slug).await.map(|shown| shown.facts))
+    }
+
+    /// The team of an organisation that has this slug now. What GitHub shows of another organisation, to which the login
+    /// has moved, is not it.
+    pub async fn team_of(&self, org: &OrgFacts, slug: &str) -> Answer<TeamFacts> {
+        match one(self.shown_team(&org.login, slug).await) {
+            Answer::Present(shown) if of_org(org, &shown).is_err() => Answer::Absent,
+            answer => answer.map(|shown| shown.facts),
+        }
+    }
+
+    async fn shown_team(&self, login: &str, slug: &str) -> Result<wire::ShownTeam, Trouble> {
         let attempt = format!("read team {login}/{slug}");
         let uri = path(&["orgs", login, "teams", slug]);
-        one(self.get::<wire::Team, _>(Of::Login(login), "get_team_by_slug", &attempt, &uri).await)
+        self.get::<wire::Team, _>(Of::Login(login), "get_team_by_slug", &attempt, &uri).await
     }
 
     /// An organisation by id.
@@ -93,13 +108,20 @@ impl Reader {
     /// contains teams of the organisation's enterprise too, unless one type is asked for; a server that does not know
     /// types ignores that.
     pub async fn teams(&self, login: &str, only: Option<TeamType>) -> Answer<Vec<TeamFacts>> {
-        self.teams_of(login, None, only).await.map(|list| list.items)
+        let list = many(self.teams_of(login, None, only).await);
+        list.map(|list| list.items.into_iter().map(|shown| shown.facts).collect())
     }
 
     /// The list itself, which says when it was begun. Its pages stay read while a rate limit ends: the login is that of
-    /// the organisation now, and may have been another's when the list was begun.
+    /// the organisation now, and may have been another's when the list was begun. Fails where GitHub says that a team is
+    /// another's: the login has moved since it was read.
     pub async fn list_teams(&self, org: &OrgFacts, only: Option<TeamType>) -> Answer<List<TeamFacts>> {
-        self.teams_of(&org.login, Some(org.id), only).await
+        let list = self.teams_of(&org.login, Some(org.id), only).await;
+        many(list.and_then(|List { items, began, wrong_total }| {
+            items.iter().try_for_each(|shown| of_org(org, shown))?;
+            let items = items.into_iter().map(|shown| shown.facts).collect();
+            Ok(List { items, began, wrong_total })
+        }))
     }
 
     async fn teams_of(
@@ -107,15 +129,15 @@ impl Reader {
         login: &str,
         org: Option<OrgId>,
         only: Option<TeamType>,
-    ) -> Answer<List<TeamFacts>> {
+    ) -> Result<List<wire::ShownTeam>, Trouble> {
         let attempt = format!("list the teams of {login}");
         let mut uri = path(&["orgs", login, "teams"]);
         if let Some(only) = only {
             uri.push_str(&format!("?team_type={}", only.as_str()));
         }
-        let id = |team: &TeamFacts| team.id.0;
+        let id = |team: &wire::ShownTeam| team.facts.id.0;
         let kept = org.map(|org| Kept { query: format!("{org} {uri}"), look: None });
-        many(self.list::<wire::Team, _>(Of::Login(login), ("list_teams", &attempt), &uri, id, kept).await)
+        self.list::<wire::Team, _>(Of::Login(login), ("list_teams", &attempt), &uri, id, kept).await
     }
 
     /// Whether the list of an organisation's teams can be read at all, for proof of absence.
@@ -259,6 +281,18 @@ impl Reader {
         };
         let asked = Asked { list: operation, attempt, kept };
         transport::pages(self.client.line.carrier.http.shelf(), &asked, fetch, id).await
+    }
+}
+
+/// Checks that a team is this organisation's, as far as GitHub says whose it is.
+fn of_org(org: &OrgFacts, shown: &wire::ShownTeam) -> Result<(), Trouble> {
+    let OrgFacts { id, login } = org;
+    match shown.org.filter(|of| of != id) {
+        Some(of) => {
+            let why = format!("{login}/{} is a team of org {of}, not of org {id}", shown.facts.slug);
+            Err(Trouble::new(Class::Transient, format!("{why}: the login has moved; it is read again")))
+        }
+        None => Ok(()),
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) struct Team {
     name: Option<String>,
     parent: Option<Parent>,
     r#type: Option<String>,
+    organization_id: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +43,20 @@ impl From<Team> for TeamFacts {
             slug: team.slug,
             parent: team.parent.map(|parent| TeamId(parent.id)),
         }
+    }
+}
+
+/// A team that was asked for by a login, with the organisation that has it: the login may be another's by then. Enterprise
+/// teams, and older servers, name none.
+#[derive(Clone)]
+pub(super) struct ShownTeam {
+    pub(super) facts: TeamFacts,
+    pub(super) org: Option<OrgId>,
+}
+
+impl From<Team> for ShownTeam {
+    fn from(team: Team) -> Self {
+        Self { org: team.organization_id.map(OrgId), facts: team.into() }
     }
 }
 

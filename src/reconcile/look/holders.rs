@@ -6,10 +6,12 @@ use std::collections::{BTreeSet, HashMap, btree_map::Entry};
 use super::{Look, is_delete};
 use crate::{
     model::{
-        Answer, Class, ConnectionKey, GithubHandle, OrgFacts, Target, TeamFacts, TeamId, TeamKey, Trouble,
+        Answer, Class, ConnectionKey, GithubHandle, MirrorTeam, OrgFacts, Target, TeamFacts, TeamId, TeamKey,
+        TeamState, Trouble,
     },
     plan::{Action, Guarded, LeftAlone, Planned, RemovalCause, Why},
     reconcile::{fold::Seen, observe},
+    upstream::{Capability, Scope, Whose},
 };
 
 /// Who holds a slug.
@@ -28,18 +30,21 @@ impl Look<'_> {
         cleared: &mut BTreeSet<String>,
     ) -> sqlx::Result<BTreeSet<TeamId>> {
         let mut joining = BTreeSet::new();
-        let removals: Vec<(ConnectionKey, TeamId)> = guarded
+        let removals: Vec<(ConnectionKey, TeamId, bool)> = guarded
             .ready
             .actions
             .iter()
             .filter_map(|planned| match &planned.action {
                 // The team still has its slug; a person has approved that it loses the connection.
                 Action::Delete { cause: RemovalCause::Rules, .. } => None,
-                Action::Delete { key, .. } => Some((key.clone(), planned.team?)),
+                Action::Delete { key, cause, .. } => {
+                    let is_gone = matches!(cause, RemovalCause::TeamGone { .. });
+                    Some((key.clone(), planned.team?, is_gone))
+                }
                 _ => None,
             })
             .collect();
-        for (key, team) in removals {
+        for (key, team, is_gone) in removals {
             let handle = GithubHandle::from_datadog(key.github.clone());
             let Some((login, slug)) = handle.parts() else { continue };
             if !login.eq_ignore_ascii_case(&self.known.mirror.org.login) {
@@ -47,7 +52,7 @@ impl Look<'_> {
                     keep(guarded, key, login);
                 }
             } else if cleared.insert(slug.to_owned()) {
-                joining.extend(self.holder_here(&key, team, slug).await?);
+                joining.extend(self.holder_here(&key, (team, is_gone), slug).await?);
             }
         }
         Ok(joining)
@@ -57,22 +62,31 @@ impl Look<'_> {
     async fn holder_here(
         &mut self,
         key: &ConnectionKey,
-        team: TeamId,
+        (team, is_gone): (TeamId, bool),
         slug: &str,
     ) -> sqlx::Result<Option<TeamId>> {
-        let login = self.known.mirror.org.login.clone();
+        let org = self.known.mirror.org.clone();
+        let login = &org.login;
         let listed = self.reading.listing.as_ref().and_then(|listing| listing.get(slug).cloned());
         let unheld = self.reading.unheld.contains(slug) && !self.login_changed;
-        let holder = match listed {
+        let mut holder = match listed {
             Some(facts) => Answer::Present(facts),
             None if unheld => Answer::Absent,
-            None => self.eyes.github.team_by_slug(&login, slug).await,
+            None => self.eyes.github.team_of(&org, slug).await,
         };
+        // That a team is gone, a list has proven. A team in doubt may have the slug, whatever that answers.
+        let lists = self.listed_teams.contains_key(&org.id) || self.is_any_in_doubt();
+        if holder == Answer::Absent && !is_gone && lists {
+            holder = match self.teams_of(&org).await {
+                Ok(teams) => teams.get(slug).cloned().map_or(Answer::Absent, Answer::Present),
+                Err(trouble) => Answer::Failed(trouble),
+            };
+        }
         match holder {
             // Nobody has it, if its organisation answers under this login: after a rename everything is 404.
             Answer::Absent => {
                 let counts = self.reading.absence_counts(&self.eyes.github, &self.state).await;
-                let renamed = self.reading.org.as_ref().is_some_and(|org| org.login != login);
+                let renamed = self.reading.org.as_ref().is_some_and(|org| org.login != *login);
                 self.login_changed |= renamed;
                 let other = || Trouble::new(Class::Transient, format!("{login} has another login now"));
                 if let Err(trouble) = counts.and_then(|()| if renamed { Err(other()) } else { Ok(()) }) {
@@ -160,25 +174,38 @@ impl Look<'_> {
     /// Who holds a slug in another organisation. Nobody does if the slug answers 404, and the list of the organisation's
     /// teams lacks it too: no mirror says what its teams are called.
     async fn holder_of(&mut self, org: &OrgFacts, slug: &str) -> Holder {
-        match self.eyes.github.team_by_slug(&org.login, slug).await {
+        // Where its lists were refused, only a list shows that they may be read again. No turn of its own may be due.
+        let scope = Scope::github(Whose::Org(org.id), Capability::Teams);
+        if self.eyes.github.gate().refuses_lists(&scope)
+            && let Err(trouble) = self.teams_of(org).await
+        {
+            return Holder::Unknown(trouble);
+        }
+        match self.eyes.github.team_of(org, slug).await {
             Answer::Present(facts) => return Holder::Team(facts),
             Answer::Absent => {}
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Holder::Unknown(trouble),
         }
-        match self.teams_elsewhere(org).await {
+        match self.teams_of(org).await {
             Ok(teams) => teams.get(slug).cloned().map_or(Holder::Nobody, Holder::Team),
             Err(trouble) => Holder::Unknown(trouble),
         }
     }
 
-    /// The teams of another organisation by their slugs, read once in a look.
-    async fn teams_elsewhere(&mut self, org: &OrgFacts) -> Result<&HashMap<String, TeamFacts>, Trouble> {
-        match self.teams_elsewhere.entry(org.id) {
+    /// Whether there is a team that GitHub neither shows nor proves to be gone.
+    fn is_any_in_doubt(&self) -> bool {
+        let suspected = |team: &MirrorTeam| matches!(team.state, TeamState::Suspected { .. });
+        !self.unread.is_empty() || self.known.mirror.teams.values().any(suspected)
+    }
+
+    /// The teams of an organisation by their slugs, read once in a look.
+    async fn teams_of(&mut self, org: &OrgFacts) -> Result<&HashMap<String, TeamFacts>, Trouble> {
+        match self.listed_teams.entry(org.id) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(unread) => {
                 let absent = || format!("the list of the teams of {} answers 404", org.login);
                 let list = observe::answer(self.eyes.github.list_teams(org, None).await, absent)?;
-                Ok(unread.insert(list.items.into_iter().map(|facts| (facts.slug.clone(), facts)).collect()))
+                Ok(unread.insert(by_slug(list.items)))
             }
         }
     }
@@ -200,6 +227,11 @@ impl Look<'_> {
         guarded.ready.actions.retain(keeps);
         guarded
     }
+}
+
+/// Teams by their slugs.
+pub(super) fn by_slug(teams: impl IntoIterator<Item = TeamFacts>) -> HashMap<String, TeamFacts> {
+    teams.into_iter().map(|facts| (facts.slug.clone(), facts)).collect()
 }
 
 /// Leaves a connection alone whose handle names a team that nobody looks at.

@@ -164,8 +164,8 @@ pub(super) struct Look<'a> {
     orgs: Vec<OrgRow>,
     /// Who has the logins that connections of ours bear and the organisation does not have any more.
     logins: BTreeMap<String, Answer<OrgFacts>>,
-    /// The teams by slug of organisations that have such a login.
-    teams_elsewhere: BTreeMap<OrgId, HashMap<String, TeamFacts>>,
+    /// The teams by slug of organisations that have such a login, and of this one where a team of it is in doubt.
+    listed_teams: BTreeMap<OrgId, HashMap<String, TeamFacts>>,
     /// Targets of other organisations that need a look.
     found_elsewhere: BTreeSet<Target>,
     /// Answered creates that were read by their ids and not found.
@@ -208,7 +208,7 @@ impl<'a> Look<'a> {
             login_changed: false,
             orgs: Vec::new(),
             logins: BTreeMap::new(),
-            teams_elsewhere: BTreeMap::new(),
+            listed_teams: BTreeMap::new(),
             found_elsewhere: BTreeSet::new(),
             missed: Vec::new(),
             unwilling_heirs: Vec::new(),

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::Look;
+use super::{Look, holders::by_slug};
 use crate::{
     model::{MirrorTeam, TeamFacts, TeamId, TeamState, Time},
     reconcile::{
@@ -64,6 +64,7 @@ impl Look<'_> {
         let began = observe::began(&list, asked, look);
         self.listed_at = Some(began);
         let resumed = list.began < asked.monotonic;
+        let of_org = by_slug(list.items.iter().cloned());
         let listed: HashMap<TeamId, TeamFacts> =
             list.items.into_iter().map(|facts| (facts.id, facts)).collect();
         let waiting = self.known.mirror.teams.values().filter(|team| waits(team));
@@ -75,7 +76,8 @@ impl Look<'_> {
         for team in waiting {
             self.decide(team, &listed, began);
         }
-        self.heirs(&slugs, listed).await?;
+        self.heirs(&slugs, &of_org).await?;
+        self.listed_teams.insert(self.known.mirror.org.id, of_org);
         // Those about which this list says nothing wait for the next one.
         let next = now + self.between_lists();
         for team in here {
@@ -92,16 +94,15 @@ impl Look<'_> {
     async fn heirs(
         &mut self,
         gone: &BTreeSet<String>,
-        listed: HashMap<TeamId, TeamFacts>,
+        listed: &HashMap<String, TeamFacts>,
     ) -> sqlx::Result<()> {
-        let unread =
-            |(id, facts): &(TeamId, TeamFacts)| gone.contains(&facts.slug) && !self.folded.contains_key(id);
-        let heirs: Vec<(TeamId, TeamFacts)> = listed.into_iter().filter(unread).collect();
-        let ids = heirs.iter().map(|(id, _)| *id).collect();
+        let heirs = gone.iter().filter_map(|slug| listed.get(slug));
+        let heirs: Vec<TeamFacts> = heirs.filter(|it| !self.folded.contains_key(&it.id)).cloned().collect();
+        let ids = heirs.iter().map(|facts| facts.id).collect();
         self.ledger.take_in_teams(&mut self.state, &ids).await?;
         self.known.take_in(&self.state);
-        for (id, facts) in heirs {
-            self.fold(id, Seen::Present(facts), true);
+        for facts in heirs {
+            self.fold(facts.id, Seen::Present(facts), true);
         }
         Ok(())
     }
