@@ -52,6 +52,8 @@ struct Told {
     open: BTreeSet<Key>,
     /// Connections of organisations whose release is held: it decides what becomes of them.
     waiting: BTreeSet<String>,
+    /// Creates of theirs whose end is unknown: nobody else deletes these.
+    waiting_keys: BTreeSet<Key>,
     parked: Vec<String>,
     orphans: i64,
 }
@@ -62,17 +64,18 @@ impl Told {
         let bound = bound(world).await;
         let (mut held, mut holding, mut orphans) = (BTreeSet::new(), BTreeSet::new(), 0);
         let (mut rows, mut owned) = (BTreeMap::new(), BTreeMap::new());
-        let (mut open, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        let (mut open, mut waiting, mut waiting_keys) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for org in bound.keys() {
             let lane = Lane::Org(*org);
             if let Some(set) = ledger.held_set(lane, world.wall()).await.unwrap() {
                 holding.insert(*org);
                 held.extend(set.items.iter().map(|item| (item.key.kind, item.key.subject.names())));
             }
+            let mut interrupted: BTreeSet<Key> = BTreeSet::new();
             let mut theirs: BTreeMap<String, (OrgId, Option<TeamId>)> = BTreeMap::new();
             if let Some(state) = ledger.org_state(*org).await.unwrap() {
                 let key = |key: &ConnectionKey| (key.datadog_team.to_string(), key.github.clone());
-                open.extend(state.intents.iter().map(|intent| key(&intent.key)));
+                interrupted.extend(state.intents.iter().map(|intent| key(&intent.key)));
                 // DESIGN: a committed intent makes it ours too, whatever Datadog's lists show yet.
                 let answered = state.intents.into_iter().filter_map(|it| Some((it.answered?.id, it.team)));
                 theirs.extend(answered.map(|(id, team)| (id.to_string(), (*org, team))));
@@ -82,7 +85,9 @@ impl Told {
             }
             if ledger.held_release(*org, world.wall()).await.unwrap().is_some() {
                 waiting.extend(theirs.keys().cloned());
+                waiting_keys.extend(interrupted.iter().cloned());
             }
+            open.extend(interrupted);
             owned.extend(theirs);
             orphans += ledger.progress(lane, world.wall()).await.unwrap().orphans;
         }
@@ -91,7 +96,20 @@ impl Told {
         let deleted = deleted.map(|org| org.facts.id).collect();
         let logins = known.into_iter().map(|org| (org.facts.id, org.facts.login)).collect();
         let parked = ledger.parked().await.unwrap().into_iter().map(|parked| parked.subject).collect();
-        Self { bound, logins, held, holding, deleted, rows, owned, open, waiting, parked, orphans }
+        Self {
+            bound,
+            logins,
+            held,
+            holding,
+            deleted,
+            rows,
+            owned,
+            open,
+            waiting,
+            waiting_keys,
+            parked,
+            orphans,
+        }
     }
 
     fn holds(&self, kind: HeldKind, key: &Key) -> bool {
@@ -171,6 +189,8 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
         || paused(setting, maker, notes.made_for.get(id).copied())
         || told.holds(HeldKind::Delete, key)
         || told.waiting.contains(id)
+        || told.waiting_keys.contains(key)
+        || !told.owned.contains_key(id) && is_left_by_release(world, notes, told, (maker, key))
     {
         return None;
     }
@@ -221,6 +241,16 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
     })
 }
 
+/// Whether a release left this connection, whose maker is given, of an organisation that is gone: the audit trail tells of
+/// it. It may have been passed on to that organisation.
+fn is_left_by_release(world: &Wide, notes: &Notes, told: &Told, (maker, key): (OrgId, &Key)) -> bool {
+    let had = |org: OrgId| {
+        let holders = world.history.iter().filter_map(|truth| truth.holder(&key.1));
+        org == maker || holders.map(|(of, _)| of).any(|of| of == org)
+    };
+    notes.released.iter().filter(|org| !told.bound.contains_key(org)).any(|org| had(*org))
+}
+
 /// Judges whether what teamlink made is known, after a pass.
 pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
     let told = Told::by(world).await;
@@ -232,13 +262,7 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
     let mut gone: BTreeMap<i64, usize> = BTreeMap::new();
     for (id, connection) in world.connections().await {
         let (Some(maker), key) = (notes.makers.get(&id), connection.key()) else { continue };
-        // What a release leaves of an organisation that is gone, the audit trail tells. It may have been passed on to it.
-        let had = |org: OrgId| {
-            let holders = world.history.iter().filter_map(|truth| truth.holder(&key.1));
-            org == OrgId(*maker) || holders.map(|(of, _)| of).any(|of| of == org)
-        };
-        let mut ended = notes.released.iter().filter(|org| !told.bound.contains_key(org));
-        let released = ended.any(|org| had(*org));
+        let released = is_left_by_release(world, notes, &told, (OrgId(*maker), &key));
         if notes.by_hand.contains(&id) || released {
             continue;
         }

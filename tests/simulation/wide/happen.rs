@@ -60,7 +60,7 @@ pub async fn connect(world: &mut Wide, team: &str, handle: &str, by: &str) -> Op
 pub async fn disconnect(world: &mut Wide, notes: &mut Notes, id: &str) {
     let body = json!({"data": [{"id": id, "type": "team_connection"}]});
     if let Some(connection) = world.connections().await.get(id) {
-        *notes.times_removed.entry(connection.key()).or_default() += 1;
+        notes.disconnected.entry(connection.key()).or_default().push(world.clock.now());
     }
     world.ask("DELETE", "/api/v2/team/connections", body).await;
     notes.others_removed.push(world.clock.now());

@@ -55,8 +55,8 @@ pub struct Notes {
     pub released: BTreeSet<OrgId>,
     /// When others removed connections.
     pub others_removed: Vec<Time>,
-    /// How often they removed each.
-    pub times_removed: BTreeMap<Key, usize>,
+    /// When they removed each.
+    pub disconnected: BTreeMap<Key, Vec<Time>>,
     /// When a wall clock was stepped.
     pub stepped: Vec<Time>,
     /// When a process was killed.
@@ -90,7 +90,7 @@ pub struct Notes {
 impl Notes {
     /// Whether teamlink waits before it makes a connection once more (DESIGN: a second writer).
     pub fn is_removed_again_and_again(&self, key: &Key) -> bool {
-        self.times_removed.get(key).is_some_and(|times| *times > 2)
+        self.disconnected.get(key).is_some_and(|times| times.len() > 2)
     }
 }
 
@@ -278,7 +278,7 @@ impl Case<'_> {
             };
             self.fail(failures, "R1", cause, &format!("{what}, wanted by {team:?}"));
         }
-        let replaced = self.replaced(&key, notes.made_for.get(id), &notes.attempted);
+        let replaced = self.replaced(&key, notes.made_for.get(id), notes);
         let holder = self.views[0].holder(&key.1);
         let stays = holder.is_some() && self.views.iter().all(|truth| truth.holder(&key.1) == holder);
         if stays && approval.is_none() && !replaced && !kept {
@@ -337,8 +337,12 @@ impl Case<'_> {
 
     /// Whether a team that had the name in this key, or that it was made for, has another one, and is connected under it,
     /// or was tried to be.
-    fn replaced(&self, key: &Key, made_for: Option<&TeamId>, attempted: &BTreeSet<Key>) -> bool {
-        let there: BTreeSet<Key> = self.entry.before.values().map(Connection::key).collect();
+    fn replaced(&self, key: &Key, made_for: Option<&TeamId>, notes: &Notes) -> bool {
+        let mut there: BTreeSet<Key> = self.entry.before.values().map(Connection::key).collect();
+        // One that somebody removed a moment ago, the look has still seen.
+        let late = |times: &[Time]| times.iter().any(|at| *at <= self.entry.at && *at + RACE > self.entry.at);
+        there.extend(notes.disconnected.iter().filter(|(_, times)| late(times)).map(|(key, _)| key.clone()));
+        let attempted = &notes.attempted;
         let elsewhere = |truth: &Truth, team: &TeamId| {
             truth.team(*team).is_some_and(|(id, org, facts)| {
                 let handle = format!("@{}/{}", org.login, facts.slug).to_lowercase();
@@ -378,12 +382,16 @@ impl Case<'_> {
             return true;
         }
         // The team that had it last.
-        let Some((_, team)) = self.past.iter().rev().find_map(|truth| truth.holder(&key.1)) else {
+        let Some((org, team)) = self.past.iter().rev().find_map(|truth| truth.holder(&key.1)) else {
             return false;
         };
-        // Where both are gone, it may never have been passed on to the one that had the name later.
+        // Where both are gone, it may never have been passed on to the one of another organisation that had the name later.
         let gone = |team: TeamId| self.views.iter().all(|truth| truth.team(team).is_none());
-        let team = made_for.filter(|made_for| gone(*made_for) && gone(team)).unwrap_or(team);
+        let elsewhere = |team: TeamId| {
+            self.past.iter().rev().find_map(|truth| truth.team(team)).is_some_and(|(of, ..)| of != org)
+        };
+        let made_for = made_for.filter(|made_for| elsewhere(*made_for) && gone(*made_for) && gone(team));
+        let team = made_for.unwrap_or(team);
         // Nobody knows a name that it had only between two looks.
         let read = self.last_read(team).map_or(&[][..], |at| &self.past[..=at]);
         let named = |truth: &Truth| {
@@ -442,7 +450,15 @@ fn limits(world: &Wide, notes: &Notes, case: &Case<'_>, failures: &mut Vec<Failu
         let what = format!("{of_org} removals of {most}, share {}", setup.limits.max_share);
         case.fail(failures, "R4", "max_share", &what);
     }
-    let left = case.entry.after.keys().any(|id| notes.makers.get(id) == Some(&org));
+    // What somebody made with our mark while a create of ours was under way counts as made by it.
+    let taken = |it: &Connection| {
+        it.managed_by != THEIRS && notes.attempted.contains(&it.key()) && names(it) == Some(org)
+    };
+    let left = case
+        .entry
+        .after
+        .iter()
+        .any(|(id, it)| notes.makers.get(id).map_or_else(|| taken(it), |of| *of == org));
     if of_org > 0 && !left && others == 0 && !world.features.has(super::Feature::Logins) {
         case.fail(failures, "R4", "the last connection", &format!("organisation {org}"));
     }
