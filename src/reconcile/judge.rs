@@ -35,8 +35,12 @@ impl Eyes {
             team.is_some_and(|team| matches!(team.state, TeamState::Suspected { .. })) && !held(&owned.key)
         };
         let waiting = actual.owned.values().filter(suspected).count() + unwanted;
-        // What Datadog said that it deleted is owned no more, whatever its lists show yet.
-        let deleted = |owned: &&Owned| actual.delete_not_visible(owned, known.now).is_some();
+        // What Datadog said that it deleted is owned no more, whatever its lists show yet. Nor is what an interrupted write may
+        // have deleted, as far as nothing shows it.
+        let deleted = |owned: &&Owned| {
+            actual.delete_not_visible(owned, known.now).is_some()
+                || known.deleting.contains(&owned.key) && !actual.connections.has(&owned.key)
+        };
         let deleted: BTreeSet<_> = actual.owned.values().filter(deleted).map(|owned| &owned.key).collect();
         let begun = known.removed.begun.iter();
         let begun = begun.filter(|key| !actual.connections.has(key) || deleted.contains(key));

@@ -1,0 +1,86 @@
+//! What one source says and another does not: slugs against lists, a list against an earlier one, a write whose answer was
+//! lost against the guard's count.
+
+use std::time::Duration;
+
+use serde_json::json;
+use teamlink::plan::Limits;
+
+use super::{
+    Setup,
+    grace::{pass, setup},
+    sequences::{held, linked, run},
+    world::World,
+};
+
+async fn hear(world: &mut World) {
+    let sent = std::iter::from_fn(|| world.webhooks.try_recv().ok()).collect();
+    world.deliver(sent).await;
+}
+
+#[test]
+fn the_list_says_who_has_a_slug_while_ids_and_slugs_answer_404() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, setup(), dir.path()).await;
+        world.create("First").await;
+        pass(&world, 1).await;
+        let gone = |path: &str| json!({"method": "GET", "path": path, "status": 404});
+        let silent = [gone("/organizations/*/team/*"), gone("/orgs/*/teams/*")];
+        let cut = json!({"method": "GET", "path": "/orgs/*/teams", "lacks": "second"});
+        world.faults(&[silent.as_slice(), &[cut]].concat()).await;
+        world.rename("first", "Second").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(300)).await;
+        world.faults(&silent).await;
+        for (slug, name) in [("team-1", "First"), ("second", "Team 1")] {
+            world.rename(slug, name).await;
+        }
+        hear(&mut world).await;
+        world.requests().await;
+        world.work(Duration::from_secs(300)).await;
+        let deletes = world.requests().await.into_iter().filter(|it| it["method"] == "DELETE").count();
+        assert_eq!(deletes, 0, "{:?}", linked(&world).await);
+        world.faults(&[]).await;
+        pass(&world, 300).await;
+        assert!(linked(&world).await.contains(&"@acme/team-1".to_owned()), "{:?}", linked(&world).await);
+    });
+}
+
+#[test]
+fn a_list_that_lacks_what_an_earlier_one_has_shown_makes_no_orphan() {
+    run(async |dir| {
+        let mut world = World::new(1, 3, setup(), dir.path()).await;
+        world.datadog_team("Core").await;
+        pass(&world, 1).await;
+        assert_eq!(world.owned().await.len(), 3, "the first lists were up to date");
+        let stale = json!({"method": "GET", "path": "/api/v2/team/connections", "stale_ms": 6000});
+        world.faults(&[stale]).await;
+        world.rename("team-1", "Core").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(120)).await;
+        assert_eq!(linked(&world).await, ["@acme/core", "@acme/team-2", "@acme/team-3"]);
+        let audit = world.ledger.audit(None, teamlink::model::Time(0)).await.unwrap();
+        assert!(!audit.iter().any(|line| line.action == "removed_by_others"), "{audit:?}");
+    });
+}
+
+#[test]
+fn what_an_interrupted_delete_may_have_removed_is_in_no_share() {
+    run(async |dir| {
+        let limits = Limits { max_share: 0.3, above: 0, max_removals: 50 };
+        let tight = Setup { limits, grace: Duration::from_secs(2), ..setup() };
+        let mut world = World::new(1, 3, tight, dir.path()).await;
+        world.datadog_team("Core").await;
+        pass(&world, 1).await;
+        let lost = json!({"method": "DELETE", "path": "/api/v2/team/connections", "reset": true});
+        world.faults(&[lost]).await;
+        world.delete("team-2").await;
+        hear(&mut world).await;
+        world.work(Duration::from_millis(1500)).await;
+        world.rename("team-1", "Core").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(60)).await;
+        assert_eq!(held(&world).await, ["@acme/team-2"], "1 of 3, and not of 4");
+        assert_eq!(linked(&world).await, ["@acme/core", "@acme/team-2", "@acme/team-3"]);
+    });
+}
