@@ -201,6 +201,28 @@ async fn only_one_thing_that_is_not_found_is_absent() {
 }
 
 #[tokio::test]
+async fn what_a_login_shows_of_another_organisation_is_no_team_of_the_one_that_had_it() {
+    let world = World::start().await;
+    let orgs =
+        json!([{"login": "acme", "teams": [{"name": "A"}]}, {"login": "globex", "teams": [{"name": "A"}]}]);
+    world.seed(json!({"orgs": orgs})).await;
+    let github = world.github();
+    let acme = present(github.org_by_login("acme").await);
+    assert_eq!(present(github.list_teams(&acme, None).await).items.len(), 1);
+    assert_eq!(present(github.team_of(&acme, "a").await).slug, "a");
+    for (login, new) in [("acme", "acme-legacy"), ("globex", "acme")] {
+        let path = format!("/orgs/{login}");
+        world.remote.send(Method::PATCH, &path, json!({"login": new})).await.unwrap();
+    }
+    let trouble = failed(github.list_teams(&acme, None).await);
+    assert_eq!(trouble.class, Class::Transient);
+    assert!(trouble.message.contains("not of org"), "{trouble}");
+    assert_eq!(github.team_of(&acme, "a").await, Answer::Absent);
+    let taker = present(github.org_by_login("acme").await);
+    assert_eq!(present(github.list_teams(&taker, None).await).items.len(), 1);
+}
+
+#[tokio::test]
 async fn a_team_list_with_one_failing_page_is_no_list() {
     let world = World::start().await;
     world.seed(teams(250)).await;
