@@ -18,7 +18,7 @@ use super::{
     rows::{self, Flag},
     state::{Size, owned_row},
 };
-use crate::model::{ConnectionKey, DatadogTeamId, OrgId, TeamId};
+use crate::model::{ConnectionKey, DatadogTeamId, OrgId, TeamId, Time};
 
 /// Teams by their ids, as `state::TEAMS` has them.
 const TEAMS: &str = "
@@ -49,7 +49,7 @@ const SUSPECTED: &str = "
 
 /// Our connections of organisation $1 whose grace has begun.
 const UNWANTED: &str = "
-    SELECT datadog_team_id, github, connection_id, team_id, managed_by, unwanted_since FROM connections
+    SELECT datadog_team_id, github, connection_id, team_id, managed_by, unwanted_since, created_at FROM connections
     WHERE org_id = $1 AND unwanted_since IS NOT NULL";
 
 /// How large organisation $1 is, and whether a connection of ours is for an enterprise team.
@@ -68,7 +68,7 @@ fn owned_by(column: &str) -> String {
     let plus = if column == "datadog_team_id" { "+" } else { "" };
     format!(
         "SELECT connections.datadog_team_id, connections.github, connection_id, connections.team_id, managed_by,
-             unwanted_since
+             unwanted_since, created_at
          FROM asked CROSS JOIN connections
          WHERE {plus}connections.org_id = asked.org_id AND connections.{column} = asked.{column}"
     )
@@ -148,6 +148,14 @@ impl Ledger {
         let present =
             "SELECT team_id FROM teams WHERE org_id = $1 AND gone_at IS NULL AND suspected_at IS NULL";
         let teams: Vec<i64> = sqlx::query_scalar(present).bind(org.0).fetch_all(&self.read).await?;
+        Ok(teams.into_iter().map(TeamId).collect())
+    }
+
+    /// The teams of an organisation that proved to be gone since then.
+    pub async fn gone_since(&self, org: OrgId, since: Time) -> sqlx::Result<BTreeSet<TeamId>> {
+        let gone = "SELECT team_id FROM teams WHERE org_id = $1 AND gone_at >= $2";
+        let teams: Vec<i64> =
+            sqlx::query_scalar(gone).bind(org.0).bind(since.0).fetch_all(&self.read).await?;
         Ok(teams.into_iter().map(TeamId).collect())
     }
 

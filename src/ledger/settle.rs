@@ -185,7 +185,9 @@ async fn store_owned(db: &mut AnyConnection, lane: Lane, owned: &[Owned], now: T
         "INSERT INTO connections (datadog_team_id, github, connection_id, org_id, team_id, created_at, managed_by) ",
         " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
              connection_id = excluded.connection_id, org_id = excluded.org_id, team_id = excluded.team_id,
-             managed_by = COALESCE(excluded.managed_by, connections.managed_by), unwanted_since = NULL
+             managed_by = COALESCE(excluded.managed_by, connections.managed_by), unwanted_since = NULL,
+             created_at = CASE WHEN connections.connection_id = excluded.connection_id
+                 THEN connections.created_at ELSE excluded.created_at END
          WHERE connections.org_id = excluded.org_id OR connections.connection_id <> excluded.connection_id",
         &rows::sorted(owned, |connection| &connection.key),
         |row, connection: &&Owned| {

@@ -7,8 +7,8 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{IntentKind, Ledger, rows};
 use crate::model::{
-    Answered, ConnectionId, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, OrgFacts, OrgId, Owned, Paused,
-    RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
+    Answered, ConnectionId, ConnectionKey, DatadogTeamId, LISTS_LAG, Lane, MirrorTeam, OrgFacts, OrgId,
+    Owned, Paused, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
 };
 
 /// An organisation in the mirror.
@@ -88,6 +88,8 @@ pub struct OrgState {
     pub owned: Vec<Owned>,
     /// Those of them that their team needs no more, since when: their grace has begun.
     pub unwanted_since: BTreeMap<ConnectionKey, Time>,
+    /// Those of them that were recorded just before this was read, and when: Datadog's lists may lack them still.
+    pub young: BTreeMap<ConnectionKey, Time>,
     /// Interrupted writes.
     pub intents: Vec<Intent>,
     /// Every mark that this ledger has written under.
@@ -271,8 +273,8 @@ impl Ledger {
         state.whole = true;
         // Row by row: the rows of a large organisation take many times the memory of what is in them.
         let mut owned = sqlx::query(
-            "SELECT datadog_team_id, github, connection_id, team_id, managed_by, unwanted_since FROM connections
-             WHERE org_id = $1 ORDER BY github, datadog_team_id",
+            "SELECT datadog_team_id, github, connection_id, team_id, managed_by, unwanted_since, created_at
+             FROM connections WHERE org_id = $1 ORDER BY github, datadog_team_id",
         )
         .bind(org.0)
         .fetch(&self.read);
@@ -334,6 +336,7 @@ impl Ledger {
             listed: BTreeMap::new(),
             owned: Vec::new(),
             unwanted_since: BTreeMap::new(),
+            young: BTreeMap::new(),
             intents: intents.iter().map(intent).collect::<sqlx::Result<_>>()?,
             own_marks: own_marks.into_iter().collect(),
             listed_at: row.try_get::<Option<i64>, _>("listed_at")?.map(Time),
@@ -347,6 +350,11 @@ impl OrgState {
         let owned = owned_row(row)?;
         if let Some(since) = row.try_get::<Option<i64>, _>("unwanted_since")? {
             self.unwanted_since.insert(owned.key.clone(), Time(since));
+        }
+        let recorded = Time(row.try_get("created_at")?);
+        // One that lies ahead was recorded before the clock was set back: nobody knows how long ago.
+        if (recorded..recorded + LISTS_LAG).contains(&self.read_at) {
+            self.young.insert(owned.key.clone(), recorded);
         }
         self.owned.push(owned);
         Ok(())

@@ -1,6 +1,6 @@
 //! Datadog's side: teams, connections, and which of them are ours.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,10 @@ impl Extend<Connection> for Connections {
         }
     }
 }
+
+/// How long Datadog's lists may lag behind a write: they were seen to lag for seconds. Each list may lag on its own, so
+/// that a later one may lack what an earlier one has shown.
+pub const LISTS_LAG: Duration = Duration::from_secs(12);
 
 /// A connection that this ledger knows it made (or adopted).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

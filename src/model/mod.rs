@@ -19,7 +19,7 @@ mod time;
 
 pub use answer::{Answer, Class, Trouble};
 pub use datadog::{
-    Answered, Connection, ConnectionKey, Connections, DatadogTeam, GithubHandle, Owned, OwnedBy,
+    Answered, Connection, ConnectionKey, Connections, DatadogTeam, GithubHandle, LISTS_LAG, Owned, OwnedBy,
 };
 pub use delivery::Delivery;
 pub use document::{Document, DocumentMode, Entry, EntryKey, Misshapen};

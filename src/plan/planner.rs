@@ -11,8 +11,8 @@ use super::{
     interrupted::NOT_ADOPTED, rows::RowsByTeam,
 };
 use crate::model::{
-    Answered, Connection, ConnectionId, ConnectionKey, Connections, DatadogTeamId, MissingTeam, Mode, OrgId,
-    Owned, OwnedBy, Paused, TeamId, TeamKey, TeamState, Time,
+    Answered, Connection, ConnectionId, ConnectionKey, Connections, DatadogTeamId, LISTS_LAG, MissingTeam,
+    Mode, OrgId, Owned, OwnedBy, Paused, TeamId, TeamKey, TeamState, Time,
 };
 
 /// What exists in Datadog, and what the ledger says of it.
@@ -24,6 +24,8 @@ pub struct Actual {
     pub owned: HashMap<ConnectionKey, Owned>,
     /// Those of them whose grace has begun, and when.
     pub unwanted_since: BTreeMap<ConnectionKey, Time>,
+    /// Those of our rows that were recorded just now, and when: Datadog's lists may lack their connections still.
+    pub young: BTreeMap<ConnectionKey, Time>,
     /// Creates and adoptions of ours whose end is unknown: if such a pair exists with our mark, it is ours.
     pub create_intents: BTreeMap<ConnectionKey, Interrupted>,
     /// Datadog teams of our rows that are gone: their ids answer 404, and the complete list lacks them.
@@ -47,6 +49,13 @@ impl Actual {
         let marked = |it: &&Connection| it.managed_by.is_some() && it.managed_by == row.managed_by;
         let by_id = self.connections.with_id(&row.key, &row.id);
         by_id.or_else(|| self.connections.at(&row.key).iter().find(marked))
+    }
+
+    /// Returns when a row was recorded whose connection Datadog's lists lack, but may show again: another list has shown it
+    /// just now. Another connection with its key, and the end of its Datadog team, show that it is gone.
+    fn row_not_visible(&self, row: &Owned) -> Option<Time> {
+        let lacks = !self.connections.has(&row.key) && !self.gone.contains(&row.key.datadog_team);
+        self.young.get(&row.key).copied().filter(|_| lacks)
     }
 
     /// Returns when Datadog answered the delete of this row's connection with success, while its lists may still show the
@@ -241,6 +250,10 @@ impl Planner<'_> {
             }
             return;
         }
+        if let Some(since) = row.and_then(|row| self.actual.row_not_visible(row)) {
+            self.leave(team, Why::NotVisible { key, since });
+            return;
+        }
         if let Some((from, row)) = self.actual.elsewhere.get(&key)
             && self.actual.of_row(row).is_some()
         {
@@ -309,10 +322,13 @@ impl Planner<'_> {
             match self.actual.of_row(row) {
                 _ if self.actual.create_intents.contains_key(&row.key) => {}
                 Some(again) => self.record_again(row.team, row.key.clone(), again),
-                None => {
-                    let action = Action::Forget { key: row.key.clone() };
-                    self.act(row.team, action, "the connection is no longer in Datadog");
-                }
+                None => match self.actual.row_not_visible(row) {
+                    Some(since) => self.leave(row.team, Why::NotVisible { key: row.key.clone(), since }),
+                    None => {
+                        let action = Action::Forget { key: row.key.clone() };
+                        self.act(row.team, action, "the connection is no longer in Datadog");
+                    }
+                },
             }
             return;
         }
@@ -368,10 +384,6 @@ impl Planner<'_> {
 /// How long Datadog's lists may lag behind a write that was answered with success.
 pub const VISIBLE_WITHIN: Duration = Duration::from_secs(600);
 
-/// Two reads by its id that prove an answered create removed by somebody else are at least this far apart, however short
-/// `guard.grace` is: lists were seen to lag for seconds.
-const LAG: Duration = Duration::from_secs(12);
-
 impl Planner<'_> {
     /// Returns the connection that an interrupted create of ours made: the one with the id in Datadog's answer, or,
     /// where the answer was lost, one with the mark of the create.
@@ -388,7 +400,7 @@ impl Planner<'_> {
     pub(super) fn create_not_visible(&self, intent: &Interrupted) -> Option<Time> {
         let answered = intent.answered.as_ref()?;
         let missed_twice = self.actual.missing.contains(&answered.id)
-            && answered.missed_at.is_some_and(|at| at + self.policy.grace.max(LAG) <= self.policy.now);
+            && answered.missed_at.is_some_and(|at| at + self.policy.grace.max(LISTS_LAG) <= self.policy.now);
         (may_lag(answered.at, self.policy.now) && !missed_twice).then_some(answered.at)
     }
 }

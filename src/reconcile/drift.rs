@@ -73,6 +73,7 @@ mod tests {
             listed: BTreeMap::new(),
             waiting: BTreeSet::new(),
             unwanted_since: BTreeMap::new(),
+            young: BTreeMap::new(),
             owned: Vec::new(),
             intents: Vec::new(),
             own_marks: BTreeSet::new(),

@@ -88,6 +88,7 @@ impl Survey {
             listed: BTreeMap::new(),
             waiting: BTreeSet::new(),
             unwanted_since: BTreeMap::new(),
+            young: BTreeMap::new(),
             owned: Vec::new(),
             intents: Vec::new(),
             own_marks: BTreeSet::new(),

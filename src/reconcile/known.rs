@@ -52,6 +52,7 @@ impl Known {
             now,
             actual: Actual {
                 unwanted_since: state.unwanted_since.clone(),
+                young: state.young.clone(),
                 connections: Connections::default(),
                 owned: state.owned.iter().map(|owned| (owned.key.clone(), owned.clone())).collect(),
                 create_intents: creates.collect(),
@@ -91,6 +92,7 @@ impl Known {
         }
         let unwanted = state.unwanted_since.iter().map(|(key, since)| (key.clone(), *since));
         self.actual.unwanted_since.extend(unwanted);
+        self.actual.young.extend(state.young.iter().map(|(key, at)| (key.clone(), *at)));
     }
 
     /// Every mark that this ledger writes or has written under.

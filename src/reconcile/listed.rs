@@ -14,8 +14,10 @@ use super::pace::LAG_ENDS;
 use crate::{
     ledger::OrgState,
     model::{
-        Asks, Connection, Connections, DatadogTeamId, GithubHandle, MirrorTeam, TeamId, TeamState, Time,
+        Asks, Connection, Connections, DatadogTeamId, GithubHandle, MirrorTeam, TeamId, TeamState, TeamType,
+        Time,
     },
+    plan::Mirror,
 };
 
 /// How long what a list showed of a team stands: as long as an event that was lost may stay unnoticed, since each pass
@@ -47,6 +49,16 @@ pub(super) fn counts(known: Option<&MirrorTeam>, listed: &MirrorTeam, began: Tim
         let settled = known.facts == listed.facts || known.seen_at + LAG_ENDS <= began;
         known.state == TeamState::Present && listed.state == TeamState::Present && settled
     })
+}
+
+/// The teams of the mirror that a list of this type of team lacks and that are not known to be gone.
+pub(super) fn missing(mirror: &Mirror, listed: &BTreeSet<TeamId>, of: Option<TeamType>) -> Vec<TeamId> {
+    let lacks = |(id, team): &(&TeamId, &MirrorTeam)| {
+        !listed.contains(*id)
+            && of.is_none_or(|of| team.facts.team_type == of)
+            && !matches!(team.state, TeamState::Gone { .. })
+    };
+    mirror.teams.iter().filter(lacks).map(|(id, _)| *id).collect()
 }
 
 /// Datadog's connections by Datadog team.
@@ -114,6 +126,7 @@ mod tests {
             listed: [(TeamId(7), LISTED)].into(),
             owned: Vec::new(),
             unwanted_since: BTreeMap::new(),
+            young: BTreeMap::new(),
             intents: Vec::new(),
             own_marks: BTreeSet::new(),
             listed_at: None,

@@ -12,7 +12,7 @@ use crate::{
     clock::Clock,
     github,
     ledger::OrgState,
-    model::{Answer, Class, OrgFacts, TeamFacts, TeamId, TeamType, Time, Trouble},
+    model::{Answer, Class, OrgFacts, TeamFacts, TeamId, TeamState, TeamType, Time, Trouble},
     transport::List,
 };
 
@@ -39,22 +39,34 @@ pub(super) struct Reading {
     absence_counts: bool,
 }
 
-/// Reads these teams of an organisation.
-pub(super) async fn read(github: &github::Reader, state: &OrgState, teams: &[TeamId]) -> Reading {
+/// Reads these teams of an organisation, each with the last event about it. `look` is when the look began.
+pub(super) async fn read(
+    github: &github::Reader,
+    state: &OrgState,
+    teams: &BTreeMap<TeamId, Option<Time>>,
+    look: Moment,
+) -> Reading {
     let mut reading = Reading::default();
     let pages = state.size.teams / PAGE + 1;
-    let mut by_id = teams.to_vec();
+    let mut by_id: Vec<TeamId> = teams.keys().copied().collect();
     if teams.len() > pages + 1 {
         match list(github, state).await {
             Ok((org, list)) => {
-                let listed: HashMap<TeamId, &TeamFacts> =
-                    list.items.iter().map(|facts| (facts.id, facts)).collect();
-                let shown =
-                    by_id.iter().filter_map(|id| Some((*id, Seen::Present((*listed.get(id)?).clone()))));
-                reading.seen.extend(shown);
-                by_id.retain(|id| !listed.contains_key(id));
-                reading.listing =
-                    Some(list.items.into_iter().map(|facts| (facts.slug.clone(), facts)).collect());
+                // One that waited for the end of a rate limit may be older than what was heard since.
+                let waited = list.began < look.monotonic;
+                let began = began(&list, look, look);
+                let stands = |facts: &&TeamFacts| {
+                    teams
+                        .get(&facts.id)
+                        .is_some_and(|event| !waited || is_last(state, facts.id, *event, began))
+                };
+                let shown = list.items.iter().filter(stands);
+                reading.seen.extend(shown.map(|facts| (facts.id, Seen::Present(facts.clone()))));
+                by_id.retain(|id| !reading.seen.contains_key(id));
+                if !waited {
+                    let by_slug = list.items.into_iter().map(|facts| (facts.slug.clone(), facts));
+                    reading.listing = Some(by_slug.collect());
+                }
                 reading.org = Some(org);
             }
             // Asking a hundred times more would not help.
@@ -66,6 +78,16 @@ pub(super) async fn read(github: &github::Reader, state: &OrgState, teams: &[Tea
     }
     read_by_id(github, state, &mut reading, by_id).await;
     reading
+}
+
+/// Whether nothing was heard of a team since a list began.
+fn is_last(state: &OrgState, team: TeamId, event: Option<Time>, began: Time) -> bool {
+    let known = state.teams.get(&team).map(|known| match known.state {
+        TeamState::Present => known.seen_at,
+        TeamState::Suspected { since, second } => second.unwrap_or(since),
+        TeamState::Gone { proven, .. } => proven,
+    });
+    known.into_iter().chain(event).all(|heard| heard < began)
 }
 
 /// Reads more teams into a reading, by their ids.

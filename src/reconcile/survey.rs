@@ -12,7 +12,7 @@ use super::{
     evidence::Evidence,
     known::Known,
     links::OthersLinks,
-    listed::{ByTeam, FirstConnections},
+    listed::{ByTeam, FirstConnections, missing},
     observe,
 };
 use crate::{
@@ -21,10 +21,11 @@ use crate::{
     ledger::{Held, Ledger, OrgState, Removed},
     model::{
         Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule, Lane,
-        MirrorTeam, MissingTeam, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
+        MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, Time,
         Trouble,
     },
     plan::{self, Action, Actual, DatadogTeams, Desired, Guarded, Mirror, Planned, Policy},
+    transport::List,
 };
 
 /// How many teams that a list lacks are read by id, to find out whether the list was cut.
@@ -250,15 +251,13 @@ impl Eyes {
         standing: Standing,
     ) -> Result<Surveyed, Trouble> {
         let asked = observe::Moment::now(&self.options.clock);
-        let (org, list) = observe::list(&self.github, state).await?;
-        let began = observe::began(&list, asked, observe::Moment { time: state.read_at, ..asked });
+        let (org, list, began) = self.list(ledger, state, asked).await?;
         let mut known = Known::new(state, &self.options, state.read_at);
         let (slots, lifts_creates) = (standing.slots, standing.lifts_creates);
         known.weigh(standing);
         let renamed = org.login != known.mirror.org.login;
         known.mirror.org = org;
-        let read = known.read_elsewhere(ledger).await;
-        read.map_err(|error| Trouble::new(Class::Transient, format!("the ledger failed: {error}")))?;
+        known.read_elsewhere(ledger).await.map_err(failed)?;
         let listed: BTreeSet<TeamId> = list.items.iter().map(|facts| facts.id).collect();
         let differs = |facts: TeamFacts| {
             let team = facts.id;
@@ -309,6 +308,23 @@ impl Eyes {
             others,
             directory,
         })
+    }
+
+    /// The organisation and the list of its teams, with when that was begun.
+    async fn list(
+        &self,
+        ledger: &Ledger,
+        state: &OrgState,
+        asked: observe::Moment,
+    ) -> Result<(OrgFacts, List<TeamFacts>, Time), Trouble> {
+        let (org, mut list) = observe::list(&self.github, state).await?;
+        let began = observe::began(&list, asked, observe::Moment { time: state.read_at, ..asked });
+        if list.began < asked.monotonic {
+            // What a page of it shows may have proved to be gone since.
+            let gone = ledger.gone_since(state.org.facts.id, began).await.map_err(failed)?;
+            list.items.retain(|facts| !gone.contains(&facts.id));
+        }
+        Ok((org, list, began))
     }
 
     /// What is to be said of teams that the list lacks.
@@ -378,6 +394,10 @@ impl Eyes {
     }
 }
 
+fn failed(error: sqlx::Error) -> Trouble {
+    Trouble::new(Class::Transient, format!("the ledger failed: {error}"))
+}
+
 /// The teams whose looks carry these steps out: of a row that passes on, also the team that has it.
 fn concerned(guarded: &Guarded, actual: &Actual) -> BTreeSet<TeamId> {
     let steps = guarded.ready.actions.iter().chain(guarded.held.iter().map(|(planned, _)| planned));
@@ -386,17 +406,8 @@ fn concerned(guarded: &Guarded, actual: &Actual) -> BTreeSet<TeamId> {
         _ => None,
     };
     let teams = steps.flat_map(|planned| planned.team.into_iter().chain(owner(planned)));
-    teams.chain(guarded.ready.postponed().map(|(team, _)| team)).collect()
-}
-
-/// The teams of the mirror that a list of this type of team lacks and that are not known to be gone.
-fn missing(mirror: &Mirror, listed: &BTreeSet<TeamId>, of: Option<TeamType>) -> Vec<TeamId> {
-    let lacks = |(id, team): &(&TeamId, &MirrorTeam)| {
-        !listed.contains(*id)
-            && of.is_none_or(|of| team.facts.team_type == of)
-            && !matches!(team.state, TeamState::Gone { .. })
-    };
-    mirror.teams.iter().filter(lacks).map(|(id, _)| *id).collect()
+    let waiting = guarded.ready.postponed().chain(guarded.ready.not_visible());
+    teams.chain(waiting.map(|(team, _)| team)).collect()
 }
 
 /// What the ledger says of held and approved actions before a survey.

@@ -7,6 +7,8 @@ use super::*;
 on_both! {
     a_look_loads_what_its_teams_concern_and_nothing_else,
     what_is_loaded_of_a_part_is_as_in_the_whole,
+    a_row_is_young_for_a_while_after_its_connection_was_recorded,
+    a_team_that_is_gone_is_found_by_when_that_was_proven,
 }
 
 fn owned(datadog: &str, github: &str, team: i64) -> Owned {
@@ -15,8 +17,8 @@ fn owned(datadog: &str, github: &str, team: i64) -> Owned {
 }
 
 /// An organisation of 300 teams with a connection each. Team 2 was `s1` before, team 3 is suspected gone, team 4 lies below
-/// team 5, team 6 shares the Datadog team of team 7, and the connection of team 8 is unwanted.
-async fn filled(ledger: &Ledger) {
+/// team 5, team 6 shares the Datadog team of team 7, and the connection of team 8 is unwanted. Returns the fence.
+async fn filled(ledger: &Ledger) -> i64 {
     let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let mut teams: Vec<Settled> = (1..=300).map(|team| settled(team, (team == 4).then_some(5))).collect();
     teams[2].team.state = TeamState::Suspected { since: at(1), second: None };
@@ -29,6 +31,7 @@ async fn filled(ledger: &Ledger) {
     let unwanted = unwanted.collect();
     let stored = Settlement { teams, owned: rows, unwanted, ..Settlement::default() };
     ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
+    fence
 }
 
 fn ids(state: &OrgState) -> Vec<i64> {
@@ -92,4 +95,33 @@ async fn what_is_loaded_of_a_part_is_as_in_the_whole(opened: Opened) {
     assert_eq!((part.size, part.has_enterprise_teams), (whole.size, whole.has_enterprise_teams));
     assert_eq!(part.unwanted_since, whole.unwanted_since);
     assert_eq!((part.waiting, part.listed), (whole.waiting, whole.listed));
+}
+
+async fn a_row_is_young_for_a_while_after_its_connection_was_recorded(opened: Opened) {
+    let ledger = &opened.ledger;
+    let fence = filled(ledger).await;
+    let young = async |keys: usize| {
+        let part = ledger.org_part(ORG, &BTreeSet::from([TeamId(9)])).await.unwrap().unwrap();
+        assert_eq!(part.young.len(), keys, "{:?}", part.young);
+    };
+    young(0).await;
+    let again = Owned { id: "another".into(), ..owned("d9", "@acme/s9", 9) };
+    for (rows, expected) in [(owned("d9", "@acme/s9", 9), 0), (again, 1)] {
+        let stored = Settlement { owned: vec![rows], ..Settlement::default() };
+        ledger.settle(LANE, fence, &stored, ledger.clock().now()).await.unwrap();
+        young(expected).await;
+    }
+}
+
+async fn a_team_that_is_gone_is_found_by_when_that_was_proven(opened: Opened) {
+    let ledger = &opened.ledger;
+    let fence = filled(ledger).await;
+    let mut gone = settled(7, None);
+    gone.team.state = TeamState::Gone { since: at(1), proven: at(5) };
+    ledger
+        .settle(LANE, fence, &Settlement { teams: vec![gone], ..Settlement::default() }, at(6))
+        .await
+        .unwrap();
+    assert_eq!(ledger.gone_since(ORG, at(5)).await.unwrap(), BTreeSet::from([TeamId(7)]));
+    assert_eq!(ledger.gone_since(ORG, at(6)).await.unwrap(), BTreeSet::new());
 }

@@ -18,7 +18,7 @@ use super::{
     known::Known,
     lease::Lease,
     listed,
-    observe::{self, Reading},
+    observe::{self, Moment, Reading},
     survey::{Eyes, Foreseen, Standing},
 };
 use crate::{
@@ -140,6 +140,8 @@ pub(super) struct Look<'a> {
     state: OrgState,
     /// The due teams, and what was asked for.
     due: BTreeMap<TeamId, Asks>,
+    /// The last event about each of them.
+    events: BTreeMap<TeamId, Time>,
     started: Time,
     /// The same by the monotonic clock.
     monotonic: Duration,
@@ -193,6 +195,7 @@ impl<'a> Look<'a> {
             options: &eyes.options,
             known: Known::new(&state, &eyes.options, started),
             due: due.iter().filter_map(|mark| Some((mark.team?, mark.asks))).collect(),
+            events: due.iter().filter_map(|mark| Some((mark.team?, mark.event_at?))).collect(),
             state,
             started,
             monotonic: eyes.options.clock.monotonic(),
@@ -225,7 +228,9 @@ impl<'a> Look<'a> {
         self.known.read_elsewhere(ledger).await?;
         let (listed, teams): (Vec<_>, Vec<_>) =
             self.due.keys().copied().partition(|team| self.listed.contains(team));
-        self.reading = observe::read(&self.eyes.github, &self.state, &teams).await;
+        let teams = teams.into_iter().map(|team| (team, self.events.get(&team).copied())).collect();
+        let look = Moment { time: self.started, monotonic: self.monotonic };
+        self.reading = observe::read(&self.eyes.github, &self.state, &teams, look).await;
         let listed = listed.into_iter().filter_map(|id| Some((id, self.state.teams.get(&id)?)));
         self.reading.seen.extend(listed.map(|(id, team)| (id, Seen::Present(team.facts.clone()))));
         for _ in 0..JOINS {
