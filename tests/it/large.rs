@@ -3,12 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::{process::Process, world::World};
 use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::{ledger::Ledger, model::Lane};
-use tokio::process::{Child, Command};
-
-use crate::support::world::{SECRET, World};
 
 /// Nothing here hangs on how fast it is; what takes longer than this does not come.
 const LONG: Duration = Duration::from_secs(900);
@@ -26,25 +24,6 @@ const FEW: u64 = 30;
 /// How many teams the organisation has.
 fn teams() -> usize {
     std::env::var("TEAMLINK_TEAMS").map_or(1_000, |teams| teams.parse().unwrap())
-}
-
-fn start(world: &World) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_teamlink"));
-    command.arg("run").env_clear().envs(&world.env).env("TEAMLINK_TELEMETRY__LOG", "warn");
-    command.kill_on_drop(true).spawn().unwrap()
-}
-
-async fn stop(mut worker: Child) {
-    let id = worker.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-    assert!(worker.wait().await.unwrap().success());
-}
-
-/// The most memory that a process has taken so far, in MB.
-fn peak(worker: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", worker.id().unwrap())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
 
 /// How many requests the services have answered.
@@ -83,35 +62,27 @@ async fn until_done(world: &World, ledger: &Ledger, owned: usize, least: u64) ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_organisation_costs_requests_in_proportion_and_bounded_memory() {
-    let (teams, port) = (teams(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let teams = teams();
     let (pages, writes) = ((teams / PAGE + 1) as u64, teams.div_ceil(BATCH) as u64);
-    let listen = port.local_addr().unwrap().to_string();
-    drop(port);
-    let env = [
-        ("TEAMLINK_GUARD__FIRST_CREATES", "1000000"),
-        ("TEAMLINK_RECONCILE__EVERY", "1h"),
-        ("TEAMLINK_SERVER__LISTEN", listen.as_str()),
-    ];
+    let env = [("TEAMLINK_GUARD__FIRST_CREATES", "1000000"), ("TEAMLINK_RECONCILE__EVERY", "1h")];
     let world = World::new(teams, &env).await;
     world.seed(json!({"datadog_teams": [{"handle": "brand-new", "name": "Brand new"}]})).await;
     let ledger = teamlink::app::ledger(&world.settings).await.unwrap();
 
-    let worker = start(&world);
+    let worker = Process::start(&world).await;
     let (first, took) = until_done(&world, &ledger, teams, 2 * (pages + writes)).await;
-    println!("first pass of {teams} teams: {first} requests, {took:.1?}, {} MB", peak(&worker));
+    println!("first pass of {teams} teams: {first} requests, {took:.1?}, {} MB", worker.peak());
     assert!(first as f64 <= 1.3 * (2 * pages + 1 + 2 * writes) as f64 + 10.0, "{first} requests");
-    assert!(peak(&worker) <= MEMORY);
-    stop(worker).await;
+    assert!(worker.peak() <= MEMORY);
+    worker.stop().await;
 
-    let worker = start(&world);
+    let worker = Process::start(&world).await;
     let (in_step, took) = until_done(&world, &ledger, teams, 3 * pages).await;
-    println!("pass in step: {in_step} requests, {took:.1?}, {} MB", peak(&worker));
+    println!("pass in step: {in_step} requests, {took:.1?}, {} MB", worker.peak());
     assert!(in_step as f64 <= 1.3 * (3 * pages) as f64 + 10.0, "{in_step} requests");
-    assert!(peak(&worker) <= MEMORY);
+    assert!(worker.peak() <= MEMORY);
 
-    let config =
-        json!({"url": format!("http://{listen}/webhooks/github"), "secret": SECRET, "content_type": "json"});
-    world.github(Method::POST, "/orgs/acme/hooks", json!({"config": config})).await;
+    worker.hook(&world, "acme").await;
     let first = world.github(Method::GET, "/orgs/acme/teams?per_page=1", Value::Null).await;
     let slug = first[0]["slug"].as_str().unwrap().to_owned();
     let path = format!("/orgs/acme/teams/{slug}");
@@ -119,11 +90,11 @@ async fn an_organisation_costs_requests_in_proportion_and_bounded_memory() {
     assert_eq!(renamed["slug"], "renamed");
     world.github(Method::POST, "/orgs/acme/teams", json!({"name": "brand-new"})).await;
     let (event, took) = until_done(&world, &ledger, teams + 1, 4).await;
-    println!("a rename and a new team: {event} requests, {took:.1?}, {} MB", peak(&worker));
+    println!("a rename and a new team: {event} requests, {took:.1?}, {} MB", worker.peak());
     assert!(event <= FEW, "{event} requests");
     let keys = ledger.owned_keys().await.unwrap();
     let ours = |github: &str| keys.keys().any(|key| key.github == github);
     assert!(ours("@acme/renamed") && ours("@acme/brand-new") && !ours(&format!("@acme/{slug}")));
-    assert!(peak(&worker) <= MEMORY);
-    stop(worker).await;
+    assert!(worker.peak() <= MEMORY);
+    worker.stop().await;
 }

@@ -37,6 +37,7 @@ mod reconcile;
 mod releases;
 mod requests;
 mod sandbox_contract;
+mod scenarios;
 mod second_writer;
 mod shutdown;
 mod stress;

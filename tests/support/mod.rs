@@ -2,6 +2,7 @@
 
 pub mod documents;
 pub mod ledgers;
+pub mod process;
 pub mod world;
 
 use std::time::{Duration, Instant};

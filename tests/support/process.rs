@@ -1,0 +1,56 @@
+//! The built worker as a process of its own, as people run it.
+
+use std::net::TcpListener;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::process::{Child, Command};
+
+use super::{
+    eventually,
+    world::{SECRET, World},
+};
+
+/// A running `teamlink run`.
+pub struct Process {
+    child: Child,
+    listen: String,
+}
+
+impl Process {
+    /// Starts it with the world's settings, and waits until it is ready.
+    pub async fn start(world: &World) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = port.local_addr().unwrap().to_string();
+        drop(port);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_teamlink"));
+        command.arg("run").env_clear().envs(&world.env).kill_on_drop(true);
+        command.env("TEAMLINK_TELEMETRY__LOG", "warn").env("TEAMLINK_SERVER__LISTEN", &listen);
+        let started = Self { child: command.spawn().unwrap(), listen };
+        let healthy = format!("http://{}/healthz", started.listen);
+        let answers = async || world.http.get(&healthy).send().await.is_ok_and(|it| it.status().is_success());
+        eventually("the worker is healthy", true, answers).await;
+        started
+    }
+
+    /// Has GitHub send this organisation's webhooks to it.
+    pub async fn hook(&self, world: &World, login: &str) {
+        let url = format!("http://{}/webhooks/github", self.listen);
+        let config = json!({"url": url, "secret": SECRET, "content_type": "json"});
+        world.github(Method::POST, &format!("/orgs/{login}/hooks"), json!({"config": config})).await;
+    }
+
+    /// The most memory that it has taken so far, in MB.
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+    }
+
+    /// Stops it as an orchestrator does.
+    pub async fn stop(mut self) {
+        let id = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+        assert!(self.child.wait().await.unwrap().success());
+    }
+}
