@@ -39,6 +39,8 @@ pub struct Limits {
 pub struct Population {
     /// Its connections that are ours, before the plan.
     pub owned: usize,
+    /// Those of its rows that are not among these, because deletes of ours have removed their connections, or may have.
+    pub deleted: BTreeSet<ConnectionKey>,
     /// Its removals that were done within the window, but for those that a person approved.
     pub removed: usize,
     /// Those of teams that one look found gone and whose second look is still to come.
@@ -211,7 +213,7 @@ fn over_a_limit(
         let share = limits.max_share;
         let why = format!("{removals} removals of {of} connections exceed `guard.max_share` ({share})");
         Some(HoldReason::new(HoldRule::MaxShare, why))
-    } else if remaining(population.owned, &guarded.ready.actions, candidates.len()) == 0 {
+    } else if remaining(population, &guarded.ready.actions, candidates.len()) == 0 {
         Some(HoldReason::new(HoldRule::LastConnection, "it would leave the org with no connection"))
     } else {
         None
@@ -305,11 +307,12 @@ fn made_again(key: &ConnectionKey, population: &Population) -> Verdict {
 
 /// How many connections of ours an organisation has for certain after these steps and this many removals. A create may
 /// be refused, and then what it would have replaced stays.
-fn remaining(owned: usize, steps: &[Planned], removals: usize) -> usize {
+fn remaining(population: &Population, steps: &[Planned], removals: usize) -> usize {
     let (mut gained, mut lost) = (0, removals);
     for planned in steps {
-        match planned.action {
+        match &planned.action {
             Action::Record { .. } => gained += 1,
+            Action::Forget { key } if population.deleted.contains(key) => {}
             Action::Forget { .. } => lost += 1,
             Action::Delete { .. } if is_removal(planned) => lost += 1,
             Action::CreateTeam { .. }
@@ -318,7 +321,7 @@ fn remaining(owned: usize, steps: &[Planned], removals: usize) -> usize {
             | Action::Delete { .. } => {}
         }
     }
-    (owned + gained).saturating_sub(lost)
+    (population.owned + gained).saturating_sub(lost)
 }
 
 /// Whether a step takes a team's connection away for good.

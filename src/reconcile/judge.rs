@@ -41,13 +41,15 @@ impl Eyes {
             actual.delete_not_visible(owned, known.now).is_some()
                 || known.deleting.contains(&owned.key) && !actual.connections.has(&owned.key)
         };
-        let deleted: BTreeSet<_> = actual.owned.values().filter(deleted).map(|owned| &owned.key).collect();
+        let deleted: BTreeSet<ConnectionKey> =
+            actual.owned.values().filter(deleted).map(|owned| owned.key.clone()).collect();
         let begun = known.removed.begun.iter();
         let begun = begun.filter(|key| !actual.connections.has(key) || deleted.contains(key));
         let mut population = known.population.clone();
         population.owned = population.owned.saturating_sub(deleted.len());
         population.waiting = waiting;
         population.removed = known.removed.done + begun.count();
+        population.deleted = deleted;
         for owned in &removed {
             let of_key = population.removed_by_others.entry(owned.key.clone()).or_default();
             of_key.connections.insert(owned.id.clone(), known.now);

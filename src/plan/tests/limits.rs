@@ -48,6 +48,21 @@ fn removals_done_within_the_window_count_in_both_figures() {
 }
 
 #[test]
+fn a_row_whose_delete_was_interrupted_is_lost_once() {
+    let limits = Limits { max_share: 1.0, above: 0, max_removals: 50 };
+    let forgotten = held_key("a").subject.connection().unwrap().clone();
+    let action = Action::Forget { key: forgotten.clone() };
+    let forget = Planned { team: Some(TeamId(1)), action, reason: String::new() };
+    // Of `a`, `b` and `c`, the first went, and the second is to go.
+    let population =
+        Population { owned: 2, removed: 1, deleted: [forgotten].into(), ..Population::default() };
+    let steps = vec![forget, gone("b")];
+    assert_eq!(judged(steps.clone(), &population, limits).ready.actions.len(), 2);
+    let last = Population { owned: 1, ..population };
+    assert_eq!(rule_of(&judged(steps, &last, limits)), HoldRule::LastConnection);
+}
+
+#[test]
 fn a_hold_by_a_limit_stays_and_a_hold_by_its_cause_is_judged_again() {
     let hold = |rule| Population {
         owned: 30,
