@@ -125,7 +125,9 @@ impl Look<'_> {
         stored.org = self.reading.org.take();
         stored.missed = std::mem::take(&mut self.missed);
         stored.listed_at = self.listed_at;
-        stored.found.append(&mut self.unwilling_heirs);
+        if !observing {
+            stored.found.append(&mut self.unwilling_heirs);
+        }
         // What the list decides about teams of other looks is stored, and their own looks act on it.
         for team in std::mem::take(&mut self.decided) {
             stored.found.push(team.facts.id);
