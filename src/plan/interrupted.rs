@@ -35,8 +35,11 @@ impl Planner<'_> {
         // A row whose connection is no longer there is older than this write.
         let stands = |row: &Owned| self.actual.connections.with_id(key, &row.id).is_some();
         // Who is only suspected to be gone settles nothing.
-        let settled_by_who_wants_it =
-            self.desired.wanted_keys.contains_key(key) && self.desired.holders.contains_key(&key.github);
+        let settled_by_who_wants_it = self
+            .desired
+            .wanted_keys
+            .get(key)
+            .is_some_and(|team| self.desired.holders.get(&key.github) == Some(team));
         if settled_by_who_wants_it || self.actual.owned.get(key).is_some_and(stands) {
             return;
         }
