@@ -108,9 +108,9 @@ impl Reader {
         }
         let filter =
             Filter { connection_ids: ids.iter().map(ToString::to_string).collect(), ..Filter::default() };
-        // What another question showed before is no answer to this one.
+        // Pages of other questions are no answer to this one, nor is what the look's last attempt was shown.
         let attempt = "look for team connections that a list lacks";
-        let shown = self.list_kept((attempt, Some(self.look)), &filter).await?.items;
+        let shown = self.list_kept((attempt, Some(None)), &filter).await?.items;
         Ok(ids.iter().copied().find(|id| shown.iter().any(|connection| connection.id == **id)))
     }
 
