@@ -153,7 +153,7 @@ impl Ledger {
 
     /// The teams of an organisation that proved to be gone since then.
     pub async fn gone_since(&self, org: OrgId, since: Time) -> sqlx::Result<BTreeSet<TeamId>> {
-        let gone = "SELECT team_id FROM teams WHERE org_id = $1 AND gone_at >= $2";
+        let gone = "SELECT team_id FROM teams WHERE org_id = $1 AND unlisted_at >= $2";
         let teams: Vec<i64> =
             sqlx::query_scalar(gone).bind(org.0).bind(since.0).fetch_all(&self.read).await?;
         Ok(teams.into_iter().map(TeamId).collect())

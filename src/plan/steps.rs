@@ -204,11 +204,11 @@ pub enum Why {
         /// When it may go.
         until: Time,
     },
-    /// Datadog answered a write with success, and its lists do not show that yet.
+    /// Datadog answered a write with success, or a list showed the connection just now, and its lists do not show that.
     NotVisible {
         /// The connection's key.
         key: ConnectionKey,
-        /// When it answered.
+        /// When it answered, or when the connection was recorded.
         since: Time,
     },
     /// The connection would go, but its handle names a team of an organisation that is not served.

@@ -122,6 +122,10 @@ async fn a_team_that_is_gone_is_found_by_when_that_was_proven(opened: Opened) {
         .settle(LANE, fence, &Settlement { teams: vec![gone], ..Settlement::default() }, at(6))
         .await
         .unwrap();
-    assert_eq!(ledger.gone_since(ORG, at(5)).await.unwrap(), BTreeSet::from([TeamId(7)]));
-    assert_eq!(ledger.gone_since(ORG, at(6)).await.unwrap(), BTreeSet::new());
+    assert_eq!(
+        ledger.gone_since(ORG, at(6)).await.unwrap(),
+        BTreeSet::from([TeamId(7)]),
+        "the list came last"
+    );
+    assert_eq!(ledger.gone_since(ORG, at(7)).await.unwrap(), BTreeSet::new());
 }
