@@ -84,6 +84,8 @@ impl Told {
                 theirs.extend(owned.map(|owned| (owned.id.to_string(), (*org, Some(owned.team)))));
             }
             if ledger.held_release(*org, world.wall()).await.unwrap().is_some() {
+                // Approved, it may wait for the end of a pause.
+                holding.insert(*org);
                 waiting.extend(theirs.keys().cloned());
                 waiting_keys.extend(interrupted.iter().cloned());
             }
