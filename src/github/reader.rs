@@ -74,13 +74,11 @@ impl Reader {
         one(self.shown_team(login, slug).await.map(|shown| shown.facts))
     }
 
-    /// The team of an organisation that has this slug now. What GitHub shows of another organisation, to which the login
-    /// has moved, is not it.
-    pub async fn team_of(&self, org: &OrgFacts, slug: &str) -> Answer<TeamFacts> {
-        match one(self.shown_team(&org.login, slug).await) {
-            Answer::Present(shown) if of_org(org, &shown).is_err() => Answer::Absent,
-            answer => answer.map(|shown| shown.facts),
-        }
+    /// The team of an organisation that has this slug now; or, where GitHub says that it is another organisation's, why that
+    /// is no answer: the login has moved.
+    pub async fn team_of(&self, org: &OrgFacts, slug: &str) -> Answer<Result<TeamFacts, Trouble>> {
+        let shown = one(self.shown_team(&org.login, slug).await);
+        shown.map(|shown| of_org(org, &shown).map(|()| shown.facts))
     }
 
     async fn shown_team(&self, login: &str, slug: &str) -> Result<wire::ShownTeam, Trouble> {

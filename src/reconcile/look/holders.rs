@@ -1,7 +1,10 @@
 //! Before a connection goes: who holds its slug now? A team of this organisation joins the plan; a team of another one
 //! that is served gets a look of its own, and the connection waits for that.
 
-use std::collections::{BTreeSet, HashMap, btree_map::Entry};
+use std::{
+    collections::{BTreeSet, HashMap, btree_map::Entry},
+    time::Duration,
+};
 
 use super::{Look, is_delete};
 use crate::{
@@ -13,6 +16,9 @@ use crate::{
     reconcile::{fold::Seen, observe},
     upstream::{Capability, Scope, Whose},
 };
+
+/// How long a team that answers 404 may be one that has another slug. What stays suspected, a credential may not see.
+const DOUBT: Duration = Duration::from_secs(600);
 
 /// Who holds a slug.
 enum Holder {
@@ -27,7 +33,7 @@ impl Look<'_> {
     pub(super) async fn holders(
         &mut self,
         guarded: &mut Guarded,
-        cleared: &mut BTreeSet<String>,
+        cleared: &mut BTreeSet<(String, bool)>,
     ) -> sqlx::Result<BTreeSet<TeamId>> {
         let mut joining = BTreeSet::new();
         let removals: Vec<(ConnectionKey, TeamId, bool)> = guarded
@@ -51,8 +57,12 @@ impl Look<'_> {
                 if let Some(login) = self.holder_elsewhere(&key, team, login, slug).await {
                     keep(guarded, key, login);
                 }
-            } else if cleared.insert(slug.to_owned()) {
+            } else if cleared.insert((slug.to_owned(), is_gone)) {
                 joining.extend(self.holder_here(&key, (team, is_gone), slug).await?);
+                if self.troubles.contains_key(&team) {
+                    // What could not be told is asked again for the next team that had the slug.
+                    cleared.remove(&(slug.to_owned(), is_gone));
+                }
             }
         }
         Ok(joining)
@@ -65,39 +75,23 @@ impl Look<'_> {
         (team, is_gone): (TeamId, bool),
         slug: &str,
     ) -> sqlx::Result<Option<TeamId>> {
-        let org = self.known.mirror.org.clone();
-        let login = &org.login;
-        let listed = self.reading.listing.as_ref().and_then(|listing| listing.get(slug).cloned());
-        let unheld = self.reading.unheld.contains(slug) && !self.login_changed;
-        let mut holder = match listed {
-            Some(facts) => Answer::Present(facts),
-            None if unheld => Answer::Absent,
-            None => self.eyes.github.team_of(&org, slug).await,
-        };
-        // That a team is gone, a list has proven. A team in doubt may have the slug, whatever that answers.
-        let lists = self.listed_teams.contains_key(&org.id) || self.is_any_in_doubt();
-        if holder == Answer::Absent && !is_gone && lists {
-            holder = match self.teams_of(&org).await {
-                Ok(teams) => teams.get(slug).cloned().map_or(Answer::Absent, Answer::Present),
-                Err(trouble) => Answer::Failed(trouble),
-            };
-        }
-        match holder {
+        match self.holder_of_own(slug, is_gone).await {
             // Nobody has it, if its organisation answers under this login: after a rename everything is 404.
-            Answer::Absent => {
+            Holder::Nobody => {
+                let login = self.known.mirror.org.login.clone();
                 let counts = self.reading.absence_counts(&self.eyes.github, &self.state).await;
-                let renamed = self.reading.org.as_ref().is_some_and(|org| org.login != *login);
+                let renamed = self.reading.org.as_ref().is_some_and(|org| org.login != login);
                 self.login_changed |= renamed;
                 let other = || Trouble::new(Class::Transient, format!("{login} has another login now"));
                 if let Err(trouble) = counts.and_then(|()| if renamed { Err(other()) } else { Ok(()) }) {
                     self.troubles.insert(team, trouble);
                 }
             }
-            Answer::Present(facts) if facts.id == team => {
+            Holder::Team(facts) if facts.id == team => {
                 let why = format!("{} still names it by its slug, though not by its id", key.github);
                 self.troubles.insert(team, Trouble::new(Class::Transient, why));
             }
-            Answer::Present(facts) => {
+            Holder::Team(facts) => {
                 let id = facts.id;
                 self.ledger.take_in_teams(&mut self.state, &BTreeSet::from([id])).await?;
                 self.known.take_in(&self.state);
@@ -105,11 +99,45 @@ impl Look<'_> {
                 self.fold(id, Seen::Present(facts), true);
                 return Ok(Some(id));
             }
-            Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+            Holder::Unknown(trouble) => {
                 self.troubles.insert(team, trouble);
             }
         }
         Ok(None)
+    }
+
+    /// Who holds a slug in this organisation.
+    async fn holder_of_own(&mut self, slug: &str, is_gone: bool) -> Holder {
+        let org = self.known.mirror.org.clone();
+        if let Some(facts) = self.reading.listing.as_ref().and_then(|listing| listing.get(slug)) {
+            return Holder::Team(facts.clone());
+        }
+        if self.login_changed || !self.reading.unheld.contains(slug) {
+            match self.eyes.github.team_of(&org, slug).await {
+                Answer::Present(Ok(facts)) => return Holder::Team(facts),
+                Answer::Present(Err(moved)) => {
+                    // A look at the whole of it reads the login that it has now.
+                    self.found_elsewhere.insert(Target::Org(org.id));
+                    return Holder::Unknown(moved);
+                }
+                Answer::Absent => {}
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Holder::Unknown(trouble),
+            }
+        }
+        // A list of this look decides. Where there is none, one is read if a team in doubt may have the slug: that a team
+        // is gone, a list has proven.
+        let in_reach = self.listed_teams.contains_key(&org.id);
+        if self.reading.listing.is_some() || !in_reach && (is_gone || !self.is_any_in_doubt()) {
+            return Holder::Nobody;
+        }
+        match self.teams_of(&org).await {
+            // What this look has read of a team is no older.
+            Ok(teams) => match teams.get(slug).cloned() {
+                Some(facts) if !self.folded.contains_key(&facts.id) => Holder::Team(facts),
+                Some(_) | None => Holder::Nobody,
+            },
+            Err(trouble) => Holder::Unknown(trouble),
+        }
     }
 
     /// The holder of a slug under a login that this organisation does not have any more. Returns the login if it
@@ -174,6 +202,7 @@ impl Look<'_> {
     /// Who holds a slug in another organisation. Nobody does if the slug answers 404, and the list of the organisation's
     /// teams lacks it too: no mirror says what its teams are called.
     async fn holder_of(&mut self, org: &OrgFacts, slug: &str) -> Holder {
+        self.eyes.github.knows(org);
         // Where its lists were refused, only a list shows that they may be read again. No turn of its own may be due.
         let scope = Scope::github(Whose::Org(org.id), Capability::Teams);
         if self.eyes.github.gate().refuses_lists(&scope)
@@ -182,9 +211,11 @@ impl Look<'_> {
             return Holder::Unknown(trouble);
         }
         match self.eyes.github.team_of(org, slug).await {
-            Answer::Present(facts) => return Holder::Team(facts),
+            Answer::Present(Ok(facts)) => return Holder::Team(facts),
             Answer::Absent => {}
-            Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Holder::Unknown(trouble),
+            Answer::Present(Err(trouble)) | Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
+                return Holder::Unknown(trouble);
+            }
         }
         match self.teams_of(org).await {
             Ok(teams) => teams.get(slug).cloned().map_or(Holder::Nobody, Holder::Team),
@@ -192,10 +223,13 @@ impl Look<'_> {
         }
     }
 
-    /// Whether there is a team that GitHub neither shows nor proves to be gone.
+    /// Whether there is a team that GitHub has shown a short while ago, and neither shows nor proves to be gone now.
     fn is_any_in_doubt(&self) -> bool {
-        let suspected = |team: &MirrorTeam| matches!(team.state, TeamState::Suspected { .. });
-        !self.unread.is_empty() || self.known.mirror.teams.values().any(suspected)
+        let doubtful = |team: &MirrorTeam| match team.state {
+            TeamState::Suspected { since, .. } => since + DOUBT > self.started,
+            TeamState::Present | TeamState::Gone { .. } => false,
+        };
+        self.known.mirror.teams.values().any(doubtful)
     }
 
     /// The teams of an organisation by their slugs, read once in a look.
@@ -204,7 +238,13 @@ impl Look<'_> {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(unread) => {
                 let absent = || format!("the list of the teams of {} answers 404", org.login);
-                let list = observe::answer(self.eyes.github.list_teams(org, None).await, absent)?;
+                // Its own list is read as for a proof: without the reserve for events, and only of its own teams.
+                let list = if org.id == self.state.org.facts.id {
+                    self.eyes.github.unhurried().list_teams(org, observe::listed_type(&self.state)).await
+                } else {
+                    self.eyes.github.list_teams(org, None).await
+                };
+                let list = observe::answer(list, absent)?;
                 Ok(unread.insert(by_slug(list.items)))
             }
         }

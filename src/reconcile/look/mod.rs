@@ -166,7 +166,7 @@ pub(super) struct Look<'a> {
     orgs: Vec<OrgRow>,
     /// Who has the logins that connections of ours bear and the organisation does not have any more.
     logins: BTreeMap<String, Answer<OrgFacts>>,
-    /// The teams by slug of organisations that have such a login, and of this one where a team of it is in doubt.
+    /// The teams by slug of organisations that have such a login; and of this one, where a proof or a doubt needed them.
     listed_teams: BTreeMap<OrgId, HashMap<String, TeamFacts>>,
     /// Targets of other organisations that need a look.
     found_elsewhere: BTreeSet<Target>,

@@ -77,7 +77,9 @@ impl Look<'_> {
             self.decide(team, &listed, began);
         }
         self.heirs(&slugs, &of_org).await?;
-        self.listed_teams.insert(self.known.mirror.org.id, of_org);
+        if !resumed {
+            self.listed_teams.insert(self.known.mirror.org.id, of_org);
+        }
         // Those about which this list says nothing wait for the next one.
         let next = now + self.between_lists();
         for team in here {

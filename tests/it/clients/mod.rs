@@ -209,7 +209,7 @@ async fn what_a_login_shows_of_another_organisation_is_no_team_of_the_one_that_h
     let github = world.github();
     let acme = present(github.org_by_login("acme").await);
     assert_eq!(present(github.list_teams(&acme, None).await).items.len(), 1);
-    assert_eq!(present(github.team_of(&acme, "a").await).slug, "a");
+    assert_eq!(present(github.team_of(&acme, "a").await).unwrap().slug, "a");
     for (login, new) in [("acme", "acme-legacy"), ("globex", "acme")] {
         let path = format!("/orgs/{login}");
         world.remote.send(Method::PATCH, &path, json!({"login": new})).await.unwrap();
@@ -217,7 +217,7 @@ async fn what_a_login_shows_of_another_organisation_is_no_team_of_the_one_that_h
     let trouble = failed(github.list_teams(&acme, None).await);
     assert_eq!(trouble.class, Class::Transient);
     assert!(trouble.message.contains("not of org"), "{trouble}");
-    assert_eq!(github.team_of(&acme, "a").await, Answer::Absent);
+    assert_eq!(present(github.team_of(&acme, "a").await).unwrap_err().class, Class::Transient);
     let taker = present(github.org_by_login("acme").await);
     assert_eq!(present(github.list_teams(&taker, None).await).items.len(), 1);
 }
