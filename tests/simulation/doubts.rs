@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use teamlink::plan::Limits;
+use teamlink::{mapping::RuleSpec, model::Mode, plan::Limits};
 
 use super::{
     Setup,
@@ -62,6 +62,28 @@ fn a_list_that_lacks_what_an_earlier_one_has_shown_makes_no_orphan() {
         let audit = world.ledger.audit(None, teamlink::model::Time(0)).await.unwrap();
         assert!(!audit.iter().any(|line| line.action == "removed_by_others"), "{audit:?}");
     });
+}
+
+#[test]
+fn an_heir_that_wants_nothing_is_looked_at_without_end_under_no_mode() {
+    for mode in [Mode::Observe, Mode::Upsert, Mode::Sync] {
+        run(async |dir| {
+            let mut world = World::new(1, 2, setup(), dir.path()).await;
+            pass(&world, 1).await;
+            world.setup.mode = mode;
+            world.setup.rules = vec![RuleSpec::ignore("acme/*")];
+            world.restart().await;
+            for (slug, name) in [("team-1", "Between"), ("team-2", "Team 1"), ("between", "Team 2")] {
+                world.rename(slug, name).await;
+            }
+            hear(&mut world).await;
+            world.requests().await;
+            let work = world.work(Duration::from_secs(600));
+            tokio::time::timeout(Duration::from_secs(30), work).await.expect("it comes to rest");
+            let requests = world.requests().await;
+            assert!(requests.len() < 150, "{mode:?}: {} requests", requests.len());
+        });
+    }
 }
 
 #[test]
