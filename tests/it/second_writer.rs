@@ -3,11 +3,13 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use teamlink::model::LISTS_LAG;
 
 use crate::support::world::{World, linked, metrics, text};
 
-/// Somebody removes the connection of this team.
+/// Somebody removes the connection of this team, once no list may lag behind its create any more.
 async fn somebody_removes(world: &World, slug: &str) {
+    tokio::time::sleep(LISTS_LAG).await;
     let list = world.datadog(Method::GET, "/api/v2/team/connections?page[size]=100", Value::Null).await;
     let github = format!("@acme/{slug}");
     let of_team = |it: &&Value| it["relationships"]["connected_team"]["data"]["id"] == github;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use teamlink::{
-    model::{Lane, TeamKey, Time},
+    model::{LISTS_LAG, Lane, TeamKey, Time},
     operate,
     reconcile::Asked,
 };
@@ -17,8 +17,13 @@ use super::{
 
 const MINUTE: u64 = 60;
 
-/// Somebody removes the connection of this team.
+/// Somebody removes the connection of this team, once no list may lag behind its create any more.
 async fn somebody_removes(world: &World, slug: &str) {
+    world.clock.advance(LISTS_LAG);
+    somebody_removes_at_once(world, slug).await;
+}
+
+async fn somebody_removes_at_once(world: &World, slug: &str) {
     let github = format!("@acme/{slug}");
     let found = world.connections().await.into_iter().find(|(_, it)| it.github == github);
     world.disconnect(&found.unwrap().0).await;
@@ -145,7 +150,7 @@ fn an_answered_create_that_somebody_undoes_before_a_list_shows_it_counts_once() 
         pass(&world, 1).await;
         world.faults(&[]).await;
         // No list has shown it to a look, and after this none ever does.
-        somebody_removes(&world, "team-1").await;
+        somebody_removes_at_once(&world, "team-1").await;
         world.faults(&stale).await;
         world.work(Duration::from_secs(300)).await;
         assert!(is_linked(&world, "team-1").await);
