@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use serde_json::{Value, json};
 use teamlink::{
     mapping::RuleSpec,
-    model::{Lane, MissingTeam},
+    model::{LISTS_LAG, Lane, MissingTeam},
 };
 
 use super::{
@@ -66,6 +66,8 @@ fn a_cut_list_disowns_nothing_and_creates_no_team_that_is_there() {
             let mut world = World::new(1, 5, creating, dir.path()).await;
             pass(&world, 1).await;
             assert_eq!(owned(&world).await, 5);
+            // No list may lag behind the creates any more.
+            world.clock.advance(LISTS_LAG);
             world.requests().await;
             world.faults(&[get(cut, "truncate", json!(true))]).await;
             // Nothing is remembered of the lists that were whole.
