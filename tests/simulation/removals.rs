@@ -157,6 +157,35 @@ fn a_login_that_passes_between_two_organisations_takes_the_connection_along() {
 }
 
 #[test]
+fn a_handle_whose_delete_shows_late_is_connected_for_the_organisation_that_has_its_login_now() {
+    run(async |dir| {
+        let rule = RuleSpec::handles("*/platform", ["platform"]);
+        let mut world = World::new(1, 0, Setup { rules: vec![rule], ..setup() }, dir.path()).await;
+        world.datadog_team("Platform").await;
+        world.create("Platform").await;
+        world.ask("POST", "/_sandbox/seed", json!({"orgs": [{"login": "globex", "teams": []}]})).await;
+        pass_over(&world, &["acme", "globex"], 20).await;
+        let stale = json!({"method": "GET", "path": "/api/v2/team/connections", "stale_ms": 9700});
+        world.faults(&[stale]).await;
+        for (from, to) in [("acme", "acme-legacy"), ("globex", "acme")] {
+            world.ask("PATCH", &format!("/orgs/{from}"), json!({"login": to})).await;
+        }
+        hear(&mut world).await;
+        world.requests().await;
+        loop {
+            world.work(Duration::from_secs(1)).await;
+            if world.requests().await.iter().any(|it| it["method"] == "DELETE") {
+                break;
+            }
+        }
+        world.create("Platform").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(150)).await;
+        assert_eq!(linked(&world).await, ["@acme-legacy/platform", "@acme/platform"]);
+    });
+}
+
+#[test]
 fn a_create_that_was_answered_is_ours_however_long_the_list_lags() {
     for lag in [2_500, 9_000, 60_000] {
         run(async |dir| {

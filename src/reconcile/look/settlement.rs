@@ -50,6 +50,9 @@ impl Look<'_> {
         for (team, at) in guarded.ready.postponed().chain(not_visible) {
             waits.entry(team).and_modify(|first| *first = at.min(*first)).or_insert(at);
         }
+        // A row passes from another organisation unless a write of its connection is under way: the next look knows.
+        let passing = guarded.ready.actions.iter().filter(|it| it.action.passes_between_organisations());
+        let passing: BTreeSet<TeamId> = passing.filter_map(|planned| planned.team).collect();
         // Whether the same was done for another team: what fails for all is an outage.
         let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
         // What failed together is retried together: what is read for one of them serves all.
@@ -74,6 +77,7 @@ impl Look<'_> {
             }
             let pending = troubled
                 || postponed
+                || passing.contains(&id)
                 || parked.contains(&id)
                 || waiting_for_a_person.contains(&id)
                 || self.conflicts.contains(&id)
