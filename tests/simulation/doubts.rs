@@ -4,7 +4,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use teamlink::{mapping::RuleSpec, model::Mode, plan::Limits};
+use teamlink::{
+    mapping::RuleSpec,
+    model::{Mode, PauseScope, TeamId, TeamKey},
+    plan::Limits,
+};
 
 use super::{
     Setup,
@@ -104,5 +108,53 @@ fn what_an_interrupted_delete_may_have_removed_is_in_no_share() {
         world.work(Duration::from_secs(60)).await;
         assert_eq!(held(&world).await, ["@acme/team-2"], "1 of 3, and not of 4");
         assert_eq!(linked(&world).await, ["@acme/core", "@acme/team-2", "@acme/team-3"]);
+    });
+}
+
+#[test]
+fn a_connection_that_waits_for_a_paused_team_with_its_name_goes_when_that_team_goes_too() {
+    run(async |dir| {
+        let setup = Setup { grace: Duration::from_secs(2), ..setup() };
+        let mut world = World::new(1, 2, setup, dir.path()).await;
+        pass(&world, 1).await;
+        world.delete("team-1").await;
+        world.create("Team 1").await;
+        let (_, anew) = world.ask("GET", "/orgs/acme/teams/team-1", json!(null)).await;
+        let anew = TeamKey { org: world.org, team: TeamId(anew["id"].as_i64().unwrap()) };
+        world.ledger.pause(PauseScope::Team(anew), "", world.clock.now()).await.unwrap();
+        hear(&mut world).await;
+        world.work(Duration::from_secs(60)).await;
+        assert_eq!(
+            linked(&world).await,
+            ["@acme/team-1", "@acme/team-2"],
+            "the name is that of a paused team"
+        );
+        world.delete("team-1").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(60)).await;
+        assert_eq!(linked(&world).await, ["@acme/team-2"]);
+    });
+}
+
+#[test]
+fn what_the_resumed_team_with_its_name_does_not_want_is_decided_too() {
+    run(async |dir| {
+        let setup = Setup { grace: Duration::from_secs(2), ..setup() };
+        let mut world = World::new(1, 2, setup, dir.path()).await;
+        pass(&world, 1).await;
+        world.delete("team-1").await;
+        world.create("Team 1").await;
+        let anew = world.ask("GET", "/orgs/acme/teams/team-1", json!(null)).await.1;
+        let anew = TeamKey { org: world.org, team: TeamId(anew["id"].as_i64().unwrap()) };
+        world.ledger.pause(PauseScope::Team(anew), "", world.clock.now()).await.unwrap();
+        world.setup.rules = vec![RuleSpec::ignore("acme/team-1"), RuleSpec::handles("acme/*", ["{slug}"])];
+        world.restart().await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(60)).await;
+        world.ledger.resume(PauseScope::Team(anew), "", world.clock.now()).await.unwrap();
+        world.work(Duration::from_secs(60)).await;
+        let owner = world.state().await.unwrap().owned.into_iter().find(|it| it.key.github == "@acme/team-1");
+        assert_eq!(owner.unwrap().team, anew.team, "about a name that is there, a person decides");
+        assert_eq!(held(&world).await, ["@acme/team-1"]);
     });
 }

@@ -2,6 +2,7 @@
 
 mod holders;
 mod holds;
+mod namesakes;
 mod proof;
 mod second_writer;
 mod settlement;
@@ -297,24 +298,22 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    /// Takes in who has, or had, the names of the teams of this look: those that they have today, and those in the keys
-    /// of their rows.
+    /// Takes in who has, or had, the names of the teams of this look: those that they have today, those that they had
+    /// before, and those in the keys of their rows.
     async fn take_in_names(&mut self) -> sqlx::Result<()> {
         if self.state.whole {
             return Ok(());
         }
-        let login = &self.known.mirror.org.login;
-        let teams = self.folded.values().filter_map(|folded| folded.team.as_ref());
-        let names = teams.map(|team| GithubHandle::new(login, &team.facts.slug).key());
         let rows = self.state.owned.iter().filter(|owned| self.folded.contains_key(&owned.team));
-        let handles = names.chain(rows.map(|owned| owned.key.github.clone())).collect();
+        let rows = rows.map(|owned| owned.key.github.clone());
+        let handles = self.names().into_iter().chain(rows).collect();
         self.ledger.take_in_handles(&mut self.state, &handles).await?;
         self.known.take_in(&self.state);
         self.known.read_claims(self.ledger).await
     }
 
-    /// Reads which teams that this look did not read need one: those below a team that proved to be gone, and all of them
-    /// if the organisation has another login.
+    /// Reads which teams that this look did not read need one: those below a team that proved to be gone, those whose
+    /// connections have a name that is decided here, and all of them if the organisation has another login.
     pub(super) async fn read_concerned(&mut self) -> sqlx::Result<()> {
         let is_gone = |folded: &Folded| {
             let team = folded.team.as_ref().filter(|_| folded.changed);
@@ -332,6 +331,7 @@ impl<'a> Look<'a> {
                 && !matches!(team.state, TeamState::Gone { .. })
         };
         concerned.extend(teams.values().filter(|team| is_below(team)).map(|team| team.facts.id));
+        concerned.extend(self.namesakes());
         if self.login_changed {
             let present = self.ledger.present_teams(org).await?;
             concerned.extend(present.into_iter().filter(|id| !self.asked.contains(id)));
