@@ -60,7 +60,8 @@ impl Reader {
     }
 
     /// All connections that pass the filter: all pages or none. One list of ids may be of any length. A list whose total
-    /// is wrong is good for what it shows; whoever would act on what it lacks calls [`Reader::connections_with`].
+    /// is wrong is good for what it shows, and a list by ids for what it lacks too. Whoever would act on what another list
+    /// lacks calls [`Reader::connections_with`].
     ///
     /// # Errors
     /// Those of any request; permanent when two lists hold more than 50 ids; transient when the list goes on contradicting

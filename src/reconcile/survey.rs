@@ -163,7 +163,7 @@ impl Eyes {
         if !missed.is_empty() {
             let connection_ids = missed.values().map(ToString::to_string).collect();
             let filter = Filter { connection_ids, ..Filter::default() };
-            connections.extend(self.datadog.connections_with(&filter, missed.values()).await?);
+            connections.extend(self.datadog.connections(&filter).await?);
             missed.retain(|key, id| connections.with_id(key, id).is_none());
         }
         Ok(missed)

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use teamlink::{
     mapping::RuleSpec,
     model::{Mode, PauseScope, TeamId, TeamKey},
@@ -156,5 +156,29 @@ fn what_the_resumed_team_with_its_name_does_not_want_is_decided_too() {
         let owner = world.state().await.unwrap().owned.into_iter().find(|it| it.key.github == "@acme/team-1");
         assert_eq!(owner.unwrap().team, anew.team, "about a name that is there, a person decides");
         assert_eq!(held(&world).await, ["@acme/team-1"]);
+    });
+}
+
+#[test]
+fn what_a_wrong_total_says_of_one_id_is_asked_once_more_in_a_look() {
+    run(async |dir| {
+        let mut world = World::new(1, 1, setup(), dir.path()).await;
+        let off =
+            json!({"method": "GET", "path": "/api/v2/team/connections", "total_off": 1, "stale_ms": 6000});
+        world.faults(std::slice::from_ref(&off)).await;
+        pass(&world, 1).await;
+        world.faults(&[]).await;
+        let id = world.connections().await.into_keys().next().unwrap();
+        world.disconnect(&id).await;
+        world.faults(&[off]).await;
+        world.requests().await;
+        world.work(Duration::from_secs(600)).await;
+        let requests = world.requests().await;
+        let by_id = |it: &Value| it["query"].as_str().is_some_and(|query| query.contains("connection_ids"));
+        let looks =
+            requests.iter().filter(|it| it["path"].as_str().unwrap().starts_with("/organizations/")).count();
+        let asked = requests.iter().filter(|it| by_id(it)).count();
+        assert!(asked > 0 && asked <= 2 * looks, "{asked} in {looks} looks");
+        assert_eq!(linked(&world).await, ["@acme/team-1"]);
     });
 }

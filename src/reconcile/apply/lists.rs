@@ -23,8 +23,7 @@ impl Run<'_> {
     pub(super) async fn list_ids(&mut self, items: &[Delete]) -> Option<HashSet<ConnectionId>> {
         let connection_ids = items.iter().map(|item| item.id.to_string()).collect();
         let filter = Filter { connection_ids, ..Filter::default() };
-        let ids = items.iter().map(|item| &item.id);
-        match self.hands.reader.connections_with(&filter, ids).await {
+        match self.hands.reader.connections(&filter).await {
             Ok(listed) => Some(listed.into_iter().map(|connection| connection.id).collect()),
             Err(trouble) => {
                 self.stop(&trouble);
