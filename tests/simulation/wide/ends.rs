@@ -140,8 +140,11 @@ pub async fn right(world: &Wide, notes: &Notes) -> Vec<Failure> {
     let there: BTreeSet<Key> = connections.values().map(Connection::key).collect();
     let mut failures = Vec::new();
     let mut fail = |cause, what: String| failures.push(Failure { rule: "R6", cause, what });
+    // Where the settings list no organisation, only an event tells of one.
+    let untold = |org| setting.setup.orgs.is_empty() && notes.lost && !told.bound.contains_key(org);
     for (key, (org, team)) in &wants {
         let excused = there.contains(key)
+            || untold(org)
             || setting.setup.mode == Mode::Observe
             || paused(setting, *org, Some(*team))
             // The row of a paused team keeps its key.

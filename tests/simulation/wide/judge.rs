@@ -397,7 +397,9 @@ impl Case<'_> {
         let named = |truth: &Truth| {
             let last = || read.iter().rev().find_map(|it| it.team(team));
             let Some((id, org, facts)) = truth.team(team).or_else(last) else { return false };
-            let logins = [org.login.as_str(), self.bound.get(&id).map_or("", String::as_str), key_login];
+            // A team that is gone is named by the login that its organisation has today.
+            let today = truth.orgs.get(&id).unwrap_or(org).login.as_str();
+            let logins = [today, self.bound.get(&id).map_or("", String::as_str), key_login];
             logins.iter().any(|login| matches(&format!("{login}/{}", facts.slug)))
         };
         self.views.iter().all(named)
