@@ -8,7 +8,9 @@
 )]
 
 mod broker;
+mod clocks;
 mod history;
+mod machine;
 mod network;
 mod postgres;
 mod schema;

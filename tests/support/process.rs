@@ -20,23 +20,32 @@ pub struct Process {
 impl Process {
     /// Starts it with the world's settings, and waits until it is ready.
     pub async fn start(world: &World) -> Self {
+        Self::start_with(world, []).await
+    }
+
+    /// The same with these in its environment too.
+    pub async fn start_with(world: &World, env: impl IntoIterator<Item = (&str, String)>) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = port.local_addr().unwrap().to_string();
         drop(port);
         let mut command = Command::new(env!("CARGO_BIN_EXE_teamlink"));
-        command.arg("run").env_clear().envs(&world.env).kill_on_drop(true);
+        command.arg("run").env_clear().envs(&world.env).envs(env).kill_on_drop(true);
         command.env("TEAMLINK_TELEMETRY__LOG", "warn").env("TEAMLINK_SERVER__LISTEN", &listen);
         let started = Self { child: command.spawn().unwrap(), listen };
-        let healthy = format!("http://{}/healthz", started.listen);
+        let healthy = started.url("/healthz");
         let answers = async || world.http.get(&healthy).send().await.is_ok_and(|it| it.status().is_success());
         eventually("the worker is healthy", true, answers).await;
         started
     }
 
+    /// The URL of a route of its own.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.listen)
+    }
+
     /// Has GitHub send this organisation's webhooks to it.
     pub async fn hook(&self, world: &World, login: &str) {
-        let url = format!("http://{}/webhooks/github", self.listen);
-        let config = json!({"url": url, "secret": SECRET, "content_type": "json"});
+        let config = json!({"url": self.url("/webhooks/github"), "secret": SECRET, "content_type": "json"});
         world.github(Method::POST, &format!("/orgs/{login}/hooks"), json!({"config": config})).await;
     }
 
