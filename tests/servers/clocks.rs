@@ -54,7 +54,7 @@ async fn heals_after(world: &World, machine: &Machine, workers: &[&Process], fau
     println!("{} worker(s), the clock set by {step} s: right in {:.1?}", workers.len(), set.elapsed());
     // An event after that waits for nothing either.
     rename(world, "core", "Data").await;
-    becomes("data", Duration::from_secs(10)).await;
+    becomes("data", SOON).await;
 }
 
 /// Whether one of these workers gives Datadog a rest.

@@ -25,7 +25,7 @@ impl Machine {
         vec![
             ("LD_PRELOAD", FAKETIME.into()),
             ("FAKETIME_TIMESTAMP_FILE", self.offset().display().to_string()),
-            ("FAKETIME_CACHE_DURATION", "1".into()),
+            ("FAKETIME_NO_CACHE", "1".into()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
         ]
     }
