@@ -141,7 +141,8 @@ pub async fn right(world: &Wide, notes: &Notes) -> Vec<Failure> {
     let mut failures = Vec::new();
     let mut fail = |cause, what: String| failures.push(Failure { rule: "R6", cause, what });
     // Where the settings list no organisation, only an event tells of one.
-    let untold = |org| setting.setup.orgs.is_empty() && notes.lost && !told.bound.contains_key(org);
+    let listed = !setting.setup.orgs.is_empty();
+    let untold = |org| !listed && notes.lost.contains(org) && !told.bound.contains_key(org);
     for (key, (org, team)) in &wants {
         let excused = there.contains(key)
             || untold(org)

@@ -65,8 +65,8 @@ pub struct Notes {
     pub faulty: Vec<(Time, Time)>,
     /// Something changed of which no event tells.
     pub silent: bool,
-    /// A webhook was lost.
-    pub lost: bool,
+    /// The organisations of which a webhook was lost.
+    pub lost: BTreeSet<OrgId>,
     /// Events that were delivered, with their team, and whether its organisation was bound by then.
     pub events: Vec<(Time, OrgId, TeamId, bool)>,
     /// Up to where the log was judged.

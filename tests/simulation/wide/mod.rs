@@ -165,7 +165,10 @@ impl History {
                 (0..webhooks.len()).flat_map(|index| std::iter::repeat_n(index, times[index])).collect();
             order.shuffle(dice);
             if self.world.features.has(Feature::Lost) {
-                self.notes.lost |= times.contains(&0);
+                let lost = webhooks.iter().zip(&times).filter(|(_, times)| **times == 0);
+                self.notes
+                    .lost
+                    .extend(lost.map(|(webhook, _)| OrgId(i64::try_from(webhook.org_id).unwrap())));
                 webhooks = order.into_iter().map(|index| webhooks[index].clone()).collect();
             }
         }
@@ -349,7 +352,8 @@ impl History {
         let parks = !self.world.ledger().parked().await.unwrap().is_empty();
         // A team that slides to a page which was read before the window ended is in no list, and no event tells of it.
         let slides = self.world.features.has(Feature::Limits);
-        let by_events = !(self.notes.lost || self.notes.silent || unknown || parks || slides);
+        let lost = !self.notes.lost.is_empty();
+        let by_events = !(lost || self.notes.silent || unknown || parks || slides);
         self.told(&if by_events { "quiet, by events alone" } else { "quiet, with a pass" });
         if !by_events {
             // No event tells of what somebody removed, so that a pass in whose list it still is misses it.
