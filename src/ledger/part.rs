@@ -151,6 +151,13 @@ impl Ledger {
         Ok(teams.into_iter().map(TeamId).collect())
     }
 
+    /// All teams of an organisation that own a connection, gone or not.
+    pub async fn owners(&self, org: OrgId) -> sqlx::Result<Vec<TeamId>> {
+        let owners = "SELECT DISTINCT team_id FROM connections WHERE org_id = $1";
+        let teams: Vec<i64> = sqlx::query_scalar(owners).bind(org.0).fetch_all(&self.read).await?;
+        Ok(teams.into_iter().map(TeamId).collect())
+    }
+
     /// The teams of an organisation that proved to be gone since then.
     pub async fn gone_since(&self, org: OrgId, since: Time) -> sqlx::Result<BTreeSet<TeamId>> {
         let gone = "SELECT team_id FROM teams WHERE org_id = $1 AND unlisted_at >= $2";

@@ -9,16 +9,18 @@ use super::{AuditAction, AuditEntry, MarkResult, Next, PassedOn};
 use crate::model::{ConnectionKey, TeamId, TeamKey, Time};
 
 /// What became of a row that was to pass.
-pub(super) struct Passing {
-    /// The teams that it concerns; none if the row was somebody else's by then.
-    pub(super) teams: Vec<TeamKey>,
-    /// Whether it passed: both teams need a look after that.
-    pub(super) done: bool,
+pub(super) enum Passing {
+    /// It passed. Both teams need a look.
+    Passed([TeamKey; 2]),
+    /// It was not there any more, or somebody else's. The team that was to get it needs a look.
+    Lost(TeamKey),
+    /// A write of its connection is under way. Both teams wait until this time.
+    Waits([TeamKey; 2], Time),
 }
 
 /// Passes a row to a team of another organisation, unless a write of its connection is under way.
-pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn) -> sqlx::Result<Passing> {
-    let PassedOn { key, id, from, to, again: _ } = passed;
+pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time) -> sqlx::Result<Passing> {
+    let PassedOn { key, id, from, to, waits: (shortest, longest) } = passed;
     // The row is locked first: a look that is about to delete its connection holds that lock until it has stored its intent.
     let team: Option<i64> = sqlx::query_scalar(
         "UPDATE connections SET org_id = org_id
@@ -30,11 +32,21 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn) -> sqlx::
     .bind(from.0)
     .fetch_optional(&mut *db)
     .await?;
-    let Some(team) = team else { return Ok(Passing { teams: Vec::new(), done: true }) };
-    let passed = sqlx::query(
+    let Some(team) = team else { return Ok(Passing::Lost(*to)) };
+    let teams = [*to, TeamKey { org: *from, team: TeamId(team) }];
+    let open: Option<i64> =
+        sqlx::query_scalar("SELECT at FROM intents WHERE datadog_team_id = $1 AND github = $2")
+            .bind(key.datadog_team.as_str())
+            .bind(&key.github)
+            .fetch_optional(&mut *db)
+            .await?;
+    if let Some(since) = open {
+        let open_for = now.since(Time(since)).min(*longest).max(*shortest);
+        return Ok(Passing::Waits(teams, now + open_for));
+    }
+    sqlx::query(
         "UPDATE connections SET org_id = $3, team_id = $4, unwanted_since = NULL
-         WHERE datadog_team_id = $1 AND github = $2
-             AND NOT EXISTS (SELECT 1 FROM intents WHERE datadog_team_id = $1 AND github = $2)",
+         WHERE datadog_team_id = $1 AND github = $2",
     )
     .bind(key.datadog_team.as_str())
     .bind(&key.github)
@@ -42,8 +54,7 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn) -> sqlx::
     .bind(to.team.0)
     .execute(&mut *db)
     .await?;
-    let teams = vec![*to, TeamKey { org: *from, team: TeamId(team) }];
-    Ok(Passing { teams, done: passed.rows_affected() > 0 })
+    Ok(Passing::Passed(teams))
 }
 
 /// The audit trail without the rows that stay where they are: each is told of once it passes.

@@ -86,14 +86,18 @@ impl Ledger {
             intents::note_missed(db, lane, missed, now).await?;
             let mut elsewhere = found_elsewhere.clone();
             let (mut waiting, mut stay) = (BTreeMap::new(), BTreeSet::new());
-            for passed in passed_on {
-                let Passing { teams, done } = pass_on(db, passed).await?;
-                stay.extend((!done || teams.is_empty()).then_some(&passed.key));
-                if done {
-                    elsewhere.extend(teams.into_iter().map(Target::Team));
-                } else {
-                    let of_lane = teams.into_iter().filter(|team| Lane::Org(team.org) == lane);
-                    waiting.extend(of_lane.map(|team| (team.team, passed.again)));
+            for row in passed_on {
+                match pass_on(db, row, now).await? {
+                    Passing::Passed(teams) => elsewhere.extend(teams.map(Target::Team)),
+                    Passing::Lost(team) => {
+                        stay.insert(&row.key);
+                        elsewhere.push(Target::Team(team));
+                    }
+                    Passing::Waits(teams, until) => {
+                        stay.insert(&row.key);
+                        let of_lane = teams.into_iter().filter(|team| Lane::Org(team.org) == lane);
+                        waiting.extend(of_lane.map(|team| (team.team, until)));
+                    }
                 }
             }
             if let Some((orphans, foreigners)) = passed {

@@ -1,6 +1,6 @@
 //! What a look hands over to be stored: how each mark ended, what was found, what was done.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::{Held, Released, SettledDocument};
 use crate::model::{
@@ -318,6 +318,7 @@ pub struct PassedOn {
     pub from: OrgId,
     /// The team that gets it.
     pub to: TeamKey,
-    /// When to look again if a write to the connection is open, whose end comes first.
-    pub again: Time,
+    /// How long to wait at least, and at most, while a write to the connection is open, whose end comes first: as long
+    /// again as that write has been open.
+    pub waits: (Duration, Duration),
 }

@@ -100,6 +100,13 @@ pub struct MirrorTeam {
     pub in_step: bool,
 }
 
+impl MirrorTeam {
+    /// Whether it is proven that the team does not exist any more.
+    pub fn is_gone(&self) -> bool {
+        matches!(self.state, TeamState::Gone { .. })
+    }
+}
+
 /// A repository as GitHub describes it now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryFacts {

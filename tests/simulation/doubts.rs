@@ -137,6 +137,32 @@ fn a_connection_that_waits_for_a_paused_team_with_its_name_goes_when_that_team_g
 }
 
 #[test]
+fn two_teams_with_each_others_names_rest_while_their_organisation_is_paused() {
+    run(async |dir| {
+        let setup = Setup { grace: Duration::from_secs(2), ..setup() };
+        let mut world = World::new(1, 3, setup, dir.path()).await;
+        pass(&world, 1).await;
+        let paused = PauseScope::Org(world.org);
+        world.ledger.pause(paused, "", world.clock.now()).await.unwrap();
+        for (slug, name) in [("team-1", "Between"), ("team-2", "Team 1"), ("between", "Team 2")] {
+            world.rename(slug, name).await;
+        }
+        hear(&mut world).await;
+        world.work(Duration::from_secs(10)).await;
+        world.delete("team-1").await;
+        hear(&mut world).await;
+        world.requests().await;
+        let work = world.work(Duration::from_secs(600));
+        tokio::time::timeout(Duration::from_secs(30), work).await.expect("it comes to rest");
+        let requests = world.requests().await;
+        assert!(requests.len() < 100, "{} requests", requests.len());
+        world.ledger.resume(paused, "", world.clock.now()).await.unwrap();
+        world.work(Duration::from_secs(60)).await;
+        assert_eq!(linked(&world).await, ["@acme/team-2", "@acme/team-3"]);
+    });
+}
+
+#[test]
 fn what_the_resumed_team_with_its_name_does_not_want_is_decided_too() {
     run(async |dir| {
         let setup = Setup { grace: Duration::from_secs(2), ..setup() };

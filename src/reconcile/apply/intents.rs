@@ -62,8 +62,9 @@ impl Run<'_> {
             self.out.stored.owned.push(Owned { key, id, team, managed_by: None });
         } else {
             let to = TeamKey { org: to_org.unwrap_or(here), team };
-            let again = self.hands.options.clock.now() + self.hands.options.backoff.min;
-            self.out.stored.passed_on.push(PassedOn { key, id, from: from_org.unwrap_or(here), to, again });
+            let (from, backoff) = (from_org.unwrap_or(here), &self.hands.options.backoff);
+            let waits = (backoff.min, backoff.max);
+            self.out.stored.passed_on.push(PassedOn { key, id, from, to, waits });
         }
     }
 }

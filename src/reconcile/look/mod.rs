@@ -316,25 +316,26 @@ impl<'a> Look<'a> {
     /// connections have a name that is decided here, and all of them if the organisation has another login.
     pub(super) async fn read_concerned(&mut self) -> sqlx::Result<()> {
         let is_gone = |folded: &Folded| {
-            let team = folded.team.as_ref().filter(|_| folded.changed);
-            team.is_some_and(|team| matches!(team.state, TeamState::Gone { .. }))
+            folded.team.as_ref().filter(|_| folded.changed).is_some_and(MirrorTeam::is_gone)
         };
-        let gone: Vec<TeamId> =
+        let mut gone: Vec<TeamId> =
             self.folded.iter().filter(|(_, folded)| is_gone(folded)).map(|(id, _)| *id).collect();
+        gone.extend(self.decided.iter().filter(|team| team.is_gone()).map(|team| team.facts.id));
         let teams = &self.known.mirror.teams;
         let org = self.state.org.facts.id;
         let mut concerned = self.ledger.teams_below(org, &gone).await?;
         // What was read in this look may tell otherwise.
         concerned.retain(|id| !self.folded.contains_key(id));
         let is_below = |team: &MirrorTeam| {
-            team.facts.parent.is_some_and(|parent| gone.contains(&parent))
-                && !matches!(team.state, TeamState::Gone { .. })
+            team.facts.parent.is_some_and(|parent| gone.contains(&parent)) && !team.is_gone()
         };
         concerned.extend(teams.values().filter(|team| is_below(team)).map(|team| team.facts.id));
         concerned.extend(self.namesakes());
         if self.login_changed {
-            let present = self.ledger.present_teams(org).await?;
-            concerned.extend(present.into_iter().filter(|id| !self.asked.contains(id)));
+            // Whoever has the former login, or nobody, decides about connections of teams that are gone too.
+            let present = self.ledger.present_teams(org).await?.into_iter();
+            let named = present.chain(self.ledger.owners(org).await?);
+            concerned.extend(named.filter(|id| !self.asked.contains(id)));
         }
         self.concerned = concerned;
         Ok(())

@@ -6,7 +6,7 @@ use super::{Look, Options};
 use crate::{
     ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, ParkedStep, Settled, Settlement},
     model::{Class, ConnectionKey, MirrorTeam, TeamId, TeamState, Time, Trouble},
-    plan::Guarded,
+    plan::{Guarded, Why},
     reconcile::{apply::Applied, fold::Folded, lease::MARGIN, pace},
 };
 
@@ -53,6 +53,10 @@ impl Look<'_> {
         // A row passes from another organisation unless a write of its connection is under way: the next look knows.
         let passing = guarded.ready.actions.iter().filter(|it| it.action.passes_between_organisations());
         let passing: BTreeSet<TeamId> = passing.filter_map(|planned| planned.team).collect();
+        // Its steps wait for the end of a pause, which may be another team's.
+        let left_alone = guarded.ready.left_alone.iter();
+        let held_back = left_alone.filter(|left| matches!(left.why, Why::Paused { .. }));
+        let held_back: BTreeSet<TeamId> = held_back.filter_map(|left| left.team).collect();
         // Whether the same was done for another team: what fails for all is an outage.
         let github_works = self.folded.keys().any(|team| !self.unread.contains(team));
         // What failed together is retried together: what is read for one of them serves all.
@@ -72,15 +76,15 @@ impl Look<'_> {
             // A team that only joined has no mark of its own to say when it is looked at again.
             let unanswered = troubled || folded.second_look.is_some() || !self.asked.contains(&id);
             let postponed = waits.contains_key(&id);
-            if (unanswered && (troubled || folded.changed) || postponed) && !self.due.contains_key(&id) {
+            let undecided = postponed || passing.contains(&id) || self.conflicts.contains(&id);
+            if (unanswered && (troubled || folded.changed) || undecided) && !self.due.contains_key(&id) {
                 stored.found.push(id);
             }
             let pending = troubled
-                || postponed
-                || passing.contains(&id)
+                || undecided
+                || held_back.contains(&id)
                 || parked.contains(&id)
                 || waiting_for_a_person.contains(&id)
-                || self.conflicts.contains(&id)
                 || observing
                 || self.state.paused.of(id).is_some();
             let in_step = team.state == TeamState::Present
@@ -96,6 +100,7 @@ impl Look<'_> {
             });
         }
         stored.found.extend(self.left_with_nothing(&stored));
+        stored.found.extend(self.freed(&stored.disowned));
         stored.found.append(&mut self.concerned);
         let arrives = self.options.timeout + MARGIN;
         let again = self.options.clock.now() + arrives;
