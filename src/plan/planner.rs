@@ -173,35 +173,51 @@ impl Planner<'_> {
         self.plan.actions.push(Planned { team: Some(team), action, reason: reason.into() });
     }
 
-    /// Takes away what concerns a paused team: each step for it, and each that would touch what it has. What
-    /// only tells the ledger what is there already may go ahead.
+    /// Takes away what concerns a paused team: each step for it, and each that would touch what it has. A connection that
+    /// another one was to replace stays with it. What only tells the ledger what is there already may go ahead.
     fn without_paused(mut self) -> Plan {
         let mut waiting: BTreeMap<TeamId, (Time, usize)> = BTreeMap::new();
-        self.plan.actions.retain(|planned| {
-            let key = match &planned.action {
-                Action::CreateTeam { .. } => None,
-                Action::Create { key, .. } | Action::Delete { key, .. } | Action::PassOn { key, .. } => {
-                    Some(key)
-                }
-                Action::Record { .. } | Action::Forget { .. } => return true,
-            };
-            if planned.action.passes_between_organisations() {
-                // A key whose login has moved must not be deleted for the team that had it: no pause waits for that.
-                return true;
+        let mut actions = std::mem::take(&mut self.plan.actions);
+        actions.retain(|planned| match (planned.team, self.pause_of(planned)) {
+            (Some(team), Some(since)) => {
+                waiting.entry(team).or_insert((since, 0)).1 += 1;
+                false
             }
-            let holder = key.and_then(|key| self.actual.owned.get(key)).map(|row| row.team);
-            let paused = self.policy.paused;
-            let Some(team) = planned.team else { return true };
-            let pause = paused.of(team).or_else(|| holder.and_then(|team| paused.of(team)));
-            if let Some(pause) = pause {
-                waiting.entry(team).or_insert((pause.since, 0)).1 += 1;
-            }
-            pause.is_none()
+            _ => true,
         });
+        actions.retain(|planned| {
+            let replaced =
+                matches!(planned.action, Action::Delete { cause: RemovalCause::Replaced { .. }, .. });
+            match planned.team.filter(|_| replaced).and_then(|team| waiting.get_mut(&team)) {
+                Some((_, steps)) => {
+                    *steps += 1;
+                    false
+                }
+                None => true,
+            }
+        });
+        self.plan.actions = actions;
         for (team, (since, steps)) in waiting {
             self.leave(team, Why::Paused { since, steps });
         }
         self.plan
+    }
+
+    /// Since when a step waits for the end of a pause, if it does.
+    fn pause_of(&self, planned: &Planned) -> Option<Time> {
+        let key = match &planned.action {
+            Action::CreateTeam { .. } => None,
+            Action::Create { key, .. } | Action::Delete { key, .. } | Action::PassOn { key, .. } => Some(key),
+            Action::Record { .. } | Action::Forget { .. } => return None,
+        };
+        // A key whose login has moved must not be deleted for the team that had it: no pause waits for that.
+        if planned.action.passes_between_organisations() {
+            return None;
+        }
+        let paused = self.policy.paused;
+        let holder = key.and_then(|key| self.actual.owned.get(key)).map(|row| row.team);
+        let pause = paused.of(planned.team?).or_else(|| paused.of(holder?));
+        pause.map(|pause| pause.since)
     }
 
     /// A team that GitHub shows.

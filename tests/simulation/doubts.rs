@@ -13,8 +13,8 @@ use teamlink::{
 use super::{
     Setup,
     grace::{pass, setup},
-    sequences::{held, linked, run},
-    world::World,
+    sequences::{held, linked, run, team_id},
+    world::{Connection, World},
 };
 
 async fn hear(world: &mut World) {
@@ -182,6 +182,62 @@ fn what_the_resumed_team_with_its_name_does_not_want_is_decided_too() {
         let owner = world.state().await.unwrap().owned.into_iter().find(|it| it.key.github == "@acme/team-1");
         assert_eq!(owner.unwrap().team, anew.team, "about a name that is there, a person decides");
         assert_eq!(held(&world).await, ["@acme/team-1"]);
+    });
+}
+
+#[test]
+fn a_team_whose_name_the_row_of_a_paused_team_had_is_connected_once_that_row_goes() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, setup(), dir.path()).await;
+        pass(&world, 30).await;
+        let paused = PauseScope::Team(TeamKey { org: world.org, team: team_id(&world, "team-1").await });
+        world.ledger.pause(paused, "", world.clock.now()).await.unwrap();
+        let of_team_1 = |(id, it): (String, Connection)| (it.github == "@acme/team-1").then_some(id);
+        let id = world.connections().await.into_iter().find_map(of_team_1).unwrap();
+        world.disconnect(&id).await;
+        for (slug, name) in [("team-1", "X one"), ("team-2", "Team 1")] {
+            world.rename(slug, name).await;
+        }
+        hear(&mut world).await;
+        world.work(Duration::from_secs(300)).await;
+        assert_eq!(linked(&world).await, ["@acme/team-2"], "the row of a paused team keeps its key");
+        world.ledger.resume(paused, "", world.clock.now()).await.unwrap();
+        world.work(Duration::from_secs(300)).await;
+        assert_eq!(linked(&world).await, ["@acme/team-1"]);
+    });
+}
+
+#[test]
+fn the_children_of_a_team_that_the_list_of_another_look_proves_to_be_gone_go_too() {
+    run(async |dir| {
+        let limits = Limits { max_share: 1.0, above: 0, max_removals: 1000 };
+        let wide = Setup { limits, max_per_window: 1000, first_creates: 1000, ..setup() };
+        let mut world = World::new(1, 260, wide, dir.path()).await;
+        for name in ["Parent", "Child"] {
+            world.datadog_team(name).await;
+        }
+        world.create("Parent").await;
+        let parent = world.ask("GET", "/orgs/acme/teams/parent", Value::Null).await.1["id"].clone();
+        let child = json!({"name": "Child", "parent_team_id": parent});
+        world.ask("POST", "/orgs/acme/teams", child).await;
+        pass(&world, 60).await;
+        assert_eq!(world.state().await.unwrap().owned.len(), 262);
+        std::iter::from_fn(|| world.webhooks.try_recv().ok()).for_each(drop);
+        for team in 1..=259 {
+            world.delete(&format!("team-{team}")).await;
+        }
+        world.ask("PATCH", "/orgs/acme/teams/parent", json!({"description": "a family"})).await;
+        world.delete("parent").await;
+        // What tells of the family's end is lost.
+        let told: Vec<_> = std::iter::from_fn(|| world.webhooks.try_recv().ok()).collect();
+        let lost = |body: &Value| {
+            body["action"] == "deleted"
+                && ["parent", "child"].contains(&body["team"]["slug"].as_str().unwrap())
+        };
+        let heard = told.into_iter().filter(|it| !lost(&serde_json::from_slice(&it.body).unwrap()));
+        world.deliver(heard.collect()).await;
+        world.work(Duration::from_secs(900)).await;
+        assert_eq!(linked(&world).await, ["@acme/team-260"]);
     });
 }
 
