@@ -90,6 +90,7 @@ mod clock;
 mod flags;
 mod marks;
 mod parts;
+mod passing;
 mod printed;
 mod processes;
 mod releases;

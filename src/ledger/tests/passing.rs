@@ -1,0 +1,36 @@
+//! Rows that pass to the organisation that has their login now.
+
+use super::*;
+
+on_both! {
+    a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once,
+}
+
+async fn a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once(opened: Opened) {
+    let ledger = &opened.ledger;
+    let to = TeamKey { org: OrgId(2), team: TeamId(5) };
+    let other = Lane::Org(to.org);
+    ledger.bind_org(&OrgFacts { id: to.org, login: "globex".into() }, at(0)).await.unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
+    let key = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
+    let owned = Owned { key: key.clone(), id: "c".into(), team: TeamId(7), managed_by: None };
+    let recorded = Settlement { owned: vec![owned], ..Settlement::default() };
+    ledger.settle(LANE, fence, &recorded, at(1)).await.unwrap();
+    let delete = Intended { key: key.clone(), kind: IntentKind::Delete, team: Some(TeamId(7)) };
+    ledger.intend(ORG, fence, &[delete], "teamlink", at(2)).await.unwrap();
+
+    let others = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
+    ledger.mark(&[Target::Team(to)], Cause::Event, Asks::EVENT, at(2)).await.unwrap();
+    let waits = (Duration::from_secs(2), Duration::from_secs(60));
+    let passed = PassedOn { key: key.clone(), id: "c".into(), from: ORG, to, waits };
+    let look = Settlement { passed_on: vec![passed], ..done(5, 1, Next::Nothing) };
+    let due = async |now| !ledger.due_teams(to.org, now, 100).await.unwrap().is_empty();
+    for (now, again) in [(3, 5), (10, 18), (100, 160)] {
+        ledger.settle(other, others, &look, at(now)).await.unwrap();
+        assert_eq!((due(at(again - 1)).await, due(at(again)).await), (false, true), "at {now}");
+    }
+    let gone = Settlement { disowned: vec![key.clone()], closed_intents: vec![key], ..Settlement::default() };
+    ledger.settle(LANE, fence, &gone, at(161)).await.unwrap();
+    ledger.settle(other, others, &look, at(162)).await.unwrap();
+    assert!(due(at(162)).await, "its team looks at once what became of it");
+}
