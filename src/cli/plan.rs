@@ -283,9 +283,10 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                 Why::Grace { key, until, .. } => {
                     (handle(plan, key), format!("goes at {until}, if a second look agrees"))
                 }
-                Why::NotVisible { key, since } => {
-                    (handle(plan, key), format!("written at {since}; Datadog's lists do not show it yet"))
-                }
+                Why::NotVisible { key, since } => (
+                    handle(plan, key),
+                    format!("written or seen at {since}; Datadog's lists do not agree yet"),
+                ),
                 Why::OfAnother { key, login } => (
                     handle(plan, key),
                     format!("stays: the handle of a team of {login}, which is not served"),

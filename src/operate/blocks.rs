@@ -126,7 +126,7 @@ pub(super) fn of(
             }
             Why::NotVisible { key, since } => {
                 let what =
-                    format!("Datadog answered a write of {key} at {since}, and its lists do not show it yet");
+                    format!("{key} was written or seen at {since}, and Datadog's lists do not agree yet");
                 block("not_visible", what, None);
             }
             Why::OfAnother { key, login } => block(
