@@ -221,17 +221,15 @@ fn over_a_limit(
 }
 
 impl Plan {
-    /// A connection that is to be replaced stays while its replacement is held: the team keeps one.
-    fn keep_what_is_replaced(&mut self, held: &[Planned]) {
-        let held: BTreeSet<Option<TeamId>> = held
-            .iter()
-            .filter(|planned| matches!(planned.action, Action::Create { .. }))
-            .map(|planned| planned.team)
-            .collect();
+    /// A connection that is to be replaced stays while its replacement waits: the team keeps one.
+    pub(super) fn keep_what_is_replaced(&mut self, waiting: &[Planned]) {
+        let replaces = |it: &&Planned| matches!(it.action, Action::Create { .. } | Action::PassOn { .. });
+        let waiting: BTreeSet<Option<TeamId>> =
+            waiting.iter().filter(replaces).map(|planned| planned.team).collect();
         self.actions.retain(|planned| {
             let replaced =
                 matches!(&planned.action, Action::Delete { cause: RemovalCause::Replaced { .. }, .. });
-            !(replaced && held.contains(&planned.team))
+            !(replaced && waiting.contains(&planned.team))
         });
     }
 }

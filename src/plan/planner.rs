@@ -176,27 +176,17 @@ impl Planner<'_> {
     /// Takes away what concerns a paused team: each step for it, and each that would touch what it has. A connection that
     /// another one was to replace stays with it. What only tells the ledger what is there already may go ahead.
     fn without_paused(mut self) -> Plan {
+        let actions = std::mem::take(&mut self.plan.actions);
+        let (paused, rest): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|planned| self.pause_of(planned).is_some());
+        self.plan.actions = rest;
+        self.plan.keep_what_is_replaced(&paused);
         let mut waiting: BTreeMap<TeamId, (Time, usize)> = BTreeMap::new();
-        let mut actions = std::mem::take(&mut self.plan.actions);
-        actions.retain(|planned| match (planned.team, self.pause_of(planned)) {
-            (Some(team), Some(since)) => {
+        for planned in &paused {
+            if let (Some(team), Some(since)) = (planned.team, self.pause_of(planned)) {
                 waiting.entry(team).or_insert((since, 0)).1 += 1;
-                false
             }
-            _ => true,
-        });
-        actions.retain(|planned| {
-            let replaced =
-                matches!(planned.action, Action::Delete { cause: RemovalCause::Replaced { .. }, .. });
-            match planned.team.filter(|_| replaced).and_then(|team| waiting.get_mut(&team)) {
-                Some((_, steps)) => {
-                    *steps += 1;
-                    false
-                }
-                None => true,
-            }
-        });
-        self.plan.actions = actions;
+        }
         for (team, (since, steps)) in waiting {
             self.leave(team, Why::Paused { since, steps });
         }
