@@ -222,14 +222,18 @@ fn over_a_limit(
 
 impl Plan {
     /// A connection that is to be replaced stays while its replacement waits: the team keeps one.
-    pub(super) fn keep_what_is_replaced(&mut self, waiting: &[Planned]) {
+    pub fn keep_what_is_replaced(&mut self, waiting: &[Planned]) {
         let replaces = |it: &&Planned| matches!(it.action, Action::Create { .. } | Action::PassOn { .. });
-        let waiting: BTreeSet<Option<TeamId>> =
-            waiting.iter().filter(replaces).map(|planned| planned.team).collect();
+        let waiting = waiting.iter().filter(replaces).filter_map(|planned| planned.team).collect();
+        self.keep_replaced_of(&waiting);
+    }
+
+    /// What these teams have stays until what replaces it is there for certain.
+    pub(super) fn keep_replaced_of(&mut self, teams: &BTreeSet<TeamId>) {
         self.actions.retain(|planned| {
             let replaced =
                 matches!(&planned.action, Action::Delete { cause: RemovalCause::Replaced { .. }, .. });
-            !(replaced && waiting.contains(&planned.team))
+            !(replaced && planned.team.is_some_and(|team| teams.contains(&team)))
         });
     }
 }

@@ -89,6 +89,7 @@ pub fn plan(
         plan: Plan::default(),
         passed: BTreeSet::new(),
         created: BTreeSet::new(),
+        unsure: BTreeSet::new(),
     };
     let mut interrupted: HashMap<TeamId, Vec<(&ConnectionKey, &Interrupted)>> = HashMap::new();
     for (key, create) in &actual.create_intents {
@@ -121,7 +122,7 @@ pub fn plan(
             }
         }
     }
-    let mut plan = planner.without_paused();
+    let mut plan = planner.without_what_waits();
     plan.actions.sort_by_key(|planned| order(&planned.action));
     plan
 }
@@ -162,6 +163,8 @@ pub(super) struct Planner<'a> {
     passed: BTreeSet<ConnectionKey>,
     /// Handles for which a Datadog team is created already.
     created: BTreeSet<String>,
+    /// Teams of which a connection that they want is there or not: Datadog's lists cannot tell yet.
+    unsure: BTreeSet<TeamId>,
 }
 
 impl Planner<'_> {
@@ -173,14 +176,15 @@ impl Planner<'_> {
         self.plan.actions.push(Planned { team: Some(team), action, reason: reason.into() });
     }
 
-    /// Takes away what concerns a paused team: each step for it, and each that would touch what it has. A connection that
-    /// another one was to replace stays with it. What only tells the ledger what is there already may go ahead.
-    fn without_paused(mut self) -> Plan {
+    /// Takes away what concerns a paused team: each step for it, and each that would touch what it has. What only tells the
+    /// ledger what is there already may go ahead. A connection stays until the one that replaces it is there for certain.
+    fn without_what_waits(mut self) -> Plan {
         let actions = std::mem::take(&mut self.plan.actions);
         let (paused, rest): (Vec<_>, Vec<_>) =
             actions.into_iter().partition(|planned| self.pause_of(planned).is_some());
         self.plan.actions = rest;
         self.plan.keep_what_is_replaced(&paused);
+        self.plan.keep_replaced_of(&self.unsure);
         let mut waiting: BTreeMap<TeamId, (Time, usize)> = BTreeMap::new();
         for planned in &paused {
             if let (Some(team), Some(since)) = (planned.team, self.pause_of(planned)) {
@@ -249,7 +253,7 @@ impl Planner<'_> {
         // Another connection may share the key: ours is the one with the row's id.
         if let Some(row) = row.filter(|row| self.actual.connections.with_id(&key, &row.id).is_some()) {
             if let Some(since) = self.actual.delete_not_visible(row, self.policy.now) {
-                self.leave(team, Why::NotVisible { key, since });
+                self.not_visible(team, key, since);
             } else if row.team != team && self.passed.insert(key.clone()) {
                 let action = Action::pass_on(key, row.id.clone(), team);
                 self.act(team, action, format!("{github} is its handle now"));
@@ -257,7 +261,7 @@ impl Planner<'_> {
             return;
         }
         if let Some(since) = row.and_then(|row| self.actual.row_not_visible(row)) {
-            self.leave(team, Why::NotVisible { key, since });
+            self.not_visible(team, key, since);
             return;
         }
         if let Some((from, row)) = self.actual.elsewhere.get(&key)
@@ -276,7 +280,7 @@ impl Planner<'_> {
                 return;
             }
             if let Some(since) = self.create_not_visible(intent) {
-                self.leave(team, Why::NotVisible { key, since });
+                self.not_visible(team, key, since);
                 return;
             }
         }
@@ -310,6 +314,12 @@ impl Planner<'_> {
                 self.act(team, Action::Create { key, github: github.clone() }, reason);
             }
         }
+    }
+
+    /// Whether a wanted connection is there, Datadog's lists cannot tell yet: what it would replace stays.
+    fn not_visible(&mut self, team: TeamId, key: ConnectionKey, since: Time) {
+        self.unsure.insert(team);
+        self.leave(team, Why::NotVisible { key, since });
     }
 
     /// Our row takes the id of a connection with its mark. The next plan goes on from there.

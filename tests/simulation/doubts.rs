@@ -264,3 +264,36 @@ fn what_a_wrong_total_says_of_one_id_is_asked_once_more_in_a_look() {
         assert_eq!(linked(&world).await, ["@acme/team-1"]);
     });
 }
+
+#[test]
+fn a_team_that_gets_its_name_back_keeps_a_connection_while_a_delete_shows_late() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, setup(), dir.path()).await;
+        world.datadog_team("Core").await;
+        pass(&world, 30).await;
+        let stale = json!({"method": "GET", "path": "/api/v2/team/connections", "stale_ms": 9000});
+        world.faults(&[stale]).await;
+        world.rename("team-1", "Core").await;
+        hear(&mut world).await;
+        world.requests().await;
+        loop {
+            world.work(Duration::from_millis(500)).await;
+            if world.requests().await.iter().any(|it| it["method"] == "DELETE") {
+                break;
+            }
+        }
+        world.rename("core", "Team 1").await;
+        hear(&mut world).await;
+        for second in 0..300 {
+            world.work(Duration::from_secs(1)).await;
+            world.faults(&[]).await;
+            let there = linked(&world).await;
+            let stale = json!({"method": "GET", "path": "/api/v2/team/connections", "stale_ms": 9000});
+            world.faults(&[stale]).await;
+            let kept = ["@acme/core", "@acme/team-1"].iter().any(|it| there.iter().any(|one| one == it));
+            assert!(kept, "after {second} s: {there:?}");
+        }
+        world.faults(&[]).await;
+        assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/team-2"]);
+    });
+}
