@@ -130,6 +130,7 @@ fn leave_out(guarded: &mut Guarded, only: &BTreeSet<StepKey>) -> Vec<TeamId> {
         .into_iter()
         .partition(|planned| only.contains(&planned.action.step()));
     guarded.ready.actions = carried_out;
+    guarded.ready.keep_what_is_replaced(&rest);
     rest.into_iter().filter_map(|planned| planned.team).collect()
 }
 
