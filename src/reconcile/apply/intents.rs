@@ -39,9 +39,14 @@ impl Run<'_> {
         self.hands.intents.iter().find(|intent| intent.key == *key && intent.kind != IntentKind::Delete)
     }
 
+    /// Whether an earlier create of this connection may have been carried out, of another look or of this one.
+    pub(super) fn may_be_made(&self, key: &ConnectionKey) -> bool {
+        self.open_create(key).is_some() || self.unsure.contains(key)
+    }
+
     /// A create that was surely not carried out needs no intent, unless an earlier one may have been.
     pub(super) fn undone(&mut self, key: &ConnectionKey) {
-        if self.open_create(key).is_none() {
+        if !self.may_be_made(key) {
             self.out.stored.undone.push(key.clone());
         }
     }

@@ -109,6 +109,7 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
         out: Applied::default(),
         made: Vec::new(),
         deletes: Vec::new(),
+        unsure: BTreeSet::new(),
         failures: 0,
         worked: BTreeSet::new(),
         listed: None,
@@ -174,6 +175,8 @@ struct Run<'a> {
     /// Connections that Datadog says it made, to be read back.
     made: Vec<(Create, ConnectionId)>,
     deletes: Vec<Delete>,
+    /// Creates that Datadog may have carried out, whatever it answers when they are sent again.
+    unsure: BTreeSet<ConnectionKey>,
     /// 5xx answers in a row.
     failures: u32,
     /// What succeeded in this run.
@@ -234,6 +237,9 @@ impl Run<'_> {
                 }
                 Err(trouble) => trouble,
             };
+            if trouble.ambiguous {
+                self.unsure.extend(items.iter().map(|item| item.key.clone()));
+            }
             let refusal = self.refused(&trouble, items.iter().map(|item| Some(item.team)));
             if let Refusal::Stop = refusal {
                 for item in items.iter().filter(|_| trouble.ambiguous) {
@@ -261,7 +267,7 @@ impl Run<'_> {
                         self.record(item.team, item.key, id, mark, &item.reason, AuditOutcome::Already);
                     }
                     // An earlier create of ours may have made it: the next look finds out.
-                    None if self.open_create(&item.key).is_some() => self.out.stored.found.push(item.team),
+                    None if self.may_be_made(&item.key) => self.out.stored.found.push(item.team),
                     // Somebody else made it meanwhile: what we wanted exists, and is not ours.
                     None => self.out.stored.closed_intents.push(item.key),
                 }

@@ -28,6 +28,8 @@ impl Run<'_> {
         for (item, trouble) in creates {
             let counts = self.counts(Operation::Create, Some(item.team), item.key.clone().into());
             if counts && self.failed_before(Some(item.team)) {
+                // The list that was read since lacks it.
+                self.unsure.remove(&item.key);
                 self.undone(&item.key);
                 self.park(Some(item.team), ParkedStep::Create(item.key), None, &item.reason, &trouble);
             } else {
