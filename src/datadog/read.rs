@@ -60,8 +60,8 @@ impl Reader {
     }
 
     /// All connections that pass the filter: all pages or none. One list of ids may be of any length. A list whose total
-    /// is wrong is good for what it shows, and a list by ids for what it lacks too. Whoever would act on what another list
-    /// lacks calls [`Reader::connections_with`].
+    /// is wrong still proves what it shows. A list by ids also proves what it lacks. To act on what any other list lacks,
+    /// call [`Reader::connections_with`].
     ///
     /// # Errors
     /// Those of any request; permanent when two lists hold more than 50 ids; transient when the list goes on contradicting

@@ -60,7 +60,7 @@ impl Look<'_> {
             } else if cleared.insert((slug.to_owned(), is_gone)) {
                 joining.extend(self.holder_here(&key, (team, is_gone), slug).await?);
                 if self.troubles.contains_key(&team) {
-                    // What could not be told is asked again for the next team that had the slug.
+                    // This look asks GitHub again for the next team that had the slug.
                     cleared.remove(&(slug.to_owned(), is_gone));
                 }
             }

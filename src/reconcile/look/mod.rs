@@ -333,7 +333,7 @@ impl<'a> Look<'a> {
         concerned.extend(teams.values().filter(|team| is_below(team)).map(|team| team.facts.id));
         concerned.extend(self.namesakes());
         if self.login_changed {
-            // Whoever has the former login, or nobody, decides about connections of teams that are gone too.
+            // A team that is gone may own a connection under the former login: who has that login now decides about it.
             let present = self.ledger.present_teams(org).await?.into_iter();
             let named = present.chain(self.ledger.owners(org).await?);
             concerned.extend(named.filter(|id| !self.asked.contains(id)));
