@@ -136,6 +136,12 @@ impl Ledger {
         Self { rules: Arc::new(rules), ..self.clone() }
     }
 
+    /// Whether a connection is in use: by a query, by a transaction, or on its way back to the others.
+    pub fn is_in_use(&self) -> bool {
+        let in_use = |pool: &AnyPool| pool.num_idle() < usize::try_from(pool.size()).unwrap_or(usize::MAX);
+        in_use(&self.write) || in_use(&self.read)
+    }
+
     /// Waits for the connections to be closed; what was committed stays.
     pub async fn close(self) {
         self.read.close().await;

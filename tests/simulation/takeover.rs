@@ -7,9 +7,6 @@ use std::{
     time::Duration,
 };
 
-use rand::{RngExt, rngs::StdRng};
-use teamlink::model::{Asks, Cause};
-
 use super::{
     gate::Step,
     happen,
@@ -17,12 +14,10 @@ use super::{
     script,
     world::{World, work},
 };
+use rand::{RngExt, rngs::StdRng};
 
 /// Longer than a lease lasts.
 const STILL: Duration = Duration::from_secs(40);
-
-/// Uses of the ledger that a worker may have begun one after the other when it was stopped.
-const TURNS: usize = 12;
 
 /// Works for this long, with a stop on the way; says whether there was one. What happens at GitHub meanwhile is heard,
 /// and seen to by another worker.
@@ -61,21 +56,15 @@ pub async fn stands_still(
     true
 }
 
-/// Lets a worker that was stopped at an answer finish what else it does in the ledger, whose one writing connection it
-/// shares with the others here. Says whether it has ended.
+/// Lets a worker that was stopped at an answer finish what else it does in the ledger, whose connections it shares with the
+/// others here. Says whether it has ended.
 async fn finishes_in_the_ledger(world: &World, first: &mut Pin<&mut impl Future<Output = ()>>) -> bool {
-    // Each turn waits behind what is queued: a connection that the worker waits for comes before the next one.
-    for _ in 0..TURNS {
-        let mut turn = pin!(world.ledger.mark(&[], Cause::Pass, Asks::PASS, world.clock.now()));
-        let ended = poll_fn(|cx| {
-            if first.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
-            }
-            turn.as_mut().poll(cx).map(|marked| marked.is_err())
-        });
-        if ended.await {
-            return true;
+    loop {
+        // A connection that it waited for and that is free now, it takes before this says that none is in use.
+        let ended = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx).is_ready())).await;
+        if ended || !world.ledger.is_in_use() {
+            return ended;
         }
+        tokio::task::yield_now().await;
     }
-    false
 }
