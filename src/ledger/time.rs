@@ -15,7 +15,7 @@ use std::{
 use sqlx::AssertSqlSafe;
 
 use super::{Ledger, rows::Flag};
-use crate::model::{RemovedByOthers, Time};
+use crate::model::{LISTS_LAG, RemovedByOthers, Time};
 
 /// How often moments that lie ahead are looked for: another process may have stored them by a clock that was wrong.
 const LOOK_AHEAD: Duration = Duration::from_secs(10);
@@ -62,6 +62,7 @@ pub(super) struct After {
     lists: Time,
     intents: Time,
     answers: Time,
+    recorded: Time,
     seconds: Time,
     removed: Time,
     /// What no delay counts from, but may not lie ahead either.
@@ -84,6 +85,7 @@ impl After {
             // Any of them may still arrive.
             intents: Time(0),
             answers: before - spans.lag.max(spans.grace),
+            recorded: before - LISTS_LAG,
             seconds: before - spans.delay,
             removed: before - RemovedByOthers::WITHIN,
             rest: new,
@@ -105,6 +107,7 @@ impl After {
             lists: ahead,
             intents: ahead,
             answers: ahead,
+            recorded: ahead,
             seconds: ahead,
             removed: ahead,
             rest: ahead,
@@ -114,10 +117,12 @@ impl After {
     }
 
     /// The moments by table: the column, which rows, and after when.
-    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 13] {
+    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 14] {
         [
             ("teams", "suspected_at", "gone_at IS NULL AND", self.grace),
             ("connections", "unwanted_since", "", self.grace),
+            // The lists may lack what was recorded just before.
+            ("connections", "created_at", "", self.recorded),
             ("entries", "suspected_at", "", self.grace),
             ("removal_slots", "at", "", self.slots),
             ("intents", "at", "", self.intents),

@@ -9,6 +9,7 @@ on_both! {
     what_began_ahead_of_the_clock_begins_now,
     a_jump_leaves_what_was_over_alone,
     what_a_proof_or_an_answer_waits_for_never_lies_ahead,
+    what_was_recorded_just_before_a_jump_may_be_lacking_from_lists_after_it,
     what_somebody_removed_counts_for_a_day_however_the_clock_is_set,
 }
 
@@ -97,10 +98,7 @@ async fn a_jump_leaves_what_was_over_alone(opened: Opened) {
     let look = Settlement { teams: vec![suspected(7, 30), suspected(8, 90)], ..Settlement::default() };
     ledger.settle(LANE, fence, &look, now).await.unwrap();
     let old = ledger.clock().now();
-    ledger
-        .begin_again(super::super::time::After::jump((old, old + DAY), old + DAY, SPANS), old + DAY)
-        .await
-        .unwrap();
+    ledger.begin_again(time::After::jump((old, old + DAY), old + DAY, SPANS), old + DAY).await.unwrap();
     let teams = ledger.org_state(ORG).await.unwrap().unwrap().teams;
     assert_eq!(teams[&TeamId(7)].state, TeamState::Suspected { since: old + DAY, second: None });
     assert_eq!(
@@ -137,13 +135,39 @@ async fn what_a_proof_or_an_answer_waits_for_never_lies_ahead(opened: Opened) {
     // A jump forward ends no time in which Datadog's lists may lag, and a list that was begun before the second look is
     // no younger than that afterwards.
     let old = ledger.clock().now();
-    let jump = super::super::time::After::jump((old, old + DAY), old + DAY, SPANS);
+    let jump = time::After::jump((old, old + DAY), old + DAY, SPANS);
     ledger.begin_again(jump, old + DAY).await.unwrap();
     let state = ledger.org_state(ORG).await.unwrap().unwrap();
     let answered = state.intents[0].answered.as_ref().unwrap();
     assert_eq!((answered.at, answered.missed_at), (old + DAY, Some(old + DAY)));
     let second = Some(old + DAY);
     assert_eq!(state.teams[&TeamId(7)].state, TeamState::Suspected { since, second });
+}
+
+async fn what_was_recorded_just_before_a_jump_may_be_lacking_from_lists_after_it(opened: Opened) {
+    let ledger = &opened.ledger;
+    let now = ledger.clock().now();
+    let fence = ledger.lease(LANE, "a", now, TTL).await.unwrap().unwrap();
+    let recorded = |slug: &str| {
+        let key = ConnectionKey { datadog_team: "d".into(), github: format!("@acme/{slug}") };
+        let row = Owned { key, id: ConnectionId::from(slug), team: TeamId(7), managed_by: None };
+        Settlement { owned: vec![row], ..Settlement::default() }
+    };
+    let young = async || {
+        let state = ledger.org_state(ORG).await.unwrap().unwrap();
+        state.young.into_keys().map(|key| key.github).collect::<Vec<_>>()
+    };
+    // By a clock that was a day ahead.
+    ledger.settle(LANE, fence, &recorded("back"), now + DAY).await.unwrap();
+    ledger.keep_time(SPANS).await.unwrap();
+    assert_eq!(young().await, ["@acme/back"]);
+    sql(ledger, "UPDATE connections SET created_at = $1", now - Duration::from_secs(60)).await;
+    ledger.settle(LANE, fence, &recorded("forward"), now - Duration::from_secs(5)).await.unwrap();
+    let jump = time::After::jump((now, now + DAY), now + DAY, SPANS);
+    ledger.begin_again(jump, now + DAY).await.unwrap();
+    let moved = "SELECT COUNT(*) FROM connections WHERE created_at >= $1";
+    let moved: i64 = sqlx::query_scalar(moved).bind((now + DAY).0).fetch_one(&ledger.write).await.unwrap();
+    assert_eq!(moved, 1, "the other was recorded long before");
 }
 
 async fn what_somebody_removed_counts_for_a_day_however_the_clock_is_set(opened: Opened) {
@@ -171,7 +195,7 @@ async fn what_somebody_removed_counts_for_a_day_however_the_clock_is_set(opened:
     };
     let old = later + DAY;
     ledger.settle(LANE, fence, &noted, old - Duration::from_secs(60)).await.unwrap();
-    let jump = super::super::time::After::jump((old, old + 7 * DAY), old + 7 * DAY, SPANS);
+    let jump = time::After::jump((old, old + 7 * DAY), old + 7 * DAY, SPANS);
     ledger.begin_again(jump, old + 7 * DAY).await.unwrap();
     assert_eq!(times(old + 7 * DAY).await, 1);
 }
