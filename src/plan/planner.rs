@@ -32,6 +32,8 @@ pub struct Actual {
     pub gone: BTreeSet<DatadogTeamId>,
     /// Deletes of ours that Datadog answered with success: its lists may still show the connections.
     pub deleted: BTreeMap<ConnectionKey, Answered>,
+    /// Deletes of ours that nobody answered and that may still arrive, and when they were sent.
+    pub unanswered: BTreeMap<ConnectionKey, Time>,
     /// Answered creates that this look read by their ids and did not find.
     pub missing: BTreeSet<ConnectionId>,
     /// Rows of other organisations whose keys name teams under today's login.
@@ -63,6 +65,12 @@ impl Actual {
     pub fn delete_not_visible(&self, row: &Owned, now: Time) -> Option<Time> {
         let answered = self.deleted.get(&row.key).filter(|answered| answered.id == row.id)?;
         may_lag(answered.at, now).then_some(answered.at)
+    }
+
+    /// Returns since when a delete of ours may take this row's connection, though Datadog's lists show it. Until the end of
+    /// that delete is known, the connection is nobody's.
+    fn being_deleted(&self, row: &Owned, now: Time) -> Option<Time> {
+        self.delete_not_visible(row, now).or_else(|| self.unanswered.get(&row.key).copied())
     }
 
     /// Whether a connection carries a mark of this ledger, today's or a former one.
@@ -163,7 +171,7 @@ pub(super) struct Planner<'a> {
     passed: BTreeSet<ConnectionKey>,
     /// Handles for which a Datadog team is created already.
     created: BTreeSet<String>,
-    /// Teams of which a connection that they want is there or not: Datadog's lists cannot tell yet.
+    /// Teams of which nobody can tell yet whether a connection that they want will be theirs.
     unsure: BTreeSet<TeamId>,
 }
 
@@ -252,7 +260,7 @@ impl Planner<'_> {
         let (at, row) = (self.actual.connections.at(&key), self.actual.owned.get(&key));
         // Another connection may share the key: ours is the one with the row's id.
         if let Some(row) = row.filter(|row| self.actual.connections.with_id(&key, &row.id).is_some()) {
-            if let Some(since) = self.actual.delete_not_visible(row, self.policy.now) {
+            if let Some(since) = self.actual.being_deleted(row, self.policy.now) {
                 self.not_visible(team, key, since);
             } else if row.team != team && self.passed.insert(key.clone()) {
                 let action = Action::pass_on(key, row.id.clone(), team);
@@ -267,6 +275,8 @@ impl Planner<'_> {
         if let Some((from, row)) = self.actual.elsewhere.get(&key)
             && self.actual.of_row(row).is_some()
         {
+            // Whether the row passes, its organisation's own writes decide: what it would replace stays until then.
+            self.unsure.insert(team);
             let (id, from_org) = (row.id.clone(), Some(*from));
             let action = Action::PassOn { key, id, to: team, from_org, to_org: None };
             self.act(team, action, format!("{github} is its handle now; org {from} had this login before"));
@@ -365,7 +375,9 @@ impl Planner<'_> {
             | RemovalCause::Orphan { .. } => wants,
         };
         if let Some(&heir) = heir.filter(|&&heir| heir != row.team) {
-            if self.passed.insert(row.key.clone()) {
+            if let Some(since) = self.actual.being_deleted(row, self.policy.now) {
+                self.leave(row.team, Why::NotVisible { key: row.key.clone(), since });
+            } else if self.passed.insert(row.key.clone()) {
                 let action = Action::pass_on(row.key.clone(), row.id.clone(), heir);
                 self.act(heir, action, format!("{} is its handle now", row.key.github));
             }

@@ -40,6 +40,8 @@ impl Known {
             let adopts = kind == IntentKind::Adopt;
             Some((key, Interrupted { team: team?, adopts, over: over(at), managed_by, answered }))
         });
+        let unanswered = deletes.iter().filter(|it| it.answered.is_none() && !over(it.at));
+        let unanswered = unanswered.map(|it| (it.key.clone(), it.at)).collect();
         let deleted = deletes.into_iter().filter_map(|it| Some((it.key.clone(), it.answered.clone()?)));
         Self {
             mirror: Mirror {
@@ -58,6 +60,7 @@ impl Known {
                 create_intents: creates.collect(),
                 gone: BTreeSet::new(),
                 deleted: deleted.collect(),
+                unanswered,
                 missing: BTreeSet::new(),
                 elsewhere: BTreeMap::new(),
                 claims: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! What one source says and another does not: slugs against lists, a list against an earlier one, a write whose answer was
 //! lost against the guard's count.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 use teamlink::{
@@ -296,5 +296,63 @@ fn a_team_that_gets_its_name_back_keeps_a_connection_while_a_delete_shows_late()
         }
         world.faults(&[]).await;
         assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/team-2"]);
+    });
+}
+
+/// Renames `team-1` to `core`, and works until a DELETE of its old connection was sent, whose answer is lost and which the
+/// service has yet to carry out. Returns the id of that connection.
+async fn its_delete_is_under_way(world: &mut World) -> String {
+    world.datadog_team("Core").await;
+    pass(world, 30).await;
+    let of_team_1 = |all: &BTreeMap<String, Connection>| {
+        all.iter().find(|(_, it)| it.github == "@acme/team-1").map(|(id, _)| id.clone())
+    };
+    let id = of_team_1(&world.connections().await).unwrap();
+    let lost = json!({"method": "DELETE", "path": "/api/v2/team/connections", "status": 500, "reset": true});
+    world.faults(&[lost]).await;
+    world.rename("team-1", "Core").await;
+    hear(world).await;
+    world.requests().await;
+    loop {
+        world.work(Duration::from_millis(500)).await;
+        if world.requests().await.iter().any(|it| it["method"] == "DELETE") {
+            break;
+        }
+    }
+    world.faults(&[]).await;
+    assert_eq!(of_team_1(&world.connections().await), Some(id.clone()));
+    id
+}
+
+#[test]
+fn a_delete_that_arrives_late_takes_no_connection_from_a_team_that_has_its_name_back() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, setup(), dir.path()).await;
+        let id = its_delete_is_under_way(&mut world).await;
+        world.rename("core", "Team 1").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(2)).await;
+        world.disconnect(&id).await;
+        for second in 0..150 {
+            let there = linked(&world).await;
+            let kept = there.iter().any(|it| ["@acme/core", "@acme/team-1"].contains(&it.as_str()));
+            assert!(kept, "after {second} s: {there:?}");
+            world.work(Duration::from_secs(1)).await;
+        }
+        assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/team-2"]);
+    });
+}
+
+#[test]
+fn a_delete_that_arrives_late_takes_no_connection_from_the_next_team_of_that_name() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, setup(), dir.path()).await;
+        let id = its_delete_is_under_way(&mut world).await;
+        world.create("Team 1").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(2)).await;
+        world.disconnect(&id).await;
+        world.work(Duration::from_secs(150)).await;
+        assert_eq!(linked(&world).await, ["@acme/core", "@acme/team-1", "@acme/team-2"]);
     });
 }

@@ -39,6 +39,8 @@ struct World {
     grace: Duration,
     now: Time,
     unwanted_since: BTreeMap<ConnectionKey, Time>,
+    elsewhere: BTreeMap<ConnectionKey, (OrgId, Owned)>,
+    unanswered: BTreeMap<ConnectionKey, Time>,
 }
 
 const GONE: TeamState = TeamState::Gone { since: Time(0), proven: Time(60_000_000) };
@@ -87,6 +89,8 @@ impl World {
             grace: Duration::ZERO,
             now: Time(100_000_000),
             unwanted_since: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
         };
         for (id, slug) in (1..).zip(slugs) {
             world.teams.insert(TeamId(id), team(id, slug));
@@ -145,6 +149,8 @@ impl World {
             unwanted_since: self.unwanted_since.clone(),
             create_intents: self.create_intents.clone(),
             own_marks: ["teamlink".to_owned()].into(),
+            elsewhere: self.elsewhere.clone(),
+            unanswered: self.unanswered.clone(),
             ..Actual::default()
         };
         let policy = Policy {

@@ -57,3 +57,35 @@ fn what_was_made_again_under_our_mark_follows_renames_and_removals() {
     world.apply();
     insta::assert_snapshot!(world.planned(), @"1: delete @acme/a = dd-a");
 }
+
+#[test]
+fn a_connection_whose_delete_may_still_arrive_passes_to_nobody_and_keeps_what_it_would_replace() {
+    // Team 1 has its old name back; a delete of what it had under that name was not answered.
+    let mut world = World::agreeing(&["a", "b"]);
+    let key = ConnectionKey::new(dd("a"), &GithubHandle::new("Acme", "a"));
+    world.connect(1, "new", "new", "teamlink");
+    world.unanswered.insert(key.clone(), Time(90_000_000));
+    insta::assert_snapshot!(world.planned(), @"left 1: NotVisible");
+    // Or a new team has that name.
+    world.datadog_team("new");
+    world.rename(1, "new");
+    world.teams.insert(TeamId(3), team(3, "a"));
+    insta::assert_snapshot!(world.planned(), @r"
+    left 1: NotVisible
+    left 3: NotVisible
+    ");
+    world.unanswered.clear();
+    insta::assert_snapshot!(world.planned(), @"3: pass on @acme/a = dd-a to 3");
+}
+
+#[test]
+fn what_a_row_of_another_organisation_would_replace_stays_until_the_row_has_passed() {
+    let mut world = World::agreeing(&["a", "b"]);
+    world.datadog_team("new");
+    world.rename(1, "new");
+    world.connect(7, "new", "new", "teamlink");
+    let key = ConnectionKey::new(dd("new"), &GithubHandle::new("Acme", "new"));
+    let row = world.owned.remove(&key).unwrap();
+    world.elsewhere.insert(key, (OrgId(2), row));
+    insta::assert_snapshot!(world.planned(), @"1: pass on @acme/new = dd-new to 1");
+}
