@@ -1,5 +1,6 @@
 //! Rows that pass from one organisation to another with a login. A row whose connection is being written stays where it is
-//! until the end of that write is known: passing it would hide who has to find out.
+//! until the end of that write is known: passing it would hide who has to find out. Only a create of the organisation that
+//! gets the row ends with that: the row is what became of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,14 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time
     .await?;
     let Some(team) = team else { return Ok(Passing::Lost(*to)) };
     let teams = [*to, TeamKey { org: *from, team: TeamId(team) }];
+    sqlx::query(
+        "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3 AND kind = 'create'",
+    )
+    .bind(key.datadog_team.as_str())
+    .bind(&key.github)
+    .bind(to.org.0)
+    .execute(&mut *db)
+    .await?;
     let open: Option<i64> =
         sqlx::query_scalar("SELECT at FROM intents WHERE datadog_team_id = $1 AND github = $2")
             .bind(key.datadog_team.as_str())

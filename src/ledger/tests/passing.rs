@@ -3,26 +3,46 @@
 use super::*;
 
 on_both! {
+    a_create_of_who_gets_the_row_ends_with_that,
     a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once,
 }
 
-async fn a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once(opened: Opened) {
-    let ledger = &opened.ledger;
+/// Organisation 2, and a row of organisation 1 that a team of it is to get.
+async fn between_two(ledger: &Ledger) -> (i64, PassedOn) {
     let to = TeamKey { org: OrgId(2), team: TeamId(5) };
-    let other = Lane::Org(to.org);
     ledger.bind_org(&OrgFacts { id: to.org, login: "globex".into() }, at(0)).await.unwrap();
     let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let key = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
     let owned = Owned { key: key.clone(), id: "c".into(), team: TeamId(7), managed_by: None };
     let recorded = Settlement { owned: vec![owned], ..Settlement::default() };
     ledger.settle(LANE, fence, &recorded, at(1)).await.unwrap();
+    let waits = (Duration::from_secs(2), Duration::from_secs(60));
+    (fence, PassedOn { key, id: "c".into(), from: ORG, to, waits })
+}
+
+async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
+    let ledger = &opened.ledger;
+    let (_, passed) = between_two(ledger).await;
+    let (to, other) = (passed.to, Lane::Org(passed.to.org));
+    let fence = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
+    let create = Intended { key: passed.key.clone(), kind: IntentKind::Create, team: Some(to.team) };
+    ledger.intend(to.org, fence, &[create], "teamlink", at(2)).await.unwrap();
+    let look = Settlement { passed_on: vec![passed], ..Settlement::default() };
+    ledger.settle(other, fence, &look, at(3)).await.unwrap();
+    let state = ledger.org_state(to.org).await.unwrap().unwrap();
+    let owned: Vec<_> = state.owned.iter().map(|it| (it.id.to_string(), it.team)).collect();
+    assert_eq!((owned, state.intents.len()), (vec![("c".to_owned(), to.team)], 0));
+}
+
+async fn a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once(opened: Opened) {
+    let ledger = &opened.ledger;
+    let (fence, passed) = between_two(ledger).await;
+    let (key, to, other) = (passed.key.clone(), passed.to, Lane::Org(passed.to.org));
     let delete = Intended { key: key.clone(), kind: IntentKind::Delete, team: Some(TeamId(7)) };
     ledger.intend(ORG, fence, &[delete], "teamlink", at(2)).await.unwrap();
 
     let others = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
     ledger.mark(&[Target::Team(to)], Cause::Event, Asks::EVENT, at(2)).await.unwrap();
-    let waits = (Duration::from_secs(2), Duration::from_secs(60));
-    let passed = PassedOn { key: key.clone(), id: "c".into(), from: ORG, to, waits };
     let look = Settlement { passed_on: vec![passed], ..done(5, 1, Next::Nothing) };
     let due = async |now| !ledger.due_teams(to.org, now, 100).await.unwrap().is_empty();
     for (now, again) in [(3, 5), (10, 18), (100, 160)] {
