@@ -217,6 +217,14 @@ fn left_over(world: &Wide, notes: &Notes, told: &Told, (id, key): (&str, &Key)) 
     if truth.orgs.iter().any(keeps) {
         return None;
     }
+    // It stays until the one that is to replace it is its team's: that one may be a paused team's still.
+    let waits = |(wanted, of): (&Key, &(OrgId, TeamId))| {
+        (heir, its_team) == (of.0, Some(of.1))
+            && told.rows.get(wanted).is_some_and(|(org, team)| paused(setting, *org, Some(*team)))
+    };
+    if wanted(truth, setting, &told.bound).iter().any(waits) {
+        return None;
+    }
     // It waits for the connection that is to replace it.
     if told.held.iter().any(|(kind, _)| *kind == HeldKind::Create) {
         return None;
