@@ -44,7 +44,7 @@ impl Coverage {
 
 /// What a fault does.
 fn kind(fault: &Value) -> String {
-    for word in ["empty", "truncate", "reset"] {
+    for word in ["empty", "truncate", "reset", "late"] {
         if fault[word] == true {
             return word.to_owned();
         }

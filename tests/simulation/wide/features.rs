@@ -75,6 +75,8 @@ features! {
     Guard 0.5,
     /// Datadog teams are renamed and deleted.
     Handles 0.2,
+    /// Whoever writes gives up before the write is carried out.
+    Late 0.2,
 }
 
 impl Feature {
@@ -89,8 +91,13 @@ pub struct Features(BTreeSet<Feature>);
 
 impl Features {
     /// Draws them. `TEAMLINK_WIDE` names those that a world may have, with commas between; without it, all may be there.
-    pub fn drawn(dice: &mut StdRng) -> Self {
-        let drawn: Vec<_> = ALL.iter().filter(|(_, share)| dice.random_bool(*share)).collect();
+    /// `later` are for what came to the list later: all else that a seed draws stays as it was.
+    pub fn drawn(dice: &mut StdRng, later: &mut StdRng) -> Self {
+        let drawn = ALL.iter().filter(|(feature, share)| {
+            let dice = if *feature == Feature::Late { &mut *later } else { &mut *dice };
+            dice.random_bool(*share)
+        });
+        let drawn: Vec<_> = drawn.collect();
         let allowed = env::var("TEAMLINK_WIDE").ok().filter(|names| !names.is_empty());
         let allows = |feature: Feature| match &allowed {
             None => true,

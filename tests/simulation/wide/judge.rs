@@ -151,7 +151,8 @@ pub async fn writes(world: &Wide, notes: &mut Notes) -> Vec<Failure> {
     for (org, login) in &bound {
         notes.bound.entry(*org).or_default().insert(login.clone());
     }
-    let log: Vec<Entry> = world.wire.log().clone();
+    // What a write does that was not carried out yet is judged later.
+    let log: Vec<Entry> = world.wire.carried_out();
     let judged = std::mem::replace(&mut notes.judged, log.len());
     let mut failures = Vec::new();
     let writes = |entry: &Entry| entry.writes_connections() && entry.fence.is_some();

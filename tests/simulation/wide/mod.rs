@@ -59,7 +59,8 @@ pub struct Life {
 pub async fn live(seed: u64, features: Option<Features>) -> Life {
     let started = std::time::Instant::now();
     let dice = &mut StdRng::seed_from_u64(seed ^ 0x31de);
-    let drawn = Features::drawn(dice);
+    let later = &mut StdRng::seed_from_u64(seed ^ 0x1a7e);
+    let drawn = Features::drawn(dice, later);
     let features = features.unwrap_or(drawn);
     let dir = scratch();
     let beginning = script::beginning(seed, dice, features.clone());
@@ -67,7 +68,8 @@ pub async fn live(seed: u64, features: Option<Features>) -> Life {
     life.told(&(&features.to_string(), &life.world.setup, &life.world.standing));
     let nemesis = dice.random_range(0..30);
     for round in 0..dice.random_range(2..6) {
-        life.round(dice, round, nemesis).await;
+        let late = script::late(later, &life.world.features);
+        life.round(dice, round, nemesis, late).await;
         if life.world.wire.is_endless() {
             break;
         }
@@ -194,7 +196,7 @@ impl History {
         if !self.faults.is_empty()
             && let Some(last) = self.notes.faulty.last_mut()
         {
-            last.1 = now;
+            last.1 = now + wire::LATE;
         }
         self.cover(false);
         // What a list lacked, only the next one shows; and a new team that stays away by its id until the last read after
@@ -222,7 +224,7 @@ impl History {
         self.coverage.note(&requests, &faults, stopped);
     }
 
-    async fn round(&mut self, dice: &mut StdRng, round: usize, nemesis: usize) {
+    async fn round(&mut self, dice: &mut StdRng, round: usize, nemesis: usize, late: Option<Value>) {
         if round > 0 {
             for _ in 0..dice.random_range(0..5) {
                 let happening = script::any_time(dice).within(&self.world.features);
@@ -236,7 +238,8 @@ impl History {
                 happen::operated(&mut self.world, &mut self.notes, happening).await;
             }
         }
-        let faults = script::faults(dice, &self.world.features);
+        let mut faults = script::faults(dice, &self.world.features);
+        faults.extend(late);
         self.faulty(faults).await;
         self.deliver(Some(dice)).await;
         if dice.random_bool(0.3) && self.world.passes {

@@ -370,6 +370,13 @@ pub fn faults(dice: &mut StdRng, features: &Features) -> Vec<Value> {
     faults
 }
 
+/// Some writes are carried out after whoever sent them gave up.
+pub fn late(dice: &mut StdRng, features: &Features) -> Option<Value> {
+    let method = one_of(dice, &[None, Some("POST"), Some("DELETE"), Some("DELETE")])?;
+    let late = json!({"method": method, "path": "/api/v2/team/connections", "late": true});
+    features.has(Feature::Late).then_some(late)
+}
+
 fn fault(dice: &mut StdRng) -> (Feature, Value) {
     let slug = one_of(dice, &NAMES).to_lowercase();
     let reads = one_of(

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use teamlink::{clock::Clock, ledger::Turnstile, model::Time, transport::Direct};
 use tokio::sync::Notify;
@@ -21,6 +22,9 @@ use crate::gate::Gate;
 
 /// Requests of one world at most.
 const MOST_REQUESTS: u64 = 12_000;
+
+/// How long after its sender gave up a write is carried out, at most: a sender waits for an answer longer than that.
+pub const LATE: Duration = Duration::from_secs(8);
 
 /// Uses of the ledger without any time passing, at most.
 const MOST_TURNS: u64 = 30_000;
@@ -83,6 +87,7 @@ struct State {
     latency: Duration,
     moment: Mutex<Moment>,
     log: Mutex<Vec<Entry>>,
+    late: Mutex<Late>,
     requests: AtomicU64,
     turns: AtomicU64,
     turned_at: AtomicU64,
@@ -90,14 +95,39 @@ struct State {
     told: Notify,
 }
 
+/// Writes whose senders gave up before they were carried out.
+struct Late {
+    /// Which are delayed now.
+    methods: Vec<String>,
+    under_way: Vec<UnderWay>,
+    dice: StdRng,
+}
+
+/// A write that will be carried out.
+struct UnderWay {
+    at: Duration,
+    /// Where the log has it.
+    entry: usize,
+    request: http::Request<Bytes>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Wire {
-    pub fn new(service: Direct, clock: Clock, latency: Duration) -> Self {
+    pub fn new(service: Direct, clock: Clock, latency: Duration, seed: u64) -> Self {
         Self(Arc::new(State {
             service,
             clock,
             latency,
             moment: Mutex::default(),
             log: Mutex::default(),
+            late: Mutex::new(Late {
+                methods: Vec::new(),
+                under_way: Vec::new(),
+                dice: StdRng::seed_from_u64(seed),
+            }),
             requests: AtomicU64::new(0),
             turns: AtomicU64::new(0),
             turned_at: AtomicU64::new(0),
@@ -107,11 +137,28 @@ impl Wire {
     }
 
     pub fn moment(&self) -> MutexGuard<'_, Moment> {
-        self.0.moment.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.moment)
     }
 
     pub fn log(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.log.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.log)
+    }
+
+    /// From now on, half of the writes to connections with these methods are carried out late.
+    pub fn delay<'a>(&self, methods: impl Iterator<Item = &'a str>) {
+        lock(&self.0.late).methods = methods.map(str::to_owned).collect();
+    }
+
+    /// Carries out what is late and whose time has come.
+    pub async fn arrive(&self) {
+        self.0.arrive().await;
+    }
+
+    /// The log up to the first write that has yet to be carried out.
+    pub fn carried_out(&self) -> Vec<Entry> {
+        let first = lock(&self.0.late).under_way.iter().map(|it| it.entry).min();
+        let log = lock(&self.0.log);
+        log[..first.unwrap_or(log.len())].to_vec()
     }
 
     /// What the clients send by, through the gate.
@@ -168,14 +215,39 @@ impl State {
         }
     }
 
+    async fn arrive(&self) {
+        loop {
+            let now = self.clock.monotonic();
+            let due = {
+                let under_way = &mut lock(&self.late).under_way;
+                under_way.iter().position(|it| it.at <= now).map(|first| under_way.remove(first))
+            };
+            let Some(UnderWay { entry, request, .. }) = due else { return };
+            let before = connections(&self.service).await;
+            let answer = self.service.clone().oneshot(request).await;
+            let after = connections(&self.service).await;
+            let entry = &mut lock(&self.log)[entry];
+            (entry.before, entry.after) = (before, after);
+            entry.status = answer.map_or(0, |answer| answer.status().as_u16());
+        }
+    }
+
+    /// When a write will be carried out, if its sender gives up before that.
+    fn late(&self, method: &str) -> Option<Duration> {
+        let Late { methods, dice, .. } = &mut *lock(&self.late);
+        let late = methods.iter().any(|it| it == method) && dice.random_bool(0.5);
+        late.then(|| self.clock.monotonic() + dice.random_range(Duration::ZERO..LATE))
+    }
+
     async fn carry(&self, request: http::Request<Bytes>) -> std::io::Result<http::Response<Bytes>> {
         if self.requests.fetch_add(1, Ordering::Relaxed) >= MOST_REQUESTS {
             self.end().await;
         }
         self.clock.advance(self.latency);
+        self.arrive().await;
         let writes = request.method() != "GET" && request.uri().path() == "/api/v2/team/connections";
         let before = if writes { connections(&self.service).await } else { BTreeMap::new() };
-        let (at, moment) = (self.clock.now(), *self.moment.lock().unwrap_or_else(PoisonError::into_inner));
+        let (at, moment) = (self.clock.now(), *lock(&self.moment));
         let header = |name: &str| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
         let mut entry = Entry {
             at,
@@ -190,6 +262,13 @@ impl State {
             before,
             after: BTreeMap::new(),
         };
+        if let Some(at) = self.late(&entry.method).filter(|_| writes) {
+            (entry.cut, entry.after) = (true, entry.before.clone());
+            let mut log = lock(&self.log);
+            log.push(entry);
+            lock(&self.late).under_way.push(UnderWay { at, entry: log.len() - 1, request });
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
         let answer = self.service.clone().oneshot(request).await;
         match &answer {
             Ok(answer) => entry.status = answer.status().as_u16(),
@@ -198,7 +277,7 @@ impl State {
         if writes {
             entry.after = connections(&self.service).await;
         }
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+        lock(&self.log).push(entry);
         answer
     }
 }

@@ -112,7 +112,7 @@ impl Wide {
         let sandbox::InProcess { service, webhooks } = sandbox::in_process(&options, now).unwrap();
         let path = dir.join("ledger.db");
         std::fs::write(&path, &*EMPTY_LEDGER).unwrap();
-        let (gate, wire) = (Gate::default(), Wire::new(service.clone(), clock.clone(), latency));
+        let (gate, wire) = (Gate::default(), Wire::new(service.clone(), clock.clone(), latency, seed));
         let opened = Ledger::open_behind(&url(&path), wire.turnstile(&gate)).await.unwrap();
         let two = features.has(Feature::Two);
         let database = two.then(|| clock.of_another_machine());
@@ -166,6 +166,7 @@ impl Wide {
 
     /// Asks as whoever stands outside; what it changes is true from now on.
     pub async fn ask(&mut self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        self.wire.arrive().await;
         let answer = truth::ask(&self.service, method, path, &body).await;
         if method != "GET" && !path.starts_with("/_sandbox") && !path.ends_with("/connections") {
             self.witness().await;
@@ -186,6 +187,7 @@ impl Wide {
     }
 
     pub async fn connections(&self) -> std::collections::BTreeMap<String, truth::Connection> {
+        self.wire.arrive().await;
         truth::connections(&self.service).await
     }
 
@@ -204,7 +206,9 @@ impl Wide {
 
     /// The faults in force, before those that always are.
     pub async fn faults(&mut self, faults: &[Value]) {
-        let all: Vec<&Value> = faults.iter().chain(&self.standing).collect();
+        let (late, faults): (Vec<_>, Vec<_>) = faults.iter().partition(|fault| fault["late"] == true);
+        self.wire.delay(late.iter().filter_map(|fault| fault["method"].as_str()));
+        let all: Vec<&Value> = faults.iter().copied().chain(&self.standing).collect();
         let (status, why) = truth::ask(&self.service, "PUT", "/_sandbox/faults", &json!(all)).await;
         assert_eq!(status, 204, "{faults:?}: {why}");
     }
