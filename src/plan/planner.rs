@@ -299,20 +299,7 @@ impl Planner<'_> {
             return;
         }
         match at.first() {
-            Some(existing) => {
-                let over = intent.filter(|create| create.over);
-                if row.is_some() || over.is_some() {
-                    let reason = if over.is_some_and(|create| create.adopts) {
-                        NOT_ADOPTED
-                    } else {
-                        "somebody made the connection anew; it is no longer ours"
-                    };
-                    self.act(team, Action::Forget { key: key.clone() }, reason);
-                }
-                let ours = self.actual.has_own_mark(existing);
-                let owner = if ours { OwnedBy::Orphan } else { OwnedBy::Foreign };
-                self.leave(team, Why::Satisfied { key, owner });
-            }
+            Some(existing) => self.satisfied(team, key, existing),
             // It was only kept, because its handle resolves to nothing: it went with its Datadog team.
             None if !wanted.unresolved.is_empty() && self.actual.gone.contains(datadog_team) => {
                 if row.is_some() {
@@ -324,6 +311,22 @@ impl Planner<'_> {
                 self.act(team, Action::Create { key, github: github.clone() }, reason);
             }
         }
+    }
+
+    /// A wanted pair that a connection has which is not ours.
+    fn satisfied(&mut self, team: TeamId, key: ConnectionKey, existing: &Connection) {
+        let over = self.actual.create_intents.get(&key).filter(|create| create.over);
+        if self.actual.owned.contains_key(&key) || over.is_some() {
+            let reason = if over.is_some_and(|create| create.adopts) {
+                NOT_ADOPTED
+            } else {
+                "somebody made the connection anew; it is no longer ours"
+            };
+            self.act(team, Action::Forget { key: key.clone() }, reason);
+        }
+        let ours = self.actual.has_own_mark(existing);
+        let owner = if ours { OwnedBy::Orphan } else { OwnedBy::Foreign };
+        self.leave(team, Why::Satisfied { key, owner });
     }
 
     /// Whether a wanted connection is there, Datadog's lists cannot tell yet: what it would replace stays.
