@@ -196,7 +196,8 @@ impl History {
         if !self.faults.is_empty()
             && let Some(last) = self.notes.faulty.last_mut()
         {
-            last.1 = now + wire::LATE;
+            let late = self.faults.iter().any(|fault| fault["late"] == true);
+            last.1 = if late { now + wire::LATE } else { now };
         }
         self.cover(false);
         // What a list lacked, only the next one shows; and a new team that stays away by its id until the last read after
