@@ -39,6 +39,7 @@ pub fn from_existing(connections: &[Connection], teams: &[DatadogTeam]) -> Exist
         }
     }
     let handles = handles(teams);
+    let findable: BTreeSet<String> = teams.iter().map(|team| team.handle.to_lowercase()).collect();
 
     let mut orgs: BTreeMap<&str, Vec<(&str, &BTreeSet<&DatadogTeamId>)>> = BTreeMap::new();
     for ((org, slug), linked) in &links {
@@ -46,7 +47,7 @@ pub fn from_existing(connections: &[Connection], teams: &[DatadogTeam]) -> Exist
     }
     let (mut special, mut general) = (Vec::new(), Vec::new());
     for (org, linked) in orgs {
-        let (own, shared) = rules_of(org, &linked, &handles);
+        let (own, shared) = rules_of(org, &linked, &handles, &findable);
         special.extend(own);
         general.extend(shared);
     }
@@ -76,11 +77,14 @@ fn handles(teams: &[DatadogTeam]) -> HashMap<&DatadogTeamId, &str> {
     teams.iter().filter(usable).map(|team| (&team.id, team.handle.as_str())).collect()
 }
 
-/// One organisation's rules: those for single teams, and the general one if it pays.
+/// One organisation's rules: those for single teams, and the general one if it pays. A template finds a Datadog
+/// team by its handle whatever the case, so `findable` has every handle in lower case, also those that no rule of
+/// ours names.
 fn rules_of(
     org: &str,
     linked: &[(&str, &BTreeSet<&DatadogTeamId>)],
     handles: &HashMap<&DatadogTeamId, &str>,
+    findable: &BTreeSet<String>,
 ) -> (Vec<RuleSpec>, Option<RuleSpec>) {
     let exact = |(slug, ids): &(&str, &BTreeSet<&DatadogTeamId>)| {
         let github = format!("{org}/{slug}");
@@ -103,8 +107,8 @@ fn rules_of(
         let mut special: Vec<RuleSpec> =
             linked.iter().filter(|(slug, ids)| !follows(slug, ids)).map(exact).collect();
         let known: BTreeSet<&str> = linked.iter().map(|(slug, _)| *slug).collect();
-        let strangers: BTreeSet<&str> = handles
-            .values()
+        let strangers: BTreeSet<&str> = findable
+            .iter()
             .filter_map(|handle| handle.strip_prefix(before)?.strip_suffix(behind))
             .filter(|slug| !known.contains(slug) && is_slug(slug))
             .collect();

@@ -203,6 +203,27 @@ fn handles_unlike_the_slugs_get_a_rule_each() {
     assert_eq!(existing.left_out.len(), 2);
 }
 
+/// A template's handle is compared without case, so `Ops-Eng` is found by a GitHub team `ops` too.
+#[test]
+fn a_handle_in_capitals_is_kept_from_teams_that_are_not_linked() {
+    let teams: Vec<DatadogTeam> =
+        ["web-eng", "api-eng", "db-eng", "Ops-Eng"].iter().enumerate().map(|(n, h)| team(n, h)).collect();
+    let connections = [connection(0, "@acme/web"), connection(1, "@acme/api"), connection(2, "@acme/db")];
+    insta::assert_snapshot!(printed(&from_existing(&connections, &teams)), @r#"
+    [[mapping]]
+    github = "acme/ops"
+    ignore = true
+
+    [[mapping]]
+    github = "acme/*"
+    datadog = "{slug}-eng"
+
+    [[mapping]]
+    github = "*/*"
+    ignore = true
+    "#);
+}
+
 /// Pairs of GitHub name and Datadog id that the rules want among these GitHub teams.
 fn wanted(
     rules: &Rules,
