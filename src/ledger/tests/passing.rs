@@ -4,6 +4,7 @@ use super::*;
 
 on_both! {
     a_create_of_who_gets_the_row_ends_with_that,
+    a_create_that_nobody_answered_holds_the_row_only_until_it_can_arrive_no_more,
     a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once,
 }
 
@@ -17,7 +18,7 @@ async fn between_two(ledger: &Ledger) -> (i64, PassedOn) {
     let recorded = Settlement { owned: vec![owned], ..Settlement::default() };
     ledger.settle(LANE, fence, &recorded, at(1)).await.unwrap();
     let waits = (Duration::from_secs(2), Duration::from_secs(60));
-    (fence, PassedOn { key, id: "c".into(), from: ORG, to, waits })
+    (fence, PassedOn { key, id: "c".into(), from: ORG, to, waits, arrives: Duration::from_secs(12) })
 }
 
 async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
@@ -32,6 +33,22 @@ async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
     let state = ledger.org_state(to.org).await.unwrap().unwrap();
     let owned: Vec<_> = state.owned.iter().map(|it| (it.id.to_string(), it.team)).collect();
     assert_eq!((owned, state.intents.len()), (vec![("c".to_owned(), to.team)], 0));
+}
+
+async fn a_create_that_nobody_answered_holds_the_row_only_until_it_can_arrive_no_more(opened: Opened) {
+    let ledger = &opened.ledger;
+    let (fence, passed) = between_two(ledger).await;
+    let create = Intended { key: passed.key.clone(), kind: IntentKind::Create, team: Some(TeamId(7)) };
+    ledger.intend(ORG, fence, &[create], "teamlink", at(2)).await.unwrap();
+    let (to, other) = (passed.to.org, Lane::Org(passed.to.org));
+    let others = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
+    let look = Settlement { passed_on: vec![passed], ..Settlement::default() };
+    for (now, passes) in [(14, false), (15, true)] {
+        ledger.settle(other, others, &look, at(now)).await.unwrap();
+        let state = ledger.org_state(to).await.unwrap().unwrap();
+        assert_eq!(!state.owned.is_empty(), passes, "at {now}");
+    }
+    assert_eq!(ledger.counts(at(15)).await.unwrap().intents, 0);
 }
 
 async fn a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once(opened: Opened) {

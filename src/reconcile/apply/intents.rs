@@ -7,6 +7,7 @@ use super::Run;
 use crate::{
     ledger::{AuditAction, AuditOutcome, Intended, Intent, IntentKind, LedgerError, PassedOn},
     model::{Class, ConnectionId, ConnectionKey, OrgId, Owned, Subject, TeamId, TeamKey, Trouble},
+    reconcile::lease::MARGIN,
 };
 
 impl Run<'_> {
@@ -67,9 +68,10 @@ impl Run<'_> {
             self.out.stored.owned.push(Owned { key, id, team, managed_by: None });
         } else {
             let to = TeamKey { org: to_org.unwrap_or(here), team };
-            let (from, backoff) = (from_org.unwrap_or(here), &self.hands.options.backoff);
-            let waits = (backoff.min, backoff.max);
-            self.out.stored.passed_on.push(PassedOn { key, id, from, to, waits });
+            let (from, options) = (from_org.unwrap_or(here), self.hands.options);
+            let waits = (options.backoff.min, options.backoff.max);
+            let arrives = options.timeout + MARGIN;
+            self.out.stored.passed_on.push(PassedOn { key, id, from, to, waits, arrives });
         }
     }
 }
