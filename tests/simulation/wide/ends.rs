@@ -280,11 +280,16 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
         if notes.by_hand.contains(&id) || released {
             continue;
         }
+        // teamlink serves an organisation only by a login that it read before the organisation was gone.
+        let known = told.logins.get(&OrgId(*maker));
+        let served = known.is_some_and(|login| setting.serves(login, told.bound.get(&OrgId(*maker))));
+        // Under `observe`, and where an organisation is not served, nothing is settled: what becomes of an interrupted
+        // create, the next look that may write finds.
+        let unsettled = setting.setup.mode == Mode::Observe || !served;
         let reported = told.orphans > 0
             || told.holds(HeldKind::Delete, &key)
             || told.parks(&key)
-            // `observe` settles nothing: what becomes of an interrupted create, the next look with a hand finds.
-            || setting.setup.mode == Mode::Observe && told.open.contains(&key)
+            || unsettled && told.open.contains(&key)
             || wants.contains_key(&key);
         if !told.owned.contains_key(&id) && !reported {
             fail(
@@ -292,9 +297,6 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
                 format!("{} of Datadog team {}, connection {id}", key.1, key.0),
             );
         }
-        // teamlink serves an organisation only by a login that it read before the organisation was gone.
-        let known = told.logins.get(&OrgId(*maker));
-        let served = known.is_some_and(|login| setting.serves(login, told.bound.get(&OrgId(*maker))));
         if !truth.orgs.contains_key(&OrgId(*maker))
             && served
             && releasable(world, &told, OrgId(*maker))
