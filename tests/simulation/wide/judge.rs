@@ -431,7 +431,10 @@ fn limits(world: &Wide, notes: &Notes, case: &Case<'_>, failures: &mut Vec<Failu
     // What others removed may have been its own. As long as teamlink did not see that it is gone, it counts as owned;
     // from then on it counts in neither figure.
     let others = notes.others_removed.iter().filter(|at| **at + setup.window > now).count();
-    let owned = case.entry.after.keys().filter(|id| notes.makers.get(*id) == Some(&org)).count();
+    // The guard decides when a removal is sent.
+    let left: Vec<(&String, &Connection)> = case.entry.left().collect();
+    let of_ours = |id: &&String| notes.makers.get(*id) == Some(&org);
+    let owned = left.iter().filter(|(id, _)| of_ours(id)).count();
     // What was made under one organisation's lease is passed on to the one whose team it names.
     let names = |it: &Connection| {
         let holder = case.past.iter().rev().find_map(|truth| truth.holder(&it.key().1));
@@ -441,13 +444,12 @@ fn limits(world: &Wide, notes: &Notes, case: &Case<'_>, failures: &mut Vec<Failu
         let (maker, of) = (notes.makers.get(*id), names(it));
         maker.is_some() && of.is_some() && maker.copied() != of
     };
-    let (to_it, from_it) = case.entry.after.iter().filter(passed).fold((0, 0), |(to, from), (id, it)| {
+    let (to_it, from_it) = left.iter().copied().filter(passed).fold((0, 0), |(to, from), (id, it)| {
         (to + usize::from(names(it) == Some(org)), from + usize::from(notes.makers[id] == org))
     });
     // A look counts before its own creates.
     let new = |id: &String| notes.made_at.get(id).is_some_and(|at| *at + RACE > now);
-    let ours = case.entry.after.keys().filter(|id| notes.makers.get(*id) == Some(&org));
-    let new = ours.filter(|id| new(id)).count();
+    let new = left.iter().filter(|(id, _)| of_ours(id) && new(id)).count();
     let (least, most) = ((owned + of_org).saturating_sub(new + from_it), owned + of_org + others + to_it);
     if least > setup.limits.above && of_org as f64 > most as f64 * setup.limits.max_share {
         let what = format!("{of_org} removals of {most}, share {}", setup.limits.max_share);
@@ -457,12 +459,8 @@ fn limits(world: &Wide, notes: &Notes, case: &Case<'_>, failures: &mut Vec<Failu
     let taken = |it: &Connection| {
         it.managed_by != THEIRS && notes.attempted.contains(&it.key()) && names(it) == Some(org)
     };
-    let left = case
-        .entry
-        .after
-        .iter()
-        .any(|(id, it)| notes.makers.get(id).map_or_else(|| taken(it), |of| *of == org));
-    if of_org > 0 && !left && others == 0 && !world.features.has(super::Feature::Logins) {
+    let any = left.iter().any(|(id, it)| notes.makers.get(*id).map_or_else(|| taken(it), |of| *of == org));
+    if of_org > 0 && !any && others == 0 && !world.features.has(super::Feature::Logins) {
         case.fail(failures, "R4", "the last connection", &format!("organisation {org}"));
     }
 }

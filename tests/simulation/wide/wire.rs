@@ -43,7 +43,9 @@ pub struct Entry {
     pub body: Value,
     /// The state of the world in which it was carried out: its truth, and its settings.
     pub moment: Moment,
-    /// The connections that there were before, and after, for a write to connections.
+    /// The connections that there were when a write to connections was sent: one that is late is carried out after that.
+    pub sent: BTreeMap<String, Connection>,
+    /// Those that there were before it was carried out, and after.
     pub before: BTreeMap<String, Connection>,
     pub after: BTreeMap<String, Connection>,
 }
@@ -70,6 +72,11 @@ impl Entry {
     /// What went by it, and what came.
     pub fn removed(&self) -> impl Iterator<Item = (&String, &Connection)> {
         self.before.iter().filter(|(id, _)| !self.after.contains_key(*id))
+    }
+
+    /// What it leaves of what there was when it was sent.
+    pub fn left(&self) -> impl Iterator<Item = (&String, &Connection)> {
+        self.sent.iter().filter(|(id, _)| self.after.contains_key(*id) || !self.before.contains_key(*id))
     }
 
     pub fn made(&self) -> impl Iterator<Item = (&String, &Connection)> {
@@ -259,6 +266,7 @@ impl State {
             fence: header("x-teamlink-fence"),
             body: serde_json::from_slice(request.body()).unwrap_or_default(),
             moment,
+            sent: before.clone(),
             before,
             after: BTreeMap::new(),
         };
