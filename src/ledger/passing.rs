@@ -1,7 +1,7 @@
 //! Rows that pass from one organisation to another with a login. A row whose connection is being written stays where it is
 //! until the end of that write is known: passing it would hide who has to find out. Two creates end with that, because
 //! Datadog shows the row's connection: one of the organisation that gets the row, which is what became of it, and one that
-//! nobody answered and that can arrive no more, which came to nothing.
+//! nobody answered and that Datadog's lists would show by now, which came to nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub(super) enum Passing {
 
 /// Passes a row to a team of another organisation, unless a write of its connection is under way.
 pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time) -> sqlx::Result<Passing> {
-    let PassedOn { key, id, from, to, waits: (shortest, longest), arrives } = passed;
+    let PassedOn { key, id, from, to, waits: (shortest, longest), shown } = passed;
     // The row is locked first: a look that is about to delete its connection holds that lock until it has stored its intent.
     let team: Option<i64> = sqlx::query_scalar(
         "UPDATE connections SET org_id = org_id
@@ -43,7 +43,7 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time
     .bind(key.datadog_team.as_str())
     .bind(&key.github)
     .bind(to.org.0)
-    .bind((now - *arrives).0)
+    .bind((now - *shown).0)
     .execute(&mut *db)
     .await?;
     let open: Option<i64> =

@@ -321,6 +321,6 @@ pub struct PassedOn {
     /// How long to wait at least, and at most, while a write to the connection is open, whose end comes first: as long
     /// again as that write has been open.
     pub waits: (Duration, Duration),
-    /// How long after it was sent a write can still arrive at Datadog.
-    pub arrives: Duration,
+    /// How long after a write was sent Datadog's lists show whether it was carried out.
+    pub shown: Duration,
 }

@@ -26,11 +26,11 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// `timeout` is how long a write may take: an interrupted one that is older, with a margin, is over.
+    /// An interrupted write is over once Datadog's lists show whether it was carried out.
     pub(super) fn new(state: &OrgState, options: &Options, now: Time) -> Self {
-        let arrives = options.timeout + lease::MARGIN;
+        let shown = lease::shown_within(options.timeout);
         // An intent that lies far ahead was stored before the clock was set back.
-        let over = |at: Time| at + arrives < now || at > now + arrives;
+        let over = |at: Time| at + shown < now || at > now + shown;
         let (deletes, creates): (Vec<_>, Vec<_>) =
             state.intents.iter().partition(|intent| intent.kind == IntentKind::Delete);
         let deleting = state.intents.iter().filter(|intent| intent.kind != IntentKind::Create);

@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 use crate::{
     clock::Clock,
     ledger::{Ledger, LedgerError, Spans, lane_number},
-    model::{Fence, Lane},
+    model::{Fence, LISTS_LAG, Lane},
     telemetry,
 };
 
@@ -24,6 +24,12 @@ const SPARE: Duration = Duration::from_secs(5);
 
 /// How much longer than its timeout a write is given before it is taken to be over.
 pub(super) const MARGIN: Duration = Duration::from_secs(2);
+
+/// Returns how long after a write was sent Datadog's lists show whether it was carried out, though nobody answered it. It may
+/// arrive until its sender gives up, and the lists lag behind that.
+pub(super) fn shown_within(timeout: Duration) -> Duration {
+    timeout + MARGIN + LISTS_LAG
+}
 
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(1);

@@ -128,8 +128,8 @@ pub(super) async fn remove(
     let mode = options.policy(&surveyed.mirror.org.login, &state.org.bound_login).mode;
     let Applied { mut stored, mut unfinished, .. } =
         if mode == Mode::Observe { Applied::default() } else { apply::apply(hands, plan).await? };
-    // A removal that can arrive no more and is not repeated was never carried out.
-    let over = options.clock.now() - (options.timeout + super::lease::MARGIN);
+    // A removal that is not repeated though its orphan is shown still was never carried out.
+    let over = options.clock.now() - super::lease::shown_within(options.timeout);
     let dead = state.intents.iter().filter(|intent| intent.team.is_none() && intent.at < over);
     stored.closed_intents.extend(dead.map(|intent| intent.key.clone()).filter(|key| !again.contains(key)));
     stored.held = look::held(&surveyed.orphans).collect();

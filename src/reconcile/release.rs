@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     apply::{self, Applied, Hands},
     known::Known,
-    lease::{Lease, MARGIN},
+    lease::{Lease, shown_within},
     observe, pace,
     survey::{Eyes, Standing, Surveyed},
 };
@@ -232,8 +232,8 @@ impl At<'_> {
             return Ok(Carried::Over);
         }
         // A write that may still arrive would be nobody's.
-        let arrives = options.timeout + MARGIN;
-        if let Some(at) = intents.iter().map(|intent| intent.at + arrives).filter(|at| *at >= now).max() {
+        let shown = shown_within(options.timeout);
+        if let Some(at) = intents.iter().map(|intent| intent.at + shown).filter(|at| *at >= now).max() {
             return Ok(Carried::Waits(Next::At(at + options.backoff.min)));
         }
         let Some(cause) = release.removes() else { return Ok(Carried::Over) };

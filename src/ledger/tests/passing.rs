@@ -4,7 +4,7 @@ use super::*;
 
 on_both! {
     a_create_of_who_gets_the_row_ends_with_that,
-    a_create_that_nobody_answered_holds_the_row_only_until_it_can_arrive_no_more,
+    a_create_that_nobody_answered_holds_the_row_only_until_lists_would_show_it,
     a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once,
 }
 
@@ -18,7 +18,7 @@ async fn between_two(ledger: &Ledger) -> (i64, PassedOn) {
     let recorded = Settlement { owned: vec![owned], ..Settlement::default() };
     ledger.settle(LANE, fence, &recorded, at(1)).await.unwrap();
     let waits = (Duration::from_secs(2), Duration::from_secs(60));
-    (fence, PassedOn { key, id: "c".into(), from: ORG, to, waits, arrives: Duration::from_secs(12) })
+    (fence, PassedOn { key, id: "c".into(), from: ORG, to, waits, shown: Duration::from_secs(12) })
 }
 
 async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
@@ -35,7 +35,7 @@ async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
     assert_eq!((owned, state.intents.len()), (vec![("c".to_owned(), to.team)], 0));
 }
 
-async fn a_create_that_nobody_answered_holds_the_row_only_until_it_can_arrive_no_more(opened: Opened) {
+async fn a_create_that_nobody_answered_holds_the_row_only_until_lists_would_show_it(opened: Opened) {
     let ledger = &opened.ledger;
     let (fence, passed) = between_two(ledger).await;
     let create = Intended { key: passed.key.clone(), kind: IntentKind::Create, team: Some(TeamId(7)) };

@@ -7,7 +7,7 @@ use super::Run;
 use crate::{
     ledger::{AuditAction, AuditOutcome, Intended, Intent, IntentKind, LedgerError, PassedOn},
     model::{Class, ConnectionId, ConnectionKey, OrgId, Owned, Subject, TeamId, TeamKey, Trouble},
-    reconcile::lease::MARGIN,
+    reconcile::lease::shown_within,
 };
 
 impl Run<'_> {
@@ -70,8 +70,8 @@ impl Run<'_> {
             let to = TeamKey { org: to_org.unwrap_or(here), team };
             let (from, options) = (from_org.unwrap_or(here), self.hands.options);
             let waits = (options.backoff.min, options.backoff.max);
-            let arrives = options.timeout + MARGIN;
-            self.out.stored.passed_on.push(PassedOn { key, id, from, to, waits, arrives });
+            let shown = shown_within(options.timeout);
+            self.out.stored.passed_on.push(PassedOn { key, id, from, to, waits, shown });
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, ParkedStep, Settled, Settlement},
     model::{Class, ConnectionKey, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::{Guarded, Why},
-    reconcile::{apply::Applied, fold::Folded, lease::MARGIN, pace},
+    reconcile::{apply::Applied, fold::Folded, lease, pace},
 };
 
 /// When what failed in a look is retried.
@@ -102,12 +102,12 @@ impl Look<'_> {
         stored.found.extend(self.left_with_nothing(&stored));
         stored.found.extend(self.freed(&stored.disowned));
         stored.found.append(&mut self.concerned);
-        let arrives = self.options.timeout + MARGIN;
-        let again = self.options.clock.now() + arrives;
+        let shown = lease::shown_within(self.options.timeout);
+        let again = self.options.clock.now() + shown;
         let (over, open): (Vec<_>, Vec<_>) =
-            self.state.intents.iter().partition(|intent| intent.at + arrives < self.started);
-        // A removal that can arrive no more and was not repeated: what Datadog shows now is what became of it, unless its
-        // lists lag behind its answer.
+            self.state.intents.iter().partition(|intent| intent.at + shown < self.started);
+        // A removal that was not repeated: what Datadog shows now is what became of it, unless its lists lag behind its
+        // answer.
         let seen = |team| self.asked.contains(&team) && !self.troubles.contains_key(&team);
         let done =
             over.iter().filter(|intent| intent.kind == IntentKind::Delete && intent.team.is_some_and(seen));
