@@ -447,8 +447,9 @@ fn limits(world: &Wide, notes: &Notes, case: &Case<'_>, failures: &mut Vec<Failu
     let (to_it, from_it) = left.iter().copied().filter(passed).fold((0, 0), |(to, from), (id, it)| {
         (to + usize::from(names(it) == Some(org)), from + usize::from(notes.makers[id] == org))
     });
-    // A look counts before its own creates.
-    let new = |id: &String| notes.made_at.get(id).is_some_and(|at| *at + RACE > now);
+    // A look counts before its own creates, and before those that an earlier look could not see in Datadog's lists.
+    let unseen = if world.features.has(super::Feature::Lag) { Duration::from_secs(60) } else { RACE };
+    let new = |id: &String| notes.made_at.get(id).is_some_and(|at| *at + unseen > now);
     let new = left.iter().filter(|(id, _)| of_ours(id) && new(id)).count();
     let (least, most) = ((owned + of_org).saturating_sub(new + from_it), owned + of_org + others + to_it);
     if least > setup.limits.above && of_org as f64 > most as f64 * setup.limits.max_share {

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -91,6 +91,7 @@ pub struct Wire(Arc<State>);
 struct State {
     service: Direct,
     clock: Clock,
+    times: Times,
     latency: Duration,
     moment: Mutex<Moment>,
     log: Mutex<Vec<Entry>>,
@@ -100,6 +101,27 @@ struct State {
     turned_at: AtomicU64,
     endless: AtomicBool,
     told: Notify,
+}
+
+/// The services' clock. A late write is carried out only before the next request, and its time is when it arrived.
+#[derive(Clone)]
+pub struct Times {
+    clock: Clock,
+    /// When what is carried out now arrived, in microseconds; `0` for what is not late.
+    arrived: Arc<AtomicI64>,
+}
+
+impl Times {
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, arrived: Arc::default() }
+    }
+
+    pub fn now(&self) -> Time {
+        match self.arrived.load(Ordering::Relaxed) {
+            0 => self.clock.now(),
+            arrived => Time(arrived),
+        }
+    }
 }
 
 /// Writes whose senders gave up before they were carried out.
@@ -123,10 +145,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Wire {
-    pub fn new(service: Direct, clock: Clock, latency: Duration, seed: u64) -> Self {
+    pub fn new(service: Direct, times: Times, latency: Duration, seed: u64) -> Self {
         Self(Arc::new(State {
             service,
-            clock,
+            clock: times.clock.clone(),
+            times,
             latency,
             moment: Mutex::default(),
             log: Mutex::default(),
@@ -227,12 +250,16 @@ impl State {
             let now = self.clock.monotonic();
             let due = {
                 let under_way = &mut lock(&self.late).under_way;
-                under_way.iter().position(|it| it.at <= now).map(|first| under_way.remove(first))
+                let due = under_way.iter().enumerate().filter(|(_, it)| it.at <= now);
+                due.min_by_key(|(_, it)| it.at).map(|(first, _)| first).map(|first| under_way.remove(first))
             };
-            let Some(UnderWay { entry, request, .. }) = due else { return };
+            let Some(UnderWay { at, entry, request }) = due else { return };
+            let arrived = self.clock.now() - (now - at);
+            self.times.arrived.store(arrived.0, Ordering::Relaxed);
             let before = connections(&self.service).await;
             let answer = self.service.clone().oneshot(request).await;
             let after = connections(&self.service).await;
+            self.times.arrived.store(0, Ordering::Relaxed);
             let entry = &mut lock(&self.log)[entry];
             (entry.before, entry.after) = (before, after);
             entry.status = answer.map_or(0, |answer| answer.status().as_u16());

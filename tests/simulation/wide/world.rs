@@ -27,7 +27,7 @@ use tokio::sync::{Notify, mpsc::UnboundedReceiver};
 use super::{
     features::{Feature, Features},
     truth::{self, Truth},
-    wire::Wire,
+    wire::{Times, Wire},
 };
 use crate::{
     gate::{Gate, Step},
@@ -107,12 +107,13 @@ impl Wide {
             beginning;
         let clock = Clock::simulated(START, seed);
         let options = sandbox::Options { seed, ..Default::default() };
-        let told = clock.clone();
+        let times = Times::new(clock.clone());
+        let told = times.clone();
         let now = move || u64::try_from(told.now().0).unwrap();
         let sandbox::InProcess { service, webhooks } = sandbox::in_process(&options, now).unwrap();
         let path = dir.join("ledger.db");
         std::fs::write(&path, &*EMPTY_LEDGER).unwrap();
-        let (gate, wire) = (Gate::default(), Wire::new(service.clone(), clock.clone(), latency, seed));
+        let (gate, wire) = (Gate::default(), Wire::new(service.clone(), times, latency, seed));
         let opened = Ledger::open_behind(&url(&path), wire.turnstile(&gate)).await.unwrap();
         let two = features.has(Feature::Two);
         let database = two.then(|| clock.of_another_machine());
