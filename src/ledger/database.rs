@@ -32,6 +32,9 @@ const CONNECTIONS: u32 = 8;
 /// PostgreSQL: how long one is waited for, be it busy or lost.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A connection that is older than this is closed before its next use, as a server frees what it keeps for one only then.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
 /// PostgreSQL: transactions that the database gave up in favour of others (serialization failure, deadlock) are tried
 /// again this often.
 const RETRIES: usize = 5;
@@ -121,6 +124,11 @@ fn pool(settings: &'static str, turnstile: Option<Turnstile>) -> AnyPoolOptions 
     // A connection is new, or was used before: whoever takes it passes once.
     let (new, used) = (turnstile.clone(), turnstile);
     AnyPoolOptions::new()
+        // With either limit, sqlx 0.9.0 sweeps the pool from time to time. A connection that is returned at the same moment
+        // lets the count of those that are idle wrap round, and the sweep never ends: it takes a whole processor, and the
+        // process no longer shuts down (sqlx issue 3645).
+        .idle_timeout(None)
+        .max_lifetime(None)
         .after_connect(move |connection, _| {
             let turn = new.as_ref().map(|turnstile| turnstile());
             Box::pin(async move {
@@ -133,8 +141,8 @@ fn pool(settings: &'static str, turnstile: Option<Turnstile>) -> AnyPoolOptions 
         })
         // SQLite ends a transaction itself when the disk is full. Its ROLLBACK then fails, the connection takes itself to
         // be within a transaction for ever, and must not be used again.
-        .before_acquire(move |connection, _| {
-            let usable = !connection.is_in_transaction();
+        .before_acquire(move |connection, known| {
+            let usable = !connection.is_in_transaction() && known.age < LIFETIME;
             let turn = used.as_ref().filter(|_| usable).map(|turnstile| turnstile());
             Box::pin(async move {
                 if let Some(turn) = turn {

@@ -107,6 +107,7 @@ on_both! {
     a_known_guid_is_counted_and_marks_again,
     a_pause_is_kept_once_and_its_end_marks_what_was_paused,
     an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once,
+    no_sweep_of_its_connections_can_run_for_ever,
     an_event_during_a_look_keeps_the_team_due,
     a_new_event_does_not_shorten_a_backoff_below_its_floor,
     a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing,
@@ -211,6 +212,13 @@ async fn a_pause_is_kept_once_and_its_end_marks_what_was_paused(opened: Opened) 
     assert_eq!(ledger.resume(PauseScope::All, "", at(6)).await.unwrap().len(), 2);
     assert!(ledger.due_whole(LANE, at(6)).await.unwrap().is_some());
     assert_eq!(ledger.resume(PauseScope::All, "", at(7)).await.unwrap(), []);
+}
+
+async fn no_sweep_of_its_connections_can_run_for_ever(opened: Opened) {
+    for pool in [&opened.ledger.read, &opened.ledger.write] {
+        let options = pool.options();
+        assert_eq!((options.get_idle_timeout(), options.get_max_lifetime()), (None, None));
+    }
 }
 
 async fn an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once(opened: Opened) {
