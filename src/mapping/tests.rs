@@ -122,6 +122,11 @@ fn team(number: usize, handle: &str) -> DatadogTeam {
     DatadogTeam { id: DatadogTeamId::from(uuid(number)), handle: handle.to_owned(), name: handle.to_owned() }
 }
 
+/// One Datadog team for each handle, numbered from 0.
+fn teams_of<'h>(handles: impl IntoIterator<Item = &'h str>) -> Vec<DatadogTeam> {
+    handles.into_iter().enumerate().map(|(number, handle)| team(number, handle)).collect()
+}
+
 fn connection(team: usize, github: &str) -> Connection {
     Connection {
         id: ConnectionId::from(format!("c{team}-{github}")),
@@ -138,11 +143,7 @@ fn printed(existing: &Existing) -> String {
 
 #[test]
 fn one_template_stands_for_an_organisation_that_follows_it() {
-    let teams: Vec<DatadogTeam> = ["web-eng", "api-eng", "db-eng", "ops-eng", "oncall-eng", "sales"]
-        .iter()
-        .enumerate()
-        .map(|(n, h)| team(n, h))
-        .collect();
+    let teams = teams_of(["web-eng", "api-eng", "db-eng", "ops-eng", "oncall-eng", "sales"]);
     let connections = [
         connection(0, "@Acme/web"),
         connection(1, "@acme/api"),
@@ -206,8 +207,7 @@ fn handles_unlike_the_slugs_get_a_rule_each() {
 /// A template's handle is compared without case, so `Ops-Eng` is found by a GitHub team `ops` too.
 #[test]
 fn a_handle_in_capitals_is_kept_from_teams_that_are_not_linked() {
-    let teams: Vec<DatadogTeam> =
-        ["web-eng", "api-eng", "db-eng", "Ops-Eng"].iter().enumerate().map(|(n, h)| team(n, h)).collect();
+    let teams = teams_of(["web-eng", "api-eng", "db-eng", "Ops-Eng"]);
     let connections = [connection(0, "@acme/web"), connection(1, "@acme/api"), connection(2, "@acme/db")];
     insta::assert_snapshot!(printed(&from_existing(&connections, &teams)), @r#"
     [[mapping]]
@@ -254,7 +254,7 @@ proptest! {
         handles in prop::collection::btree_set("(x-)?[ab]{1,2}(-eng)?|[ab]_|[AB] ?", 1..14),
         links in prop::collection::vec(("[op]", "[ab]{1,2}", 0_usize..16, 0_u8..8), 0..24),
     ) {
-        let teams: Vec<DatadogTeam> = handles.iter().enumerate().map(|(n, handle)| team(n, handle)).collect();
+        let teams = teams_of(handles.iter().map(String::as_str));
         // Most links follow the slug when there is a team for it, so that templates come about.
         let connections: Vec<Connection> = links
             .iter()

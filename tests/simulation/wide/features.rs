@@ -75,7 +75,7 @@ features! {
     Guard 0.5,
     /// Datadog teams are renamed and deleted.
     Handles 0.2,
-    /// Whoever writes gives up before the write is carried out.
+    /// Datadog carries a write out after its sender stopped waiting for the answer.
     Late 0.2,
 }
 

@@ -370,7 +370,7 @@ pub fn faults(dice: &mut StdRng, features: &Features) -> Vec<Value> {
     faults
 }
 
-/// Some writes are carried out after whoever sent them gave up.
+/// A fault by which Datadog carries writes out after their senders stopped waiting for the answers.
 pub fn late(dice: &mut StdRng, features: &Features) -> Option<Value> {
     let method = one_of(dice, &[None, Some("POST"), Some("DELETE"), Some("DELETE")])?;
     let late = json!({"method": method, "path": "/api/v2/team/connections", "late": true});
