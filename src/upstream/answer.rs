@@ -1,11 +1,11 @@
 //! What a 404 means depends on what was asked for.
 
-use crate::model::{Answer, Trouble};
+use crate::model::{Answer, Class, Trouble};
 
-/// The answer to a question about one thing by its name or id: a 404 says that it does not exist.
+/// The answer to a question about one thing by its name or id: a 404 of the upstream itself says that it does not exist.
 pub fn one<T>(result: Result<T, Trouble>) -> Answer<T> {
     match result {
-        Err(trouble) if trouble.status == Some(404) => Answer::Absent,
+        Err(trouble) if trouble.status == Some(404) && trouble.class != Class::Transient => Answer::Absent,
         other => many(other),
     }
 }
@@ -18,7 +18,6 @@ pub fn many<T>(result: Result<T, Trouble>) -> Answer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Class;
 
     fn refused(status: u16, class: Class) -> Result<(), Trouble> {
         Err(Trouble { status: Some(status), ..Trouble::new(class, "no") })
@@ -27,6 +26,7 @@ mod tests {
     #[test]
     fn a_404_is_absence_of_one_thing_but_never_of_a_collection() {
         assert_eq!(one(refused(404, Class::Permanent)), Answer::Absent);
+        assert!(matches!(one(refused(404, Class::Transient)), Answer::Failed(_)), "of something between");
         assert!(matches!(many(refused(404, Class::Auth)), Answer::Forbidden(_)));
     }
 

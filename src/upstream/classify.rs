@@ -58,8 +58,8 @@ pub struct Verdict {
 /// The one decision which class an answer belongs to; `None` for success, and for a token that has only ended.
 ///
 /// A GitHub 403 is a rate limit as often as it is a missing permission; only headers and body tell. A 404 on what
-/// always exists is a closed door. A moment in a header becomes a wait by the answer's own `Date`; `wall` serves only
-/// where there is none.
+/// always exists is a closed door. Datadog's own 404 is a JSON document of errors. A moment in a header becomes a wait
+/// by the answer's own `Date`; `wall` serves only where there is none.
 pub fn verdict(question: &Question<'_>, reply: &Reply, wall: Time) -> Option<Verdict> {
     let status = reply.status.as_u16();
     let limit = match question.scope.upstream {
@@ -74,6 +74,10 @@ pub fn verdict(question: &Question<'_>, reply: &Reply, wall: Time) -> Option<Ver
         401 if question.renewable => return None,
         401 | 403 => Class::Auth,
         404 if question.collection => Class::Auth,
+        // The page of something between, or of a route that does not exist, says nothing of what was asked for.
+        404 if question.scope.upstream == Upstream::Datadog && !text::is_datadog_error(&reply.body) => {
+            Class::Transient
+        }
         408 | 500..=599 => Class::Transient,
         429 => Class::Throttled,
         _ => Class::Permanent,
@@ -279,7 +283,7 @@ pub(super) mod tests {
             (collection(&REPOSITORIES), 404, Some(Class::Auth), alive),
             (of(&REPOSITORIES), 502, Some(Class::Transient), down),
         ] {
-            let reply = reply(status, &[], "");
+            let reply = reply(status, &[], r#"{"errors": []}"#);
             let decided = verdict(&question, &reply, NOW).map(|verdict| verdict.class);
             assert_eq!(decided, class, "{} {status}", question.scope);
             let heard = match heard(&question, &reply, NOW) {
@@ -289,6 +293,21 @@ pub(super) mod tests {
                 Heard::Refused(_) => refused,
             };
             assert_eq!(heard, stops, "{} {status}", question.scope);
+        }
+    }
+
+    #[test]
+    fn a_404_that_datadog_did_not_answer_itself_is_an_outage_and_no_absence() {
+        for body in ["", "<html>404 Not Found</html>", r#"{"message": "no Route matched"}"#, "[]"] {
+            let decided =
+                verdict(&of(&INTEGRATIONS), &reply(404, &[], body), NOW).map(|verdict| verdict.class);
+            assert_eq!(decided, Some(Class::Transient), "{body}");
+            let list = verdict(&collection(&CONNECTIONS), &reply(404, &[], body), NOW);
+            assert_eq!(
+                list.map(|verdict| verdict.class),
+                Some(Class::Auth),
+                "{body}: a list that is not granted"
+            );
         }
     }
 

@@ -35,6 +35,12 @@ pub(super) fn datadog(body: &[u8]) -> String {
     if said.is_empty() { sanitise(&String::from_utf8_lossy(body)) } else { sanitise(&said.join("; ")) }
 }
 
+/// Whether this is a Datadog error as the contract has it.
+pub(super) fn is_datadog_error(body: &[u8]) -> bool {
+    let document: Option<Value> = serde_json::from_slice(body).ok();
+    document.is_some_and(|document| document.get("errors").is_some_and(Value::is_array))
+}
+
 /// The text of a GitHub error: `{"message": …}`; whatever else the body is, its beginning.
 pub(super) fn github(body: &[u8]) -> String {
     let document: Option<Value> = serde_json::from_slice(body).ok();
