@@ -17,6 +17,7 @@ use crate::{
     datadog,
     model::Integration,
     operate::integrations,
+    plan::Read,
     reconcile::DocumentPlan,
     settings::{Loaded, Settings},
 };
@@ -110,14 +111,25 @@ async fn diff(Diff { id, file }: Diff, settings: &Settings) -> anyhow::Result<Ex
         }
         (None, Some(integration)) => {
             let survey = app::survey(settings, app::ledger(settings).await?)?;
-            let DocumentPlan { remote, merged } = survey.document(integration).await?;
+            let DocumentPlan { remote, merged, read } = survey.document(integration).await?;
+            if matches!(read, Read::Suspect(_)) {
+                anstream::eprintln!(
+                    "suspect: the document lacks entries that it had; teamlink writes once a later read lacks them too"
+                );
+            }
+            for (entry, (_, reason)) in &merged.held_additions {
+                anstream::eprintln!("held: addition of {entry}: {reason}");
+            }
             for (entry, reason) in &merged.held {
                 anstream::eprintln!("held: removal of {entry}: {reason}");
             }
-            match merged.changed() {
-                true => {
-                    integrations::diff(&id, remote.as_ref(), &merged.document(), "as teamlink would PUT it")
-                }
+            match merged.changed() || !merged.held_additions.is_empty() {
+                true => integrations::diff(
+                    &id,
+                    remote.as_ref(),
+                    &merged.document_once_approved(),
+                    "as teamlink would PUT it",
+                ),
                 false => String::new(),
             }
         }

@@ -9,7 +9,8 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{Ledger, LedgerError, held, rows, settle, slots, team_lists};
 use crate::model::{
-    EntryKey, HeldKey, HoldReason, Integration, Lane, OrgId, RepositoryId, Subject, TeamKey, Time,
+    Contents, EntryKey, HeldKey, HeldKind, HoldReason, Integration, Lane, OrgId, RepositoryId, Subject,
+    Suspicion, TeamKey, Time,
 };
 
 /// An entry that we added, or are about to.
@@ -36,8 +37,16 @@ pub struct DocumentState {
     pub held: BTreeMap<EntryKey, HoldReason>,
     /// Removals that are approved.
     pub approved: BTreeSet<EntryKey>,
+    /// Additions that wait for a person, and why.
+    pub held_additions: BTreeMap<EntryKey, HoldReason>,
+    /// Additions that are approved.
+    pub approved_additions: BTreeSet<EntryKey>,
     /// Removals that were done within the guard's window, but for those that a person approved.
     pub removed: usize,
+    /// What it had when it was last accepted.
+    pub accepted: Contents,
+    /// A read that lacked some of that.
+    pub suspicion: Option<Suspicion>,
 }
 
 /// What a look at a document stores.
@@ -49,6 +58,10 @@ pub struct SettledDocument {
     pub entries: BTreeMap<EntryKey, EntryRow>,
     /// The Datadog organisation that it was read in.
     pub datadog_org: Option<i64>,
+    /// What it has now.
+    pub accepted: Contents,
+    /// A read that lacked some of that.
+    pub suspicion: Option<Suspicion>,
     /// The repositories of teams, as far as they were read again.
     pub lists: BTreeMap<TeamKey, BTreeSet<RepositoryId>>,
     /// When the look began.
@@ -74,21 +87,37 @@ impl Ledger {
             .bind(integration.as_str())
             .fetch_optional(&mut *connection)
             .await?;
+        let entries: BTreeMap<_, _> = rows.iter().map(entry_row).collect::<sqlx::Result<_>>()?;
+        let accepted = contents(&mut connection, integration, entries.keys()).await?;
+        let suspicion = sqlx::query("SELECT since, lacks FROM document_suspicions WHERE integration = $1")
+            .bind(integration.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        let suspicion = suspicion.as_ref().map(suspicion_row).transpose()?;
         let lane = Lane::Document(integration);
         let held = held::held_of(&mut connection, lane).await?;
         let approved = held::approved_of(&mut connection, lane, now).await?;
         let removed = slots::done_of(&mut connection, lane, window, now).await?;
-        let entry = |held: HeldKey| match held.subject {
-            Subject::Entry(_, entry) => Some(entry),
-            Subject::Connection(_) | Subject::DatadogTeam(_) | Subject::Organisation(_) => None,
+        let entry = |of: HeldKind, held: HeldKey| match held.subject {
+            Subject::Entry(_, entry) if held.kind == of => Some(entry),
+            _ => None,
         };
+        let held_of = |of| {
+            let of = held.iter().filter_map(move |it| Some((entry(of, it.key.clone())?, it.reason.clone())));
+            of.collect()
+        };
+        let approved_of = |of| approved.iter().filter_map(move |it| entry(of, it.clone())).collect();
         Ok(DocumentState {
             read_at: now,
-            entries: rows.iter().map(entry_row).collect::<sqlx::Result<_>>()?,
+            entries,
             datadog_org,
-            held: held.into_iter().filter_map(|item| Some((entry(item.key)?, item.reason))).collect(),
-            approved: approved.into_iter().filter_map(entry).collect(),
+            held: held_of(HeldKind::Delete),
+            approved: approved_of(HeldKind::Delete),
+            held_additions: held_of(HeldKind::Create),
+            approved_additions: approved_of(HeldKind::Create),
             removed,
+            accepted,
+            suspicion,
         })
     }
 
@@ -112,11 +141,8 @@ impl Ledger {
 }
 
 /// Replaces what is known of a document's entries.
-pub(super) async fn store(
-    db: &mut AnyConnection,
-    SettledDocument { integration, entries, datadog_org, lists, read_at }: &SettledDocument,
-    now: Time,
-) -> sqlx::Result<()> {
+pub(super) async fn store(db: &mut AnyConnection, settled: &SettledDocument, now: Time) -> sqlx::Result<()> {
+    let SettledDocument { integration, entries, datadog_org, accepted, suspicion, lists, read_at } = settled;
     let known: Vec<String> = sqlx::query_scalar("SELECT entry FROM entries WHERE integration = $1")
         .bind(integration.as_str())
         .fetch_all(&mut *db)
@@ -132,6 +158,8 @@ pub(super) async fn store(
     }
     insert(db, *integration, entries, now).await?;
     team_lists::store(db, lists, *read_at).await?;
+    accept(db, *integration, accepted).await?;
+    suspect(db, *integration, suspicion.as_ref()).await?;
     if let Some(org) = datadog_org {
         sqlx::query(
             "INSERT INTO documents (integration, datadog_org_id) VALUES ($1, $2)
@@ -142,6 +170,95 @@ pub(super) async fn store(
         .execute(db)
         .await?;
     }
+    Ok(())
+}
+
+/// The rows of what a document had when it was last accepted: one of itself, one of each entry, one of each other
+/// field. None before that.
+async fn content_rows(
+    db: &mut AnyConnection,
+    integration: Integration,
+) -> sqlx::Result<BTreeSet<(String, String)>> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT field, entry FROM document_contents WHERE integration = $1")
+            .bind(integration.as_str())
+            .fetch_all(db)
+            .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// What a document had when it was last accepted. A ledger that kept no such rows yet takes its own entries for seen.
+async fn contents<'a>(
+    db: &mut AnyConnection,
+    integration: Integration,
+    ours: impl Iterator<Item = &'a EntryKey>,
+) -> sqlx::Result<Contents> {
+    let rows = content_rows(db, integration).await?;
+    if rows.is_empty() {
+        return Ok(Contents { entries: ours.cloned().collect(), fields: BTreeSet::new() });
+    }
+    let mut contents = Contents::default();
+    for (field, entry) in rows {
+        if field == integration.list() {
+            contents.entries.insert(EntryKey(entry));
+        } else if !field.is_empty() {
+            contents.fields.insert(field);
+        }
+    }
+    Ok(contents)
+}
+
+/// Replaces what a document has: only what differs is written.
+async fn accept(db: &mut AnyConnection, integration: Integration, accepted: &Contents) -> sqlx::Result<()> {
+    let list = integration.list().to_owned();
+    let entries = accepted.entries.iter().map(|EntryKey(key)| (list.clone(), rows::clean(key)));
+    let fields = accepted.fields.iter().map(|field| (rows::clean(field), String::new()));
+    let accepted = entries.chain(fields).chain([(String::new(), String::new())]).collect();
+    let known = content_rows(db, integration).await?;
+    for (field, entry) in known.difference(&accepted) {
+        sqlx::query("DELETE FROM document_contents WHERE integration = $1 AND field = $2 AND entry = $3")
+            .bind(integration.as_str())
+            .bind(field)
+            .bind(entry)
+            .execute(&mut *db)
+            .await?;
+    }
+    let new: Vec<_> = accepted.difference(&known).collect();
+    rows::insert(
+        db,
+        "INSERT INTO document_contents (integration, field, entry) ",
+        " ON CONFLICT (integration, field, entry) DO NOTHING",
+        &new,
+        |row, (field, entry)| {
+            row.bind(integration.as_str()).bind(field.clone()).bind(entry.clone());
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Replaces what is suspected of a document.
+async fn suspect(
+    db: &mut AnyConnection,
+    integration: Integration,
+    suspicion: Option<&Suspicion>,
+) -> sqlx::Result<()> {
+    let Some(Suspicion { since, lacks }) = suspicion else {
+        sqlx::query("DELETE FROM document_suspicions WHERE integration = $1")
+            .bind(integration.as_str())
+            .execute(db)
+            .await?;
+        return Ok(());
+    };
+    sqlx::query(
+        "INSERT INTO document_suspicions (integration, since, lacks) VALUES ($1, $2, $3)
+         ON CONFLICT (integration) DO UPDATE SET since = excluded.since, lacks = excluded.lacks",
+    )
+    .bind(integration.as_str())
+    .bind(since.0)
+    .bind(lacks)
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -184,4 +301,8 @@ fn entry_row(row: &AnyRow) -> sqlx::Result<(EntryKey, EntryRow)> {
             suspected: row.try_get::<Option<i64>, _>("suspected_at")?.map(Time),
         },
     ))
+}
+
+fn suspicion_row(row: &AnyRow) -> sqlx::Result<Suspicion> {
+    Ok(Suspicion { since: Time(row.try_get("since")?), lacks: row.try_get("lacks")? })
 }

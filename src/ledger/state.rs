@@ -178,7 +178,8 @@ impl Ledger {
                          AND gone_at IS NULL)
                         + (SELECT COUNT(*) FROM connections WHERE org_id = $1
                                AND unwanted_since IS NOT NULL)
-                        + (SELECT COUNT(*) FROM entries WHERE integration = $3 AND suspected_at IS NOT NULL) AS suspected,
+                        + (SELECT COUNT(*) FROM entries WHERE integration = $3 AND suspected_at IS NOT NULL)
+                        + (SELECT COUNT(*) FROM document_suspicions WHERE integration = $3) AS suspected,
                     (SELECT COUNT(*) FROM held WHERE org_id = $1) AS held,
                     (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
                     (SELECT COUNT(*) FROM paused WHERE org_id IN ($4, $1)) AS paused,

@@ -117,13 +117,14 @@ impl After {
     }
 
     /// The moments by table: the column, which rows, and after when.
-    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 14] {
+    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 15] {
         [
             ("teams", "suspected_at", "gone_at IS NULL AND", self.grace),
             ("connections", "unwanted_since", "", self.grace),
             // The lists may lack what was recorded just before.
             ("connections", "created_at", "", self.recorded),
             ("entries", "suspected_at", "", self.grace),
+            ("document_suspicions", "since", "", self.grace),
             ("removal_slots", "at", "", self.slots),
             ("intents", "at", "", self.intents),
             ("intents", "answered_at", "", self.answers),

@@ -2,12 +2,15 @@
 //! an entity of Datadog's Software Catalog. teamlink understands the list's entries as far as it must to tell them
 //! apart; whatever else stands in a document or an entry is another's and passes through untouched.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Integration;
+use super::{Integration, Time};
 
 /// A document as Datadog answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +114,32 @@ impl fmt::Display for EntryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// What a document has, as far as a loss of it would be noticed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The keys of its entries.
+    pub entries: BTreeSet<EntryKey>,
+    /// The names of its fields, without its list.
+    pub fields: BTreeSet<String>,
+}
+
+impl Contents {
+    /// Adds what another read shows.
+    pub fn extend(&mut self, other: Self) {
+        self.entries.extend(other.entries);
+        self.fields.extend(other.fields);
+    }
+}
+
+/// A read lacked what the document had when it was last accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// The first read that lacked it.
+    pub since: Time,
+    /// What it lacked, as a hash.
+    pub lacks: String,
 }
 
 /// What is wrong with a list of entries, and where.

@@ -69,6 +69,10 @@ pub enum HoldRule {
     LastConnection,
     /// The removals would leave the list of a document empty.
     EmptyList,
+    /// Two reads of a document lack all entries of ours, or more than half of all entries that it had.
+    SuspectRead,
+    /// A document is absent, or its list is empty, which may mean all: the first entries would narrow that to themselves.
+    FirstEntries,
     /// `guard.first_creates`
     FirstCreates,
     /// Somebody else removes the connection again and again.
@@ -93,7 +97,7 @@ pub enum RuleKind {
 
 impl HoldRule {
     /// Every rule.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NotFromGithub,
         Self::Orphan,
         Self::MaxRemovals,
@@ -101,6 +105,8 @@ impl HoldRule {
         Self::MaxPerWindow,
         Self::LastConnection,
         Self::EmptyList,
+        Self::SuspectRead,
+        Self::FirstEntries,
         Self::FirstCreates,
         Self::SecondWriter,
         Self::OrgDeleted,
@@ -119,6 +125,8 @@ impl HoldRule {
             | Self::MaxPerWindow
             | Self::LastConnection
             | Self::EmptyList
+            | Self::SuspectRead
+            | Self::FirstEntries
             | Self::FirstCreates
             | Self::SecondWriter => RuleKind::Limit,
         }
@@ -134,6 +142,8 @@ impl HoldRule {
             Self::MaxPerWindow => "max_per_window",
             Self::LastConnection => "last_connection",
             Self::EmptyList => "empty_list",
+            Self::SuspectRead => "suspect_read",
+            Self::FirstEntries => "first_entries",
             Self::FirstCreates => "first_creates",
             Self::SecondWriter => "second_writer",
             Self::OrgDeleted => "org_deleted",

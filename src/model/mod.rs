@@ -22,7 +22,7 @@ pub use datadog::{
     Answered, Connection, ConnectionKey, Connections, DatadogTeam, GithubHandle, LISTS_LAG, Owned, OwnedBy,
 };
 pub use delivery::Delivery;
-pub use document::{Document, DocumentMode, Entry, EntryKey, Misshapen};
+pub use document::{Contents, Document, DocumentMode, Entry, EntryKey, Misshapen, Suspicion};
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState, TeamType};
 pub use held::{HeldKey, HeldKind, HoldReason, HoldRule, RuleKind, held_hash};
 pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey, team_or_zero};

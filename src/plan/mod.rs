@@ -27,6 +27,7 @@ mod repositories;
 mod rows;
 mod second_writer;
 mod steps;
+mod suspect;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ pub use removal::RemovalCause;
 pub use repositories::{RepositoryFilter, hostname};
 pub use second_writer::missing_connections;
 pub use steps::{Action, LeftAlone, Plan, Planned, StepKey, Why};
+pub use suspect::{Read, judge_read};
 
 use std::collections::BTreeMap;
 

@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use super::{
     links::Linked,
     pace::LAG_ENDS,
-    repositories::{Listed, Served, answered},
+    repositories::{Listed, answered},
     survey::Eyes,
+    wants::Served,
 };
 use crate::{
     datadog::Filter,

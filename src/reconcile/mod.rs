@@ -49,6 +49,7 @@ mod survey;
 mod turns;
 mod upstreams;
 mod waiting;
+mod wants;
 mod whole;
 mod worker;
 

@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 
-use super::{RepositoriesOf, document::Wants, linked::parts, links::Linked, survey::Eyes};
+use super::{
+    RepositoriesOf,
+    linked::parts,
+    links::Linked,
+    survey::Eyes,
+    wants::{Served, Wants},
+};
 use crate::{
     ledger::{DocumentState, EntryRow, Ledger, OrgRow},
-    model::{
-        Answer, Class, EntryKey, Lane, Mode, OrgId, RepositoryFacts, RepositoryId, TeamId, Time, Trouble,
-    },
+    model::{Answer, Class, EntryKey, Lane, Mode, OrgId, RepositoryFacts, RepositoryId, Time, Trouble},
     plan::RepositoryFilter,
 };
 
@@ -22,17 +26,6 @@ pub(super) struct Listed {
     pub(super) team: BTreeMap<RepositoryId, String>,
     /// Teams that are gone, though our connections of them are not yet.
     pub(super) gone: BTreeSet<String>,
-}
-
-/// An organisation that is served, by the names under which its repositories are listed.
-pub(super) struct Served {
-    /// Its login now.
-    pub(super) login: String,
-    bound_login: String,
-    /// Its linked teams by slug, with their ids where the connections are ours; `None` when all repositories count.
-    pub(super) teams: Option<BTreeMap<String, Option<TeamId>>>,
-    /// What is wrong with Datadog's list of connections, so that it may lack some.
-    missing: Option<String>,
 }
 
 /// One of our entries, with the repository that it stands for.

@@ -197,7 +197,8 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
 pub fn document_settled(integration: Integration, mark: &LeasedMark, settlement: &Settlement, now: Time) {
     let document = integration.as_str();
     for held in &settlement.held {
-        warn!(document, entry = held.key.subject.names().1, reason = %held.reason, "removal of an entry held");
+        let (entry, kind) = (held.key.subject.names().1, held.key.kind.as_str());
+        warn!(document, entry, kind, reason = %held.reason, "an entry is held");
     }
     for parked in &settlement.parked {
         warn!(document, error = parked.error.message, "PUT parked: Datadog refuses it");

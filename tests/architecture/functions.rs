@@ -13,7 +13,6 @@ const LONG: &[(&str, &str)] = &[
     ("plan/merge/mod.rs", "merge"),
     ("reconcile/adopt.rs", "begin"),
     ("reconcile/apply/mod.rs", "create"),
-    ("reconcile/document.rs", "settlement"),
     ("reconcile/look/settlement.rs", "settlement"),
     ("reconcile/repositories.rs", "repositories"),
     ("sandbox/pipeline.rs", "around"),

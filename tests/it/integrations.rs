@@ -155,6 +155,7 @@ async fn the_repositories_of_linked_teams_are_those_of_teams_that_datadog_connec
     +    {"github_org_name":"acme","hostname":"127.0.0.1","repo_name":"App"},
     +  ]
     +}
+    held: addition of 127.0.0.1/acme/app: the document is absent or its list is empty, which may mean all
     "#);
     world.faults(json!([{"path": "/orgs/acme/teams/team-1/repos", "status": 403}])).await;
     let unread = world.teamlink(&["integrations", "diff", "github"]).await;

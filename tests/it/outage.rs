@@ -10,7 +10,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use teamlink::ledger::Ledger;
 
-use crate::support::world::{self, World, linked};
+use crate::support::{
+    documents::approve_held,
+    world::{self, World, linked},
+};
 
 /// Nothing here hangs on how fast it is; what takes longer than this does not come.
 const LONG: Duration = Duration::from_secs(60);
@@ -134,6 +137,7 @@ async fn a_missing_permission_on_integrations_stops_them_and_nothing_else() {
     let env = [("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "org"), ("TEAMLINK_RECONCILE__EVERY", "1h")];
     let mut world = World::new(3, &env).await;
     world.seed(json!({"orgs": [{"login": "acme", "repos": [{"name": "api"}]}]})).await;
+    approve_held(&world, &[]).await;
     world.faults(json!([{"path": "/api/v2/idp/*", "status": 403}])).await;
     world.start().await;
     world.becomes(&linked(slugs(&world).await), LONG).await;

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{eventually, world::World};
+use super::{
+    eventually,
+    world::{World, text},
+};
 
 pub const ORG: (&str, &str) = ("TEAMLINK_INTEGRATIONS__GITHUB__REPOSITORIES", "org");
 
@@ -13,12 +16,23 @@ pub fn path(id: &str) -> String {
     format!("/api/v2/idp/entity_integrations/{id}")
 }
 
-/// `acme` with these repositories.
+/// `acme` with these repositories. The next look writes the first entries of its document.
 pub async fn repositories(names: &[&str], env: &[(&str, &str)]) -> World {
     let world = World::new(0, &[&[ORG], env].concat()).await;
     let repos: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
     world.seed(json!({"orgs": [{"login": "acme", "repos": repos}]})).await;
+    approve_held(&world, &[]).await;
     world
+}
+
+/// Looks at everything and approves what is held, such as the first entries of a document.
+pub async fn approve_held(world: &World, settings: &[&str]) {
+    let said = text(&world.teamlink(&[&["sync"], settings].concat()).await);
+    let hashes = said.split("teamlink approve ").skip(1).map(|rest| rest.split(' ').next().unwrap());
+    for hash in hashes.collect::<BTreeSet<_>>() {
+        let approved = world.teamlink(&["approve", hash, "--reason", "meant so"]).await;
+        assert!(approved.status.success(), "{}", text(&approved));
+    }
 }
 
 /// An entry of GitHub's document.

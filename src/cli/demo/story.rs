@@ -105,8 +105,8 @@ async fn first_pass(day: &mut Day) -> anyhow::Result<()> {
         "GitHub has 40 teams, and Datadog a team for each. Two connections exist, both made by Terraform: one is \
          just what teamlink would make, the other joins a GitHub team to a second Datadog team. Datadog's software \
          catalog lists none of GitHub's five repositories.",
-        "The first full pass connects the other 39 teams and leaves what is Terraform's alone. The catalog gets its \
-         list.",
+        "The first full pass connects the other 39 teams and leaves what is Terraform's alone. A catalog without a \
+         list may mean all repositories, so the first list waits until a person approves it.",
     )
     .await?;
     for name in TEAMS {
@@ -118,6 +118,7 @@ async fn first_pass(day: &mut Day) -> anyhow::Result<()> {
     by_terraform.into_iter().for_each(|link| day.expect_foreign(link));
     REPOSITORIES.into_iter().for_each(|name| day.expect_listed(name));
     day.stage.start_daemon().await?;
+    day.stage.approve_catalog().await?;
     day.end().await
 }
 

@@ -1,7 +1,9 @@
 //! Every question and every kind of row, on both databases: each has its own idea of types.
 
 use super::*;
-use crate::model::{EntryKey, HeldKey, HeldKind, HoldReason, HoldRule, Integration, RepositoryId, Subject};
+use crate::model::{
+    Contents, EntryKey, HeldKey, HeldKind, HoldReason, HoldRule, Integration, RepositoryId, Subject,
+};
 
 on_both! {
     all_that_may_be_asked_is_answered,
@@ -53,6 +55,8 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         }],
         audit: vec![line],
         document: Some(SettledDocument {
+            accepted: Contents::default(),
+            suspicion: None,
             integration: Integration::Github,
             entries: entries.clone().into(),
             datadog_org: Some(5),

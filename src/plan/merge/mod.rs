@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{Limits, guard::WINDOW_IS_FULL};
-use crate::model::{DocumentMode, Entry, EntryKey, HoldReason, HoldRule, Integration};
+use crate::model::{Contents, DocumentMode, Entry, EntryKey, HoldReason, HoldRule, Integration};
 
 /// What a document is to become.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,8 @@ pub struct Merged {
     pub spared: BTreeSet<EntryKey>,
     /// Entries that would be left out, and why they wait for a person.
     pub held: BTreeMap<EntryKey, HoldReason>,
+    /// Entries that would be appended, and why they wait for a person.
+    pub held_additions: BTreeMap<EntryKey, (Entry, HoldReason)>,
 }
 
 /// Merges. `remote` is what Datadog holds (`None`: no document yet), `ours` what we added. An entry of which `spared`
@@ -111,6 +113,7 @@ pub fn merge(
         removed,
         spared: kept,
         held: BTreeMap::new(),
+        held_additions: BTreeMap::new(),
     })
 }
 
@@ -120,8 +123,32 @@ impl Merged {
         !(self.added.is_empty() && self.corrected.is_empty() && self.removed.is_empty())
     }
 
+    /// Whether the list is empty or absent.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What is there.
+    pub fn contents(&self) -> Contents {
+        Contents {
+            entries: self.places.keys().cloned().collect(),
+            fields: self.rest.keys().cloned().collect(),
+        }
+    }
+
     /// The document to PUT: everything in its old order, new entries sorted at the end.
     pub fn document(&self) -> Map<String, Value> {
+        self.with(self.added.values())
+    }
+
+    /// The document to PUT once the additions that are held are approved.
+    pub fn document_once_approved(&self) -> Map<String, Value> {
+        let held = self.held_additions.iter().map(|(key, (entry, _))| (key, entry));
+        let added: BTreeMap<&EntryKey, &Entry> = self.added.iter().chain(held).collect();
+        self.with(added.into_values())
+    }
+
+    fn with<'a>(&self, added: impl Iterator<Item = &'a Entry>) -> Map<String, Value> {
         let stays = self.entries.iter().enumerate().filter(|(place, _)| !self.removed.contains_key(place));
         let stays = stays.map(|(place, (_, entry))| {
             let mut entry = entry.clone();
@@ -130,10 +157,17 @@ impl Merged {
             }
             entry
         });
-        let list = stays.chain(self.added.values().map(|entry| Value::Object(entry.fields()))).collect();
+        let list = stays.chain(added.map(|entry| Value::Object(entry.fields()))).collect();
         let mut document = self.rest.clone();
         document.insert(self.integration.list().to_owned(), Value::Array(list));
         document
+    }
+
+    /// What is there once this is in Datadog.
+    pub fn contents_once_put(&self) -> Contents {
+        let stay = self.entries.iter().enumerate().filter(|(place, _)| !self.removed.contains_key(place));
+        let entries = stay.map(|(_, (key, _))| key).chain(self.added.keys()).cloned().collect();
+        Contents { entries, ..self.contents() }
     }
 
     /// The entries that are ours once this is in Datadog.
@@ -181,6 +215,21 @@ impl Merged {
         }
         let held = &self.held;
         self.removed.retain(|_, key| !held.contains_key(key));
+        self
+    }
+
+    /// Holds everything that is not approved: what was read may not be so, and a PUT would make it so.
+    pub fn hold_all(
+        mut self,
+        reason: &HoldReason,
+        approved_removals: &BTreeSet<EntryKey>,
+        approved_additions: &BTreeSet<EntryKey>,
+    ) -> Self {
+        self.corrected.clear();
+        let removed = self.removed.extract_if(.., |_, key| !approved_removals.contains(key));
+        self.held.extend(removed.map(|(_, key)| (key, reason.clone())));
+        let added = self.added.extract_if(.., |key, _| !approved_additions.contains(key));
+        self.held_additions.extend(added.map(|(key, entry)| (key, (entry, reason.clone()))));
         self
     }
 

@@ -172,6 +172,18 @@ fn removals_above_the_limits_wait_together_and_the_rest_goes_ahead() {
 }
 
 #[test]
+fn what_is_held_as_a_whole_goes_as_far_as_it_is_approved() {
+    let reason = HoldReason::new(HoldRule::SuspectRead, "two reads lack it");
+    let plan = || merged(&document(&["a", "b"]), &["a", "b"], &["c", "d"], Additive);
+    let held = plan().hold_all(&reason, &keys(&[]), &keys(&[]));
+    assert!(!held.changed());
+    assert_eq!((held.held.len(), held.held_additions.len()), (2, 2));
+    assert_eq!(held.document_once_approved(), document(&["a", "b", "c", "d"]));
+    let approved = plan().hold_all(&reason, &keys(&["a"]), &keys(&["c"]));
+    assert_eq!(approved.document(), document(&["b", "c"]));
+}
+
+#[test]
 fn an_empty_list_waits_for_a_person() {
     let held = guarded(merged(&document(&["a"]), &["a"], &[], Additive), &[], &[]);
     assert!(!held.changed());

@@ -6,7 +6,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::support::{documents::become_, eventually, world::World};
+use crate::support::{
+    documents::{approve_held, become_},
+    eventually,
+    world::World,
+};
 
 #[tokio::test]
 async fn the_repositories_of_linked_teams_follow_their_connections() {
@@ -15,6 +19,7 @@ async fn the_repositories_of_linked_teams_follow_their_connections() {
     for (team, repo) in [("team-1", "app"), ("team-2", "lib")] {
         world.github(Method::PUT, &format!("/orgs/acme/teams/{team}/repos/acme/{repo}"), json!({})).await;
     }
+    approve_held(&world, &[]).await;
     world.start().await;
     world.pass().await;
     become_(&world, &["app", "lib"]).await;
@@ -42,6 +47,7 @@ async fn a_new_parent_gives_a_team_and_all_below_it_its_repositories_and_the_oth
         world.github(Method::PUT, &format!("/orgs/acme/teams/{team}/repos/acme/{repo}"), json!({})).await;
     }
     let root = world.github(Method::GET, "/orgs/acme/teams/root", Value::Null).await["id"].clone();
+    approve_held(&world, &[]).await;
     world.start().await;
     world.pass().await;
     become_(&world, &["app"]).await;
@@ -90,10 +96,12 @@ async fn one_event_among_a_thousand_linked_teams_takes_a_handful_of_requests() {
     for (team, repo) in [("team-1", "app"), ("team-2", "lib"), ("team-3", "old")] {
         world.github(Method::PUT, &format!("/orgs/acme/teams/{team}/repos/acme/{repo}"), json!({})).await;
     }
+    approve_held(&world, &[]).await;
+    let since = world.seq().await;
     world.start().await;
     world.pass().await;
     become_(&world, &["app", "lib", "old"]).await;
-    let first = asked(&world, 0).await;
+    let first = asked(&world, since).await;
     println!("a full pass over {TEAMS} linked teams: {first:?}");
     assert!(first["lists of teams"] >= TEAMS, "a pass takes nothing for granted");
     // What the connections that the pass made still mark, so that no event is charged with it.

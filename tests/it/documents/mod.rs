@@ -4,12 +4,13 @@
 mod declared;
 mod linked;
 mod person;
+mod suspect;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    documents::{become_, config, names, put, puts, repo, repositories, repository, set},
+    documents::{approve_held, become_, config, names, put, puts, repo, repositories, repository, set},
     world::text,
 };
 
@@ -124,6 +125,7 @@ async fn observe_writes_nothing_and_upsert_removes_nothing() {
     let diff = world.teamlink(&["integrations", "diff", "github"]).await;
     assert_eq!(diff.status.code(), Some(2), "what it would do can be seen: {}", text(&diff));
     world.set(&[("TEAMLINK_POLICY__MODE", "upsert")]);
+    approve_held(&world, &[]).await;
     world.pass().await;
     world.github(Method::POST, "/orgs/acme/repos", json!({"name": "new"})).await;
     repo(&world, "app", json!({"archived": true})).await;
