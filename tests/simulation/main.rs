@@ -14,6 +14,7 @@
 
 mod clocks;
 mod coverage;
+mod documents;
 mod doubts;
 mod gate;
 mod grace;
