@@ -71,13 +71,13 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// The first seed and the number of worlds to try.
-fn seeds(shared: bool) -> (u64, u64) {
+/// The first seed and the number of worlds to try: so many, unless a variable says otherwise. A slice is one of `all`.
+fn seeds(worlds: u64, all: u64) -> (u64, u64) {
     if let Some(seed) = number("TEAMLINK_SEED") {
         return (seed, 1);
     }
-    let count = number("TEAMLINK_SEEDS").unwrap_or(WORLDS[usize::from(shared)]);
-    let slice = || number("TEAMLINK_SLICE").map(|slice| slice * count % ALL[usize::from(shared)]);
+    let count = number("TEAMLINK_SEEDS").unwrap_or(worlds);
+    let slice = || number("TEAMLINK_SLICE").map(|slice| slice * count % all);
     (number("TEAMLINK_FIRST_SEED").or_else(slice).unwrap_or(0), count)
 }
 
@@ -95,7 +95,7 @@ fn whoever_lost_a_lease_sends_and_stores_nothing() {
 fn a_world_can_be_lived_again() {
     rustls();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (first, _) = seeds(false);
+    let (first, _) = seeds(WORLDS[0], ALL[0]);
     for seed in first..first + RELIVED {
         let [first, second] = [(), ()].map(|()| runtime.block_on(live(seed, false)).2);
         let parts = first.iter().zip(&second).position(|(one, other)| one != other);
@@ -110,7 +110,7 @@ fn a_world_can_be_lived_again() {
 /// Lives the lives of so many worlds; in those that are `shared`, more than one worker is at work.
 fn try_worlds(shared: bool) {
     rustls();
-    let (first, count) = seeds(shared);
+    let (first, count) = seeds(WORLDS[usize::from(shared)], ALL[usize::from(shared)]);
     let started = Instant::now();
     let next = AtomicU64::new(first);
     let wrong: Mutex<Vec<(u64, String)>> = Mutex::default();

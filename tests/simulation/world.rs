@@ -34,6 +34,18 @@ pub const THEIRS: &str = "terraform";
 /// 2026-01-01.
 pub const START: Time = Time(1_767_225_600_000_000);
 
+/// A request with the credentials of both services.
+pub fn request(method: &str, path: &str, body: &Value) -> http::Request<Bytes> {
+    http::Request::builder()
+        .method(method)
+        .uri(format!("http://sandbox{path}"))
+        .header("authorization", "token t")
+        .header("dd-api-key", "k")
+        .header("dd-application-key", "a")
+        .body(if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) })
+        .unwrap()
+}
+
 /// What an operator has set.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -175,15 +187,7 @@ impl World {
 
     /// Asks both services; an answer that is no JSON is null.
     pub async fn ask(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let request = http::Request::builder()
-            .method(method)
-            .uri(format!("http://sandbox{path}"))
-            .header("authorization", "token t")
-            .header("dd-api-key", "k")
-            .header("dd-application-key", "a")
-            .body(if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) })
-            .unwrap();
-        let response = self.service.clone().oneshot(request).await.unwrap();
+        let response = self.service.clone().oneshot(request(method, path, &body)).await.unwrap();
         (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap_or_default())
     }
 

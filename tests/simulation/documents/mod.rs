@@ -20,20 +20,20 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::{number, stay_on_one_processor, world::rustls};
+use crate::{seeds, stay_on_one_processor, world::rustls};
 use judge::Failure;
 use world::Documents;
 
+/// Worlds of the long form.
+const ALL: u64 = 1_000;
+
 /// Worlds that are tried.
-const WORLDS: u64 = if cfg!(debug_assertions) { 100 } else { 1_000 };
+const WORLDS: u64 = if cfg!(debug_assertions) { 100 } else { ALL };
 
 #[test]
 fn a_document_that_several_write_loses_nothing_of_others() {
     rustls();
-    let (first, count) = match number("TEAMLINK_SEED") {
-        Some(seed) => (seed, 1),
-        None => (number("TEAMLINK_FIRST_SEED").unwrap_or(0), number("TEAMLINK_SEEDS").unwrap_or(WORLDS)),
-    };
+    let (first, count) = seeds(WORLDS, ALL);
     let every = env::var("TEAMLINK_ALL").is_ok();
     let started = Instant::now();
     let next = AtomicU64::new(first);

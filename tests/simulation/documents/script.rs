@@ -26,7 +26,7 @@ pub struct DocumentSetup {
 pub struct Beginning {
     /// One for each teamlink.
     pub setups: Vec<DocumentSetup>,
-    /// What a person put there before; `None`: there is no document.
+    /// The entries that a person put there before. `None` stands for no document.
     pub before: Option<Vec<&'static str>>,
 }
 
@@ -51,7 +51,7 @@ pub enum Happening {
     Waits { seconds: u64 },
 }
 
-/// What a teamlink is told instead of the truth.
+/// A wrong answer to a teamlink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
     /// 404 in JSON, as Datadog answers before the first PUT.

@@ -20,6 +20,7 @@ use super::{
     script::{Lie, Told},
     world::GRACE,
 };
+use crate::world::request;
 
 /// The document of these worlds: of the three, it has the most to say in an entry.
 pub const INTEGRATION: Integration = Integration::Jira;
@@ -49,7 +50,7 @@ pub struct Put {
     /// Nobody answers whether it was carried out.
     pub unanswered: bool,
     pub before: Option<Map<String, Value>>,
-    /// What it was to become: Datadog may drop entries.
+    /// What it was to become.
     pub sent: Option<Map<String, Value>>,
     /// Who had added each of the entries that were there before.
     pub authors: BTreeMap<EntryKey, Writer>,
@@ -91,7 +92,7 @@ struct Log {
     /// What each writer saw last: what was there, whatever it was told.
     seen: BTreeMap<Writer, BTreeSet<EntryKey>>,
     authors: BTreeMap<EntryKey, Writer>,
-    /// What each writer is told is not there, though it once was, and since when.
+    /// What the last answer to each writer lacked of what earlier answers showed, and since when.
     lacked: BTreeMap<Writer, BTreeMap<EntryKey, Time>>,
     known: BTreeMap<Writer, BTreeSet<EntryKey>>,
     /// What two reads a grace apart lacked.
@@ -139,7 +140,7 @@ impl Wire {
         Self(Arc::new(State { service, clock, told, log: Mutex::default() }))
     }
 
-    /// What is told from now on instead of the truth.
+    /// Answers the teamlinks with these lies from now on.
     pub fn lies(&self, lies: Vec<Told>) {
         lock(&self.0.told).0 = lies;
     }
@@ -185,7 +186,7 @@ impl Wire {
 
 impl State {
     async fn document(&self) -> Option<Map<String, Value>> {
-        let answer = self.service.clone().oneshot(request("GET", &Value::Null)).await.unwrap();
+        let answer = self.service.clone().oneshot(request("GET", PATH, &Value::Null)).await.unwrap();
         let body: Value = serde_json::from_slice(answer.body()).unwrap();
         body.pointer("/data/attributes/config")?.as_object().cloned()
     }
@@ -245,13 +246,9 @@ impl State {
         let body: Value = serde_json::from_slice(request.body()).unwrap();
         let before = self.document().await;
         let lie = self.lie(writer, true, &body);
-        let line = |end: &str| {
-            let config = body.pointer("/data/attributes/config").and_then(Value::as_object);
-            format!("{now} {writer:?} PUT {lie:?} {:?}{end}", keys(config))
-        };
         let sent = body.pointer("/data/attributes/config").and_then(Value::as_object).cloned();
-        let story = line("");
-        lock(&self.log).story.push(story);
+        let line = format!("{now} {writer:?} PUT {lie:?} {:?}", keys(sent.as_ref()));
+        lock(&self.log).story.push(line);
         // What it was told is not there, it adds for all that it can know, even if nobody answers that it did.
         let adds = {
             let log = lock(&self.log);
@@ -266,7 +263,6 @@ impl State {
             Some(Lie::Rejects(key)) => return Ok(status(400, &format!("project {key} is not known"))),
             _ => {}
         }
-        let request = self::request("PUT", &body);
         let answer = self.service.clone().oneshot(request).await?;
         let after = self.document().await;
         let (had, has) = (keys(before.as_ref()), keys(after.as_ref()));
@@ -274,7 +270,7 @@ impl State {
         let authors = log.authors.clone();
         log.authors.retain(|key, _| has.contains(key));
         for key in has.difference(&had) {
-            // What an old copy shows is carried over, and whoever had added it has added it still.
+            // A writer that puts back what an old copy shows has not added it.
             let author = if adds.contains(key) { writer } else { Writer::Person };
             log.authors.insert(key.clone(), author);
         }
@@ -305,17 +301,6 @@ impl State {
             _ => Ok(answer),
         }
     }
-}
-
-fn request(method: &str, body: &Value) -> http::Request<Bytes> {
-    http::Request::builder()
-        .method(method)
-        .uri(format!("http://sandbox{PATH}"))
-        .header("authorization", "token t")
-        .header("dd-api-key", "k")
-        .header("dd-application-key", "a")
-        .body(if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) })
-        .unwrap()
 }
 
 fn status(status: u16, error: &str) -> http::Response<Bytes> {

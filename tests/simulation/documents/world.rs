@@ -1,4 +1,4 @@
-//! One document of a Datadog organisation, and whoever writes it.
+//! One document of a Datadog organisation, and its writers.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use super::{
     script::{Beginning, DocumentSetup, Happening},
     wire::{self, INTEGRATION, PATH, Wire, Writer},
 };
-use crate::world::{EMPTY_LEDGER, OURS, START, Setup, clients, url};
+use crate::world::{EMPTY_LEDGER, OURS, START, Setup, clients, request, url};
 
 /// How far apart two reads are at least that prove anything.
 pub const GRACE: Duration = Duration::from_secs(60);
@@ -119,16 +119,8 @@ impl Documents {
     }
 
     async fn send(&self, method: &str, body: Value) -> Value {
-        let request = http::Request::builder()
-            .method(method)
-            .uri(format!("http://sandbox{PATH}"))
-            .header("authorization", "token t")
-            .header("dd-api-key", "k")
-            .header("dd-application-key", "a")
-            .body(if body.is_null() { Default::default() } else { body.to_string().into() })
-            .unwrap();
         let person: Direct = self.wire.of(Writer::Person);
-        let answer = person.oneshot(request).await.unwrap();
+        let answer = person.oneshot(request(method, PATH, &body)).await.unwrap();
         serde_json::from_slice(answer.body()).unwrap_or_default()
     }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{Failure, Features, Life, live};
-use crate::{coverage::Coverage, number, stay_on_one_processor, world::rustls};
+use crate::{coverage::Coverage, seeds, stay_on_one_processor, world::rustls};
 
 /// Worlds of the long form.
 const ALL: u64 = 2_000;
@@ -62,19 +62,10 @@ pub fn relive(seed: u64) -> Vec<String> {
     }
 }
 
-fn seeds() -> (u64, u64) {
-    if let Some(seed) = number("TEAMLINK_SEED") {
-        return (seed, 1);
-    }
-    let count = number("TEAMLINK_SEEDS").unwrap_or(WORLDS);
-    let slice = || number("TEAMLINK_SLICE").map(|slice| slice * count % ALL);
-    (number("TEAMLINK_FIRST_SEED").or_else(slice).unwrap_or(0), count)
-}
-
 /// Lives the lives of so many worlds.
 pub fn try_worlds() {
     rustls();
-    let (first, count) = seeds();
+    let (first, count) = seeds(WORLDS, ALL);
     let every = env::var("TEAMLINK_ALL").is_ok();
     let started = Instant::now();
     let (next, total) = (AtomicU64::new(first), Mutex::new(Total::default()));
