@@ -287,6 +287,10 @@ fn left_alone(left: &[LeftAlone], plan: &OrgPlan) -> Vec<Vec<String>> {
                     handle(plan, key),
                     format!("written or seen at {since}; Datadog's lists do not agree yet"),
                 ),
+                Why::MayBeMade { key, until } => (
+                    handle(plan, key),
+                    format!("goes at {until}: a create that nobody answered may arrive before"),
+                ),
                 Why::OfAnother { key, login } => (
                     handle(plan, key),
                     format!("stays: the handle of a team of {login}, which is not served"),

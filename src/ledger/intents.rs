@@ -182,6 +182,7 @@ pub(super) async fn store_intents(
     managed_by: &str,
     now: Time,
 ) -> sqlx::Result<BTreeSet<ConnectionKey>> {
+    keep_late_creates(db, org, intents, now).await?;
     // What is made again was removed by an earlier write of ours, if that was to delete it.
     let made = intents.iter().filter(|intent| intent.kind == IntentKind::Create);
     let made: Vec<ConnectionKey> = made.map(|intent| intent.key.clone()).collect();
@@ -237,6 +238,41 @@ pub(super) async fn store_intents(
     )
     .await?;
     Ok(refused)
+}
+
+/// Remembers creates that nobody answered, where the intent of another write of the same connection takes the place of
+/// theirs. They may arrive after the end of that write, so that its success says nothing of them. That of an adoption may
+/// never have been sent.
+async fn keep_late_creates(
+    db: &mut AnyConnection,
+    org: OrgId,
+    intents: &[Intended],
+    now: Time,
+) -> sqlx::Result<()> {
+    let unanswered: Vec<(String, String)> = sqlx::query_as(
+        "SELECT datadog_team_id, github FROM intents
+         WHERE org_id = $1 AND kind <> 'delete' AND answered_at IS NULL",
+    )
+    .bind(org.0)
+    .fetch_all(&mut *db)
+    .await?;
+    let unanswered: BTreeSet<ConnectionKey> = unanswered
+        .into_iter()
+        .map(|(team, github)| ConnectionKey { datadog_team: team.as_str().into(), github })
+        .collect();
+    let replaced: Vec<&ConnectionKey> =
+        intents.iter().map(|intent| &intent.key).filter(|key| unanswered.contains(*key)).collect();
+    rows::insert(
+        db,
+        "INSERT INTO late_creates (datadog_team_id, github, sent_at) ",
+        " ON CONFLICT (datadog_team_id, github) DO UPDATE SET sent_at = excluded.sent_at",
+        &rows::sorted(&replaced, |key| (*key).clone()),
+        |row, key| {
+            row.bind(key.datadog_team.as_str()).bind(key.github.as_str()).bind(now.0);
+        },
+    )
+    .await?;
+    Ok(())
 }
 
 /// Notes that a look read these answered creates by their ids and did not find them. The first time counts.

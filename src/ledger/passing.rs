@@ -36,6 +36,18 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time
     .await?;
     let Some(team) = team else { return Ok(Passing::Lost(*to)) };
     let teams = [*to, TeamKey { org: *from, team: TeamId(team) }];
+    // One that nobody answered may arrive after this row has gone.
+    sqlx::query(
+        "INSERT INTO late_creates (datadog_team_id, github, sent_at)
+         SELECT datadog_team_id, github, at FROM intents
+         WHERE datadog_team_id = $1 AND github = $2 AND kind = 'create' AND answered_at IS NULL AND org_id = $3
+         ON CONFLICT (datadog_team_id, github) DO UPDATE SET sent_at = excluded.sent_at",
+    )
+    .bind(key.datadog_team.as_str())
+    .bind(&key.github)
+    .bind(to.org.0)
+    .execute(&mut *db)
+    .await?;
     sqlx::query(
         "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND kind = 'create'
          AND (org_id = $3 OR (answered_at IS NULL AND at < $4))",

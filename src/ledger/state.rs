@@ -92,6 +92,8 @@ pub struct OrgState {
     pub young: BTreeMap<ConnectionKey, Time>,
     /// Interrupted writes.
     pub intents: Vec<Intent>,
+    /// Creates of any organisation that may still arrive though no intent says so, and when the last was sent at the latest.
+    pub late_creates: BTreeMap<ConnectionKey, Time>,
     /// Every mark that this ledger has written under.
     pub own_marks: BTreeSet<String>,
     /// When the last complete list of its teams for a proof began.
@@ -323,6 +325,10 @@ impl Ledger {
         .bind(org.0)
         .fetch_all(&self.read)
         .await?;
+        let late = sqlx::query("SELECT datadog_team_id, github, sent_at FROM late_creates")
+            .fetch_all(&self.read)
+            .await?;
+        let late = late.iter().map(|row| Ok::<_, sqlx::Error>((key(row)?, Time(row.try_get("sent_at")?))));
         let own_marks: Vec<String> =
             sqlx::query_scalar("SELECT managed_by FROM own_marks").fetch_all(&self.read).await?;
         Ok(Some(OrgState {
@@ -339,6 +345,7 @@ impl Ledger {
             unwanted_since: BTreeMap::new(),
             young: BTreeMap::new(),
             intents: intents.iter().map(intent).collect::<sqlx::Result<_>>()?,
+            late_creates: late.collect::<sqlx::Result<_>>()?,
             own_marks: own_marks.into_iter().collect(),
             listed_at: row.try_get::<Option<i64>, _>("listed_at")?.map(Time),
         }))

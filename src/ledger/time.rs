@@ -117,7 +117,7 @@ impl After {
     }
 
     /// The moments by table: the column, which rows, and after when.
-    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 15] {
+    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 16] {
         [
             ("teams", "suspected_at", "gone_at IS NULL AND", self.grace),
             ("connections", "unwanted_since", "", self.grace),
@@ -127,6 +127,7 @@ impl After {
             ("document_suspicions", "since", "", self.grace),
             ("removal_slots", "at", "", self.slots),
             ("intents", "at", "", self.intents),
+            ("late_creates", "sent_at", "", self.intents),
             ("intents", "answered_at", "", self.answers),
             ("intents", "missed_at", "", self.answers),
             // The list that completes a proof begins after the second look, and may have begun a while ago.

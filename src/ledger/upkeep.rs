@@ -23,6 +23,7 @@
 //! - `leases`: for good, because fences must not go back. One of an organisation that the ledger no longer has goes
 //!   [`GONE`] after it ended.
 //! - `processes`: a day after the process last said that it lives.
+//! - `late_creates`: [`LATE`], in which the longest timeout ends.
 //! - `connections`, `entries`, `documents`, `intents` and `held` say what is ours and what is under way. Only a look
 //!   deletes them. `orgs` binds logins until a person releases them, and names what is left of a released organisation.
 //!   What a person has to deal with (`parked`, `paused`) stays until they do. `meta` has a few rows.
@@ -44,6 +45,9 @@ const GONE: Duration = Duration::from_secs(30 * 86_400);
 
 /// How long a printed hash can be approved.
 const SHOWN: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long a create that may still arrive is remembered.
+const LATE: Duration = Duration::from_secs(3_600);
 
 /// How long rows are kept, as far as the settings say it.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +120,9 @@ const APPROVALS: &str = "DELETE FROM approvals WHERE expires_at < $1
 
 const REMOVAL_SLOTS: &str = "DELETE FROM removal_slots WHERE at <= $1 AND (datadog_team_id, github, at) IN
     (SELECT datadog_team_id, github, at FROM removal_slots WHERE at <= $1 LIMIT $2)";
+
+const LATE_CREATES: &str = "DELETE FROM late_creates WHERE sent_at < $1 AND (datadog_team_id, github) IN
+    (SELECT datadog_team_id, github FROM late_creates WHERE sent_at < $1 LIMIT $2)";
 
 const PROCESSES: &str = "DELETE FROM processes WHERE seen_at < $1 AND id IN
     (SELECT id FROM processes WHERE seen_at < $1 LIMIT $2)";
@@ -193,6 +200,7 @@ impl Ledger {
             (SETS_OF_OLDER_VERSIONS, now - SHOWN),
             (APPROVALS, now - DAY),
             (REMOVAL_SLOTS, now - keep.window),
+            (LATE_CREATES, now - LATE),
             (LEASES, at - GONE),
             (PROCESSES, at - DAY),
         ] {

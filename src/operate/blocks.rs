@@ -129,6 +129,11 @@ pub(super) fn of(
                     format!("{key} was written or seen at {since}, and Datadog's lists do not agree yet");
                 block("not_visible", what, None);
             }
+            Why::MayBeMade { key, until } => {
+                let what =
+                    format!("{key} goes at {until}: a create of it that nobody answered may arrive before");
+                block("may_be_made", what, None);
+            }
             Why::OfAnother { key, login } => block(
                 "of_another_organisation",
                 format!("{key} stays: it is the handle of a team of {login} now, which is not served"),

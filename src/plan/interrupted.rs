@@ -64,6 +64,8 @@ impl Planner<'_> {
         }
         match self.actual.connections.at(key).first() {
             None if !create.over => {}
+            // Whoever made the connection may remove it before the create arrives.
+            Some(_) if self.actual.arriving.contains_key(key) => {}
             Some(_) | None => {
                 let action = Action::Forget { key: key.clone() };
                 self.act(team, action, "an interrupted create of ours was never carried out");

@@ -34,6 +34,9 @@ pub struct Actual {
     pub deleted: BTreeMap<ConnectionKey, Answered>,
     /// Deletes of ours that nobody answered and that may still arrive, and when they were sent.
     pub unanswered: BTreeMap<ConnectionKey, Time>,
+    /// Creates of ours that nobody answered and that may still arrive, and until when. What goes before that may be made
+    /// again by them, as an orphan.
+    pub arriving: BTreeMap<ConnectionKey, Time>,
     /// Answered creates that this look read by their ids and did not find.
     pub missing: BTreeSet<ConnectionId>,
     /// Rows of other organisations whose keys name teams under today's login.
@@ -322,7 +325,10 @@ impl Planner<'_> {
             } else {
                 "somebody made the connection anew; it is no longer ours"
             };
-            self.act(team, Action::Forget { key: key.clone() }, reason);
+            match self.actual.arriving.get(&key) {
+                Some(&until) => self.leave(team, Why::MayBeMade { key: key.clone(), until }),
+                None => self.act(team, Action::Forget { key: key.clone() }, reason),
+            }
         }
         let ours = self.actual.has_own_mark(existing);
         let owner = if ours { OwnedBy::Orphan } else { OwnedBy::Foreign };
@@ -351,13 +357,16 @@ impl Planner<'_> {
             match self.actual.of_row(row) {
                 _ if self.actual.create_intents.contains_key(&row.key) => {}
                 Some(again) => self.record_again(row.team, row.key.clone(), again),
-                None => match self.actual.row_not_visible(row) {
-                    Some(since) => self.leave(row.team, Why::NotVisible { key: row.key.clone(), since }),
-                    None => {
-                        let action = Action::Forget { key: row.key.clone() };
-                        self.act(row.team, action, "the connection is no longer in Datadog");
+                None => {
+                    let key = row.key.clone();
+                    if let Some(since) = self.actual.row_not_visible(row) {
+                        self.leave(row.team, Why::NotVisible { key, since });
+                    } else if let Some(&until) = self.actual.arriving.get(&key) {
+                        self.leave(row.team, Why::MayBeMade { key, until });
+                    } else {
+                        self.act(row.team, Action::Forget { key }, "the connection is no longer in Datadog");
                     }
-                },
+                }
             }
             return;
         }
@@ -396,16 +405,21 @@ impl Planner<'_> {
             self.leave(row.team, Why::Policy { key: row.key.clone() });
             return;
         }
+        let arriving = self.actual.arriving.get(&row.key).copied();
         // A gone team had its two looks; a replaced connection leaves no gap; about rules a person decides.
         if let RemovalCause::Renamed { .. } = cause {
             // One that began ahead of the clock, which was set back since, begins again.
             let since = self.actual.unwanted_since.get(&row.key).copied();
             let since = since.filter(|since| *since <= self.policy.now).unwrap_or(self.policy.now);
-            let until = since + self.policy.grace;
+            let until = (since + self.policy.grace).max(arriving.unwrap_or(since));
             if until > self.policy.now {
                 self.leave(row.team, Why::Grace { key: row.key.clone(), since, until });
                 return;
             }
+        }
+        if let Some(until) = arriving {
+            self.leave(row.team, Why::MayBeMade { key: row.key.clone(), until });
+            return;
         }
         let reason = cause.reason();
         self.act(row.team, Action::Delete { key: row.key.clone(), id: row.id.clone(), cause }, reason);

@@ -39,10 +39,8 @@ impl Guarded {
             Why::SomebodyRemoves { key, .. } => Some((left.team, key)),
             _ => None,
         });
-        let arrives =
-            |key| actual.create_intents.get(key).is_some_and(|it| !it.over && it.answered.is_none());
         let known = |key| actual.owned.contains_key(key) || answered_and_missed(key, actual).is_some();
-        let rows = held.chain(waiting).filter(|(_, key)| known(*key) && !arrives(*key));
+        let rows = held.chain(waiting).filter(|(_, key)| known(*key) && !actual.arriving.contains_key(*key));
         let disowned: Vec<Planned> = rows
             .map(|(team, key)| Planned {
                 team,

@@ -211,6 +211,13 @@ pub enum Why {
         /// When it answered, or when the connection was recorded.
         since: Time,
     },
+    /// The connection would go, but a create of it that nobody answered may arrive after that.
+    MayBeMade {
+        /// The connection's key.
+        key: ConnectionKey,
+        /// When it can arrive no more.
+        until: Time,
+    },
     /// The connection would go, but its handle names a team of an organisation that is not served.
     OfAnother {
         /// The connection's key.
@@ -291,7 +298,9 @@ impl Plan {
     /// The teams of which a step waits for its time, and until when.
     pub fn postponed(&self) -> impl Iterator<Item = (TeamId, Time)> {
         self.left_alone.iter().filter_map(|left| match &left.why {
-            Why::Grace { until, .. } | Why::SomebodyRemoves { until, .. } => Some((left.team?, *until)),
+            Why::Grace { until, .. } | Why::SomebodyRemoves { until, .. } | Why::MayBeMade { until, .. } => {
+                Some((left.team?, *until))
+            }
             _ => None,
         })
     }

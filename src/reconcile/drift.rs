@@ -76,6 +76,7 @@ mod tests {
             young: BTreeMap::new(),
             owned: Vec::new(),
             intents: Vec::new(),
+            late_creates: BTreeMap::new(),
             own_marks: BTreeSet::new(),
             listed_at: None,
             paused: Default::default(),

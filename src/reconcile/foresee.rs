@@ -91,6 +91,7 @@ impl Survey {
             young: BTreeMap::new(),
             owned: Vec::new(),
             intents: Vec::new(),
+            late_creates: BTreeMap::new(),
             own_marks: BTreeSet::new(),
             listed_at: None,
         })

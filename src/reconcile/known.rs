@@ -35,6 +35,14 @@ impl Known {
             state.intents.iter().partition(|intent| intent.kind == IntentKind::Delete);
         let deleting = state.intents.iter().filter(|intent| intent.kind != IntentKind::Create);
         let deleting = deleting.map(|intent| intent.key.clone()).collect();
+        let unanswered = creates.iter().filter(|it| it.answered.is_none()).map(|it| (&it.key, it.at));
+        let mut arriving = BTreeMap::new();
+        for (key, at) in unanswered.chain(state.late_creates.iter().map(|(key, at)| (key, *at))) {
+            if at <= now + shown && at + shown > now {
+                let until = arriving.entry(key.clone()).or_insert(at);
+                *until = (at + shown).max(*until);
+            }
+        }
         let creates = creates.into_iter().filter_map(|intent| {
             let Intent { key, kind, team, at, managed_by, answered } = intent.clone();
             let adopts = kind == IntentKind::Adopt;
@@ -61,6 +69,7 @@ impl Known {
                 gone: BTreeSet::new(),
                 deleted: deleted.collect(),
                 unanswered,
+                arriving,
                 missing: BTreeSet::new(),
                 elsewhere: BTreeMap::new(),
                 claims: BTreeMap::new(),

@@ -128,6 +128,7 @@ mod tests {
             unwanted_since: BTreeMap::new(),
             young: BTreeMap::new(),
             intents: Vec::new(),
+            late_creates: BTreeMap::new(),
             own_marks: BTreeSet::new(),
             listed_at: None,
             paused: Default::default(),

@@ -378,6 +378,7 @@ fn waits(why: &Why) -> bool {
             | Why::NotRead { .. }
             | Why::Paused { .. }
             | Why::Grace { .. }
+            | Why::MayBeMade { .. }
             | Why::Suspected { .. }
             | Why::Conflict { .. }
     )

@@ -116,6 +116,7 @@ on_both! {
     a_team_that_a_look_found_out_of_step_stays_so_whatever_event_comes_on_top,
     what_cannot_be_decoded_is_kept_with_its_body,
     what_was_settled_is_there_after_opening_again,
+    a_create_that_nobody_answered_is_remembered_once_its_intent_is_another_ones,
     nul_in_names_is_stored_as_a_replacement_character,
     old_rows_are_forgotten_and_young_ones_kept,
     what_another_asks_for_during_a_look_is_not_believed_answered_by_it,
@@ -398,6 +399,38 @@ async fn a_second_daemon_on_one_file_is_refused_and_a_command_is_not() {
     assert_eq!(Ledger::open(&opened.url).await.unwrap().orgs().await.unwrap().len(), 1);
     drop(held);
     DaemonLock::take(&opened.url).unwrap();
+}
+
+async fn a_create_that_nobody_answered_is_remembered_once_its_intent_is_another_ones(opened: Opened) {
+    let ledger = &opened.ledger;
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
+    let key = |github: &str| ConnectionKey { datadog_team: "d".into(), github: github.to_owned() };
+    let intend = async |kind, github: &str, now| {
+        let intent = Intended { kind, key: key(github), team: Some(TeamId(1)) };
+        ledger.intend(ORG, fence, &[intent], "teamlink", at(now)).await.unwrap();
+    };
+    let settle = async |settlement: Settlement| ledger.settle(LANE, fence, &settlement, at(9)).await.unwrap();
+    let late = async || ledger.org_state(ORG).await.unwrap().unwrap().late_creates;
+    let kind = IntentKind::Create;
+    for github in ["@acme/answered", "@acme/clear", "@acme/again"] {
+        intend(kind, github, 2).await;
+    }
+    let answered = key("@acme/answered");
+    ledger.note_answered(ORG, fence, &[(&answered, &"c".into())], at(3)).await.unwrap();
+    settle(Settlement { undone: vec![key("@acme/clear")], ..Settlement::default() }).await;
+    assert_eq!(late().await, [].into());
+    for github in ["@acme/answered", "@acme/clear", "@acme/again"] {
+        intend(kind, github, 4).await;
+    }
+    assert_eq!(late().await, [(key("@acme/again"), at(4))].into());
+    intend(kind, "@acme/again", 5).await;
+    settle(Settlement { closed_intents: vec![key("@acme/again")], ..Settlement::default() }).await;
+    assert_eq!(late().await, [(key("@acme/again"), at(5))].into(), "its success says nothing of the others");
+    let (day, hour) = (Duration::from_secs(86_400), 3_600);
+    let keep = Keep { deliveries: day, audit: day, window: day };
+    for (now, forgotten) in [(hour + 5, 0), (hour + 6, 1)] {
+        assert_eq!(ledger.forget_old(keep, at(now)).await.unwrap(), forgotten, "at {now}");
+    }
 }
 
 async fn nul_in_names_is_stored_as_a_replacement_character(opened: Opened) {

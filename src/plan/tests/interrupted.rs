@@ -1,4 +1,5 @@
-//! Adoptions that were interrupted: before their delete arrived, after it, or after their create.
+//! Adoptions that were interrupted: before their delete arrived, after it, or after their create. And creates that may
+//! arrive after the connection was made, and are gone.
 
 use super::*;
 
@@ -71,4 +72,62 @@ fn nothing_is_made_again_for_a_team_that_is_gone_in_doubt_or_paused() {
     let mut world = adopting(true);
     world.paused.whole = Some(Pause { scope: PauseScope::All, since: Time(0), reason: String::new() });
     assert!(!world.planned().contains("create"), "{}", world.planned());
+}
+
+/// Team 1 is gone, and a create of its connection that was sent before the one that succeeded may arrive until 120 s.
+fn arriving() -> (World, ConnectionKey) {
+    let mut world = World::agreeing(&["a", "b"]);
+    let key = ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"));
+    world.state(1, GONE);
+    world.arriving.insert(key.clone(), Time(120_000_000));
+    (world, key)
+}
+
+#[test]
+fn nothing_is_removed_or_disowned_while_a_create_of_it_may_arrive() {
+    let (mut world, key) = arriving();
+    insta::assert_snapshot!(world.planned(), @"left 1: MayBeMade");
+    let again: Vec<_> = world.guarded().ready.postponed().collect();
+    assert_eq!(again, [(TeamId(1), Time(120_000_000))], "its team is looked at again then");
+    // Somebody removed the connection.
+    let connection = world.connections.remove(&key).unwrap();
+    insta::assert_snapshot!(world.planned(), @"left 1: MayBeMade");
+    world.arriving.clear();
+    insta::assert_snapshot!(world.planned(), @"1: forget @acme/a = dd-a");
+    world.connections.insert(key, connection);
+    insta::assert_snapshot!(world.planned(), @"1: delete @acme/a = dd-a");
+}
+
+#[test]
+fn a_grace_lasts_until_no_create_can_arrive() {
+    let (mut world, key) = arriving();
+    world.state(1, TeamState::Present);
+    world.rename(1, "unmapped");
+    world.rules = vec![RuleSpec::handles("acme/b", ["b"])];
+    world.unwanted_since.insert(key.clone(), Time(99_000_000));
+    let until = |world: &World| world.guarded().ready.in_grace().map(|(.., until)| until).next();
+    assert_eq!(until(&world), Some(Time(120_000_000)));
+    world.grace = Duration::from_secs(60);
+    assert_eq!(until(&world), Some(Time(159_000_000)));
+    (world.grace, world.now) = (Duration::ZERO, Time(120_000_000));
+    world.arriving.clear();
+    assert_eq!(world.planned().lines().next(), Some("1: delete @acme/a = dd-a"));
+}
+
+#[test]
+fn a_row_and_a_create_stay_while_another_connection_has_their_key_and_the_create_may_arrive() {
+    let (mut world, key) = arriving();
+    world.state(1, TeamState::Present);
+    world.connect(1, "a", "a", "terraform");
+    world.connections.get_mut(&key).unwrap().id = "c-theirs".into();
+    insta::assert_snapshot!(world.planned(), @r"
+    left 1: MayBeMade
+    left 1: Satisfied
+    ");
+    world.owned.remove(&key);
+    world.state(1, GONE);
+    world.create_intents.insert(key, interrupted(false, false));
+    assert_eq!(world.planned(), "");
+    world.arriving.clear();
+    insta::assert_snapshot!(world.planned(), @"1: forget @acme/a = dd-a");
 }

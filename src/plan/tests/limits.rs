@@ -172,6 +172,7 @@ fn an_answered_create_that_two_looks_missed_was_removed_by_somebody_and_is_disow
     };
     assert_eq!(waits(&missed_twice), [StepKey::Forget(key.clone())]);
     let row = Owned { key: key.clone(), id: "last".into(), team: TeamId(1), managed_by: None };
-    let owned = Actual { owned: [(key.clone(), row)].into(), ..actual(None, false, false) };
+    let arriving = [(key.clone(), Time(9))].into();
+    let owned = Actual { owned: [(key.clone(), row)].into(), arriving, ..actual(None, false, false) };
     assert_eq!(waits(&owned), [], "a create that may still arrive is not forgotten");
 }

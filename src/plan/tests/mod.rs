@@ -41,6 +41,7 @@ struct World {
     unwanted_since: BTreeMap<ConnectionKey, Time>,
     elsewhere: BTreeMap<ConnectionKey, (OrgId, Owned)>,
     unanswered: BTreeMap<ConnectionKey, Time>,
+    arriving: BTreeMap<ConnectionKey, Time>,
 }
 
 const GONE: TeamState = TeamState::Gone { since: Time(0), proven: Time(60_000_000) };
@@ -91,6 +92,7 @@ impl World {
             unwanted_since: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             unanswered: BTreeMap::new(),
+            arriving: BTreeMap::new(),
         };
         for (id, slug) in (1..).zip(slugs) {
             world.teams.insert(TeamId(id), team(id, slug));
@@ -151,6 +153,7 @@ impl World {
             own_marks: ["teamlink".to_owned()].into(),
             elsewhere: self.elsewhere.clone(),
             unanswered: self.unanswered.clone(),
+            arriving: self.arriving.clone(),
             ..Actual::default()
         };
         let policy = Policy {

@@ -20,6 +20,7 @@ impl Look<'_> {
             | Why::Conflict { .. }
             | Why::Paused { .. }
             | Why::NotVisible { .. }
+            | Why::MayBeMade { .. }
             | Why::Grace { .. } => left.team,
             Why::Satisfied { .. }
             | Why::Ignored

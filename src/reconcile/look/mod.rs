@@ -475,6 +475,7 @@ pub(super) fn in_doubt(plan: &Plan) -> bool {
     plan.left_alone.iter().any(|left| match left.why {
         Why::Suspected { .. }
         | Why::Grace { .. }
+        | Why::MayBeMade { .. }
         | Why::SomebodyRemoves { .. }
         | Why::NotRead { .. }
         | Why::Conflict { .. }
