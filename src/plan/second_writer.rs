@@ -1,6 +1,8 @@
 //! Connections of ours that somebody else removed. The planner makes them again, or disowns them; here they are noticed,
 //! and what waits is disowned meanwhile.
 
+use std::collections::BTreeSet;
+
 use super::{Action, Actual, Guarded, Interrupted, Plan, Planned, Why};
 use crate::model::{ConnectionKey, HoldRule, Owned};
 
@@ -15,7 +17,10 @@ pub fn missing_connections(plan: &Plan, actual: &Actual) -> Vec<Owned> {
         }
     });
     let missing = keys.filter(|key| !actual.connections.has(key) && !actual.gone.contains(&key.datadog_team));
+    // One team may disown what another makes again.
+    let missing: BTreeSet<&ConnectionKey> = missing.collect();
     missing
+        .into_iter()
         .flat_map(|key| actual.owned.get(key).cloned().into_iter().chain(answered_and_missed(key, actual)))
         .collect()
 }

@@ -305,6 +305,17 @@ impl Plan {
         })
     }
 
+    /// The connections that it makes or deletes.
+    pub fn written(&self) -> impl Iterator<Item = &ConnectionKey> {
+        self.actions.iter().filter_map(|planned| match &planned.action {
+            Action::Create { key, .. } | Action::Delete { key, .. } => Some(key),
+            Action::CreateTeam { .. }
+            | Action::PassOn { .. }
+            | Action::Record { .. }
+            | Action::Forget { .. } => None,
+        })
+    }
+
     /// Whether a step of it writes to Datadog.
     pub fn writes(&self) -> bool {
         self.actions.iter().any(|planned| match planned.action {

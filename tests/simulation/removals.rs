@@ -327,3 +327,29 @@ fn a_connection_that_names_a_living_team_passes_to_it_though_no_rule_wants_it() 
         assert_eq!(set.unwrap().items.len(), 1, "a person decides");
     });
 }
+
+#[test]
+fn what_one_team_disowns_and_another_makes_in_the_same_look_is_the_others() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, setup(), dir.path()).await;
+        world.datadog_team("Core").await;
+        world.datadog_team("Web").await;
+        pass(&world, 600).await;
+        // Somebody removes the connection, and another team gets the name. Then Datadog's lists lag.
+        let connections = world.connections().await;
+        let (id, _) = connections.iter().find(|(_, it)| it.github == "@acme/team-1").unwrap();
+        world.disconnect(id).await;
+        world.clock.advance(Duration::from_secs(60));
+        world.rename("team-1", "Web").await;
+        world.rename("team-2", "Team-1").await;
+        let lag = json!({"method": "GET", "path": "/api/v2/team/connections", "stale_ms": 5000});
+        world.faults(&[lag]).await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(600)).await;
+        assert_eq!(linked(&world).await, ["@acme/team-1", "@acme/web"]);
+        world.rename("team-1", "Core").await;
+        hear(&mut world).await;
+        world.work(Duration::from_secs(600)).await;
+        assert_eq!(linked(&world).await, ["@acme/core", "@acme/web"], "no orphan is left");
+    });
+}

@@ -114,6 +114,7 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
         worked: BTreeSet::new(),
         listed: None,
     };
+    let written: BTreeSet<ConnectionKey> = plan.written().cloned().collect();
     let mut creates = Vec::new();
     for Planned { team: of, action, reason } in plan.actions {
         match (action, of) {
@@ -124,7 +125,10 @@ pub(super) async fn apply(hands: Hands<'_>, plan: Plan) -> Result<Applied, Ledge
                 let connection = Subject::Connection(key.clone());
                 run.audit(of, AuditAction::Forget, connection, None, &reason, None, AuditOutcome::Done, None);
                 run.out.stored.disowned.push(key.clone());
-                run.out.stored.closed_intents.push(key);
+                // What this look makes for another team has an intent of its own under that key.
+                if !written.contains(&key) {
+                    run.out.stored.closed_intents.push(key);
+                }
                 // With nothing of its own any more, the team may want what it could not want before.
                 run.out.stored.found.extend(of);
             }

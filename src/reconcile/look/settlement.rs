@@ -111,7 +111,10 @@ impl Look<'_> {
         let seen = |team| self.asked.contains(&team) && !self.troubles.contains_key(&team);
         let done =
             over.iter().filter(|intent| intent.kind == IntentKind::Delete && intent.team.is_some_and(seen));
-        let done = done.filter(|intent| !guarded.ready.is_not_visible(&intent.key));
+        // What this look wrote to that connection has an intent of its own.
+        let written: BTreeSet<&ConnectionKey> = guarded.ready.written().collect();
+        let done = done
+            .filter(|intent| !guarded.ready.is_not_visible(&intent.key) && !written.contains(&intent.key));
         stored.closed_intents.extend(done.map(|intent| intent.key.clone()));
         let settled = |key| stored.closed_intents.contains(key) || stored.undone.contains(key);
         let open = open.iter().filter(|intent| !settled(&intent.key));
