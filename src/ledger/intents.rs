@@ -91,6 +91,36 @@ impl Ledger {
         .await
     }
 
+    /// Ends the creates of these connections that another organisation sent before `over` and that nobody answered, so that
+    /// this one may make them.
+    pub async fn end_creates_of_others(
+        &self,
+        org: OrgId,
+        fence: i64,
+        keys: &BTreeSet<ConnectionKey>,
+        over: Time,
+    ) -> Result<(), LedgerError> {
+        self.retried(move || async move {
+            let mut transaction = self.begin().await?;
+            check_fence(&mut transaction, Lane::Org(org), fence).await?;
+            for key in keys {
+                sqlx::query(
+                    "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id <> $3
+                         AND kind = 'create' AND answered_at IS NULL AND at < $4",
+                )
+                .bind(key.datadog_team.as_str())
+                .bind(&key.github)
+                .bind(org.0)
+                .bind(over.0)
+                .execute(&mut *transaction)
+                .await?;
+            }
+            transaction.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Returns the teams of other organisations that have the names in these keys today.
     pub async fn claims(
         &self,

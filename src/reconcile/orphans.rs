@@ -150,7 +150,7 @@ pub(super) async fn apply_exactly(
     let standing = Standing::read(ledger, org, &eyes.options, false).await?;
     let surveyed = eyes.survey(ledger, state, standing).await?;
     let marks = BTreeMap::new();
-    let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks, &state.intents);
+    let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks, (&state.intents, state.read_at));
     let (stored, _) = remove(hands, state, &surveyed, Some(steps)).await?;
     Ok(ledger.settle(lease.lane, lease.fence, &stored, eyes.options.clock.now()).await?)
 }

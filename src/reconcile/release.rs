@@ -250,7 +250,8 @@ impl At<'_> {
             return Ok(if open { Carried::Waits(again) } else { Carried::Over });
         }
         let marks = BTreeMap::from([(None, self.mark)]);
-        let hands = Hands::new(self.eyes, self.ledger, self.writer, (self.lease, self.org), &marks, intents);
+        let of_look = (intents.as_slice(), self.state.read_at);
+        let hands = Hands::new(self.eyes, self.ledger, self.writer, (self.lease, self.org), &marks, of_look);
         let Applied { stored, unfinished, .. } = apply::apply(hands, planned.ready).await?;
         if unfinished.values().all(|trouble| trouble.class != Class::Throttled) {
             self.eyes.datadog.looked(self.lease.lane);

@@ -41,7 +41,8 @@ pub(super) async fn look_at_whole(
     let (mut settlement, mut next) = match surveyed {
         Ok(surveyed) => {
             let marks = BTreeMap::from([(None, mark)]);
-            let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks, &state.intents);
+            let hands =
+                Hands::new(eyes, ledger, writer, (lease, org), &marks, (&state.intents, state.read_at));
             let (mut settlement, unfinished) = orphans::remove(hands, state, &surveyed, None).await?;
             take_in(eyes, ledger, (lease, org), state, mark, surveyed, &mut settlement).await?;
             (settlement, unfinished.map_or(Next::Nothing, retry))

@@ -1,10 +1,13 @@
 //! Rows that pass to the organisation that has their login now.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 on_both! {
     a_create_of_who_gets_the_row_ends_with_that,
     a_create_that_nobody_answered_holds_the_row_only_until_lists_would_show_it,
+    a_create_that_nobody_answered_is_ended_by_another_organisation_once_lists_would_show_it,
     a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once,
 }
 
@@ -50,6 +53,32 @@ async fn a_create_that_nobody_answered_holds_the_row_only_until_lists_would_show
         assert_eq!(!state.owned.is_empty(), passes, "at {now}");
     }
     assert_eq!(ledger.counts(at(15)).await.unwrap().intents, 0);
+}
+
+async fn a_create_that_nobody_answered_is_ended_by_another_organisation_once_lists_would_show_it(
+    opened: Opened,
+) {
+    let ledger = &opened.ledger;
+    let (fence, passed) = between_two(ledger).await;
+    let (to, other) = (passed.to, Lane::Org(passed.to.org));
+    let key = |github: &str| ConnectionKey { datadog_team: "d".into(), github: github.to_owned() };
+    let (lost, answered) = (key("@acme/lost"), key("@acme/answered"));
+    let keys: BTreeSet<ConnectionKey> = [lost.clone(), answered.clone()].into();
+    let create = |key: &ConnectionKey, team| Intended {
+        key: key.clone(),
+        kind: IntentKind::Create,
+        team: Some(TeamId(team)),
+    };
+    let of_one: Vec<_> = keys.iter().map(|key| create(key, 7)).collect();
+    ledger.intend(ORG, fence, &of_one, "teamlink", at(2)).await.unwrap();
+    ledger.note_answered(ORG, fence, &[(&answered, &"c".into())], at(2)).await.unwrap();
+    let others = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
+    let of_other: Vec<_> = keys.iter().map(|key| create(key, to.team.0)).collect();
+    let refused = async |now| ledger.intend(to.org, others, &of_other, "teamlink", at(now)).await.unwrap();
+    for (over, left) in [(2, keys.clone()), (3, [answered].into())] {
+        ledger.end_creates_of_others(to.org, others, &keys, at(over)).await.unwrap();
+        assert_eq!(refused(20).await, left, "those before {over} end");
+    }
 }
 
 async fn a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once(opened: Opened) {

@@ -22,6 +22,11 @@ impl Run<'_> {
         let (hands, now) = (&self.hands, self.hands.options.clock.now());
         let mark = &hands.options.managed_by;
         let refused = hands.ledger.intend(hands.org, hands.lease.fence, &intents, mark, now).await?;
+        if kind == IntentKind::Create && !refused.is_empty() {
+            // Had it been carried out, this look would have seen it. Who sent it may be gone.
+            let over = hands.began - shown_within(hands.options.timeout);
+            hands.ledger.end_creates_of_others(hands.org, hands.lease.fence, &refused, over).await?;
+        }
         for Intended { key, team, .. } in intents.iter().filter(|intent| refused.contains(&intent.key)) {
             let why = format!("{key}: another organisation has a claim on this connection");
             self.out.unfinished.insert(*team, Trouble::new(Class::Transient, why));

@@ -30,7 +30,9 @@ use crate::{
         AuditAction, AuditOutcome, Intent, IntentKind, LeasedMark, Ledger, LedgerError, ParkedStep,
         Settlement,
     },
-    model::{Class, ConnectionId, ConnectionKey, Connections, GithubHandle, OrgId, Subject, TeamId, Trouble},
+    model::{
+        Class, ConnectionId, ConnectionKey, Connections, GithubHandle, OrgId, Subject, TeamId, Time, Trouble,
+    },
     plan::{Action, DatadogTeams, Plan, Planned, RemovalCause},
     upstream::MOST_FAILURES,
 };
@@ -53,6 +55,8 @@ pub(super) struct Hands<'a> {
     pub(super) marks: &'a Marks<'a>,
     /// Writes whose end was unknown when the look began. A rejection of another write says nothing about them.
     pub(super) intents: &'a [Intent],
+    /// When the look began.
+    began: Time,
 }
 
 impl<'a> Hands<'a> {
@@ -62,10 +66,10 @@ impl<'a> Hands<'a> {
         writer: &'a datadog::Writer,
         (lease, org): (&'a Lease, OrgId),
         marks: &'a Marks<'a>,
-        intents: &'a [Intent],
+        (intents, began): (&'a [Intent], Time),
     ) -> Self {
         let Eyes { datadog: reader, directory, options, evidence, .. } = eyes;
-        Self { ledger, lease, org, reader, writer, directory, options, evidence, marks, intents }
+        Self { ledger, lease, org, reader, writer, directory, options, evidence, marks, intents, began }
     }
 }
 

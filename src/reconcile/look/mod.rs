@@ -83,8 +83,8 @@ pub(super) async fn look(
         telemetry::work::observed(org, &guarded);
         Applied::default()
     } else {
-        apply::apply(Hands::new(eyes, ledger, writer, (lease, org), &marks, &intents), guarded.ready.clone())
-            .await?
+        let hands = Hands::new(eyes, ledger, writer, (lease, org), &marks, (&intents, started));
+        apply::apply(hands, guarded.ready.clone()).await?
     };
     // Where a limit stopped it, the lane's next look goes on with what was read.
     let mut troubles = look.troubles.values().chain(applied.unfinished.values());
