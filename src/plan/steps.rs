@@ -283,9 +283,9 @@ impl Plan {
     }
 
     /// The connections whose writes Datadog's lists do not show yet: for which team, and since when.
-    pub fn not_visible(&self) -> impl Iterator<Item = (TeamId, Time)> {
+    pub fn not_visible(&self) -> impl Iterator<Item = (TeamId, &ConnectionKey, Time)> {
         self.left_alone.iter().filter_map(|left| match &left.why {
-            Why::NotVisible { since, .. } => Some((left.team?, *since)),
+            Why::NotVisible { key, since } => Some((left.team?, key, *since)),
             _ => None,
         })
     }

@@ -132,7 +132,7 @@ impl Eyes {
             Some(first) => first,
             None => self.connections_of(known, teams, &desired, ids).await?,
         };
-        let missed = self.read_answered(known, teams, &mut connections).await?;
+        let missed = self.read_answered(known, (teams, &desired), &mut connections).await?;
         let mut actual = known.showing(connections);
         actual.missing = missed.values().cloned().collect();
         let (gone, undecided) = self.gone(&directory, &actual, |owned| teams.contains(&owned.team)).await?;
@@ -147,15 +147,17 @@ impl Eyes {
         Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect(), undecided })
     }
 
-    /// Reads by their ids the connections that Datadog answered with 201 and that no list shows yet. Returns those that
-    /// are not found.
+    /// Reads by their ids the connections that Datadog answered with 201 and that no list shows yet: those that were made for
+    /// these teams, and those that they want by now. Returns those that are not found.
     async fn read_answered(
         &self,
         known: &Known,
-        teams: &BTreeSet<TeamId>,
+        (teams, desired): (&BTreeSet<TeamId>, &Desired),
         connections: &mut Connections,
     ) -> Result<BTreeMap<ConnectionKey, ConnectionId>, Trouble> {
-        let creates = known.actual.create_intents.iter().filter(|(_, create)| teams.contains(&create.team));
+        let wants = |key| desired.wanted_keys.get(key).is_some_and(|team| teams.contains(team));
+        let creates = known.actual.create_intents.iter();
+        let creates = creates.filter(|(key, create)| teams.contains(&create.team) || wants(*key));
         let answered =
             creates.filter_map(|(key, create)| Some((key.clone(), create.answered.as_ref()?.id.clone())));
         let mut missed: BTreeMap<_, _> =
@@ -406,7 +408,8 @@ fn concerned(guarded: &Guarded, actual: &Actual) -> BTreeSet<TeamId> {
         _ => None,
     };
     let teams = steps.flat_map(|planned| planned.team.into_iter().chain(owner(planned)));
-    let waiting = guarded.ready.postponed().chain(guarded.ready.not_visible());
+    let waiting =
+        guarded.ready.postponed().chain(guarded.ready.not_visible().map(|(team, _, since)| (team, since)));
     teams.chain(waiting.map(|(team, _)| team)).collect()
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Look, Options};
 use crate::{
     ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, ParkedStep, Settled, Settlement},
-    model::{Class, ConnectionKey, MirrorTeam, TeamId, TeamState, Time, Trouble},
+    model::{Class, ConnectionKey, LISTS_LAG, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::{Guarded, Why},
     reconcile::{apply::Applied, fold::Folded, lease, pace},
 };
@@ -44,8 +44,10 @@ impl Look<'_> {
         stored.removed_by_others = removed.map(|owned| (owned.key.clone(), owned.id.clone())).collect();
         stored.audit.extend(self.audit_of_removals(due, guarded));
         stored.unwanted = guarded.unwanted(&self.state.unwanted_since, self.started);
-        let not_visible =
-            guarded.ready.not_visible().map(|(team, since)| (team, pace::not_visible(since, self.started)));
+        let not_visible = guarded.ready.not_visible().map(|(team, key, since)| {
+            let again = pace::not_visible(since, self.started);
+            (team, self.missed_again(key).map_or(again, |at| at.min(again)))
+        });
         let mut waits: BTreeMap<TeamId, Time> = BTreeMap::new();
         for (team, at) in guarded.ready.postponed().chain(not_visible) {
             waits.entry(team).and_modify(|first| *first = at.min(*first)).or_insert(at);
@@ -156,6 +158,15 @@ impl Look<'_> {
         self.asked.retain(|team| self.state.paused.of(*team).is_none());
         stored.looked_at.extend(self.asked.into_iter().map(Some));
         stored
+    }
+
+    /// Returns when a second look may find that the connection in Datadog's answer to a create of ours is missing, if this one
+    /// or an earlier one has missed it.
+    fn missed_again(&self, key: &ConnectionKey) -> Option<Time> {
+        let intent = self.state.intents.iter().find(|intent| intent.key == *key)?;
+        let now = self.missed.contains(key).then(|| self.options.clock.now());
+        let missed_at = intent.answered.as_ref()?.missed_at.or(now)?;
+        Some(missed_at + self.options.grace.max(LISTS_LAG)).filter(|at| *at > self.started)
     }
 
     /// The teams that wait for a handle and lost their last connection in this look: with nothing of its own any more, a
