@@ -283,10 +283,11 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
         // teamlink serves an organisation only by a login that it read before the organisation was gone.
         let known = told.logins.get(&OrgId(*maker));
         let served = known.is_some_and(|login| setting.serves(login, told.bound.get(&OrgId(*maker))));
-        // Under `observe` or a pause, and where an organisation is not served, nothing is settled: what becomes of an
-        // interrupted create, the next look that may write finds.
+        // Under `observe` or a pause, and where an organisation is gone or not served, nothing is settled: what becomes of an
+        // interrupted create, the next look that may write finds, or the release.
         let paused_team = paused(setting, OrgId(*maker), notes.made_for.get(&id).copied());
-        let unsettled = setting.setup.mode == Mode::Observe || !served || paused_team;
+        let is_gone = !truth.orgs.contains_key(&OrgId(*maker));
+        let unsettled = setting.setup.mode == Mode::Observe || !served || is_gone || paused_team;
         let reported = told.orphans > 0
             || told.holds(HeldKind::Delete, &key)
             || told.parks(&key)

@@ -76,7 +76,9 @@ features! {
     /// Datadog teams are renamed and deleted.
     Handles 0.2,
     /// Datadog carries a write out after its sender stopped waiting for the answer.
-    Late 0.2,
+    Late 0.3,
+    /// The team of a write that is under way is renamed or deleted, its login moves, or somebody removes its connection.
+    Chased 0.5,
 }
 
 impl Feature {
@@ -94,7 +96,8 @@ impl Features {
     /// `later` are for what came to the list later: all else that a seed draws stays as it was.
     pub fn drawn(dice: &mut StdRng, later: &mut StdRng) -> Self {
         let drawn = ALL.iter().filter(|(feature, share)| {
-            let dice = if *feature == Feature::Late { &mut *later } else { &mut *dice };
+            let came_later = matches!(feature, Feature::Late | Feature::Chased);
+            let dice = if came_later { &mut *later } else { &mut *dice };
             dice.random_bool(*share)
         });
         let drawn: Vec<_> = drawn.collect();

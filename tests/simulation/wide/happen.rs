@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rand::{rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 use teamlink::{
     model::{HeldKind, Lane, OrgId, PauseScope, Subject, TeamId, TeamKey},
@@ -9,7 +10,11 @@ use teamlink::{
     reconcile::{Asked, Outcome},
 };
 
-use super::{judge::Notes, script::Happening, world::Wide};
+use super::{
+    judge::Notes,
+    script::{self, Happening},
+    world::Wide,
+};
 use crate::world::{OURS, THEIRS};
 
 /// The organisation with this number, if there is one: id and login.
@@ -25,6 +30,20 @@ fn team_of(world: &Wide, org: usize, which: usize) -> Option<(String, TeamId, St
     let teams: Vec<_> = world.truth().orgs[&id].teams.iter().filter(|(_, team)| !team.enterprise).collect();
     let (team, facts) = teams.get(which % teams.len().max(1))?;
     Some((login, **team, facts.slug.clone()))
+}
+
+/// Something that happens while a write is under way to what that write concerns, if there is such a connection: one that
+/// is to be deleted, or that a later create has made.
+pub async fn chased(world: &Wide, dice: &mut StdRng) -> Option<Happening> {
+    let under_way = world.wire.under_way();
+    let key = under_way.choose(dice)?;
+    let (login, slug) = key.1.strip_prefix('@')?.split_once('/')?;
+    let orgs = &world.truth().orgs;
+    let org = orgs.values().position(|org| org.login.eq_ignore_ascii_case(login))?;
+    let mut teams = orgs.values().nth(org)?.teams.values().filter(|team| !team.enterprise);
+    let which = teams.position(|team| team.slug == slug)?;
+    let connection = world.connections().await.values().position(|it| it.key() == *key)?;
+    Some(script::chase(dice, (org, which), connection))
 }
 
 async fn create(world: &mut Wide, login: &str, name: &str) {

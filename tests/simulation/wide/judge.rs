@@ -363,16 +363,23 @@ impl Case<'_> {
         self.views.iter().any(|truth| teams.iter().any(|team| elsewhere(truth, team)))
     }
 
+    /// Whether an answer showed this team. Of a list of one team, it is only asked whether it answers. A list shows for
+    /// certain only what stays: teams that were due when it was read are read by their ids after it.
+    fn shows(&self, entry: &Entry, team: TeamId) -> bool {
+        let Some((org, facts, named)) = self.past[entry.moment.truth].team(team) else { return false };
+        if !matches!(entry.status, 200 | 304) || entry.query == "per_page=1" {
+            return false;
+        }
+        let later = self.past.iter().rev().find(|truth| truth.since <= entry.at + RACE);
+        let stays =
+            later.and_then(|truth| truth.team(team)).is_some_and(|(.., later)| later.slug == named.slug);
+        entry.path.eq_ignore_ascii_case(&format!("/organizations/{org}/team/{team}"))
+            || stays && entry.path.eq_ignore_ascii_case(&format!("/orgs/{}/teams", facts.login))
+    }
+
     /// The truth that the last answer about a team showed.
     fn last_read(&self, team: TeamId) -> Option<usize> {
-        let shows = |entry: &&Entry| {
-            let truth = &self.past[entry.moment.truth];
-            let Some((org, facts, _)) = truth.team(team) else { return false };
-            let paths = [format!("/organizations/{org}/team/{team}"), format!("/orgs/{}/teams", facts.login)];
-            matches!(entry.status, 200 | 304)
-                && paths.iter().any(|path| entry.path.eq_ignore_ascii_case(path))
-        };
-        self.log.iter().rev().find(shows).map(|entry| entry.moment.truth)
+        self.log.iter().rev().find(|entry| self.shows(entry, team)).map(|entry| entry.moment.truth)
     }
 
     /// Whether a team that had the name in this key is protected, under whatever name.
@@ -382,16 +389,21 @@ impl Case<'_> {
         if matches(key.1.trim_start_matches('@')) {
             return true;
         }
-        // The team that had it last.
-        let Some((org, team)) = self.past.iter().rev().find_map(|truth| truth.holder(&key.1)) else {
+        // The team of a known organisation that had it last, as far as it was shown under that name.
+        let shown = |at: usize, team| self.log.iter().any(|it| it.moment.truth == at && self.shows(it, team));
+        let holders = self.past.iter().enumerate().rev();
+        let mut holders = holders.filter_map(|(at, truth)| Some((at, truth.holder(&key.1)?)));
+        let known = |org: &OrgId, at, team| self.bound.contains_key(org) && shown(at, team);
+        let Some((_, (org, team))) = holders.find(|(at, (org, team))| known(org, *at, *team)) else {
             return false;
         };
-        // Where both are gone, it may never have been passed on to the one of another organisation that had the name later.
+        // Where the team that it was made for is gone, it may never have been passed on to the one of another organisation
+        // that had the name later, for example because that one was paused.
         let gone = |team: TeamId| self.views.iter().all(|truth| truth.team(team).is_none());
         let elsewhere = |team: TeamId| {
             self.past.iter().rev().find_map(|truth| truth.team(team)).is_some_and(|(of, ..)| of != org)
         };
-        let made_for = made_for.filter(|made_for| elsewhere(*made_for) && gone(*made_for) && gone(team));
+        let made_for = made_for.filter(|made_for| elsewhere(*made_for) && gone(*made_for));
         let team = made_for.unwrap_or(team);
         // Nobody knows a name that it had only between two looks.
         let read = self.last_read(team).map_or(&[][..], |at| &self.past[..=at]);

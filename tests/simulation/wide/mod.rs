@@ -103,6 +103,8 @@ struct History {
     working: Vec<(Time, Time)>,
     delivered: std::collections::BTreeSet<uuid::Uuid>,
     faults: Vec<Value>,
+    /// For what happens to that which a late write concerns.
+    chase: StdRng,
 }
 
 impl History {
@@ -115,6 +117,7 @@ impl History {
 
     async fn begin(beginning: world::Beginning, dir: &std::path::Path) -> Self {
         let dice = &mut StdRng::seed_from_u64(beginning.seed);
+        let chase = StdRng::seed_from_u64(beginning.seed ^ 0xc4a5e);
         let mut world = Wide::new(beginning, dir).await;
         let mut notes = Notes::default();
         // Somebody was here before us.
@@ -149,6 +152,7 @@ impl History {
             working,
             delivered: Default::default(),
             faults,
+            chase,
         };
         life.deliver(None).await;
         let standing: Vec<Value> = Vec::new();
@@ -228,7 +232,8 @@ impl History {
     async fn round(&mut self, dice: &mut StdRng, round: usize, nemesis: usize, late: Option<Value>) {
         if round > 0 {
             for _ in 0..dice.random_range(0..5) {
-                let happening = script::any_time(dice).within(&self.world.features);
+                let drawn = script::any_time(dice);
+                let happening = self.chased().await.unwrap_or(drawn).within(&self.world.features);
                 self.happens(happening, dice).await;
                 let pause = Duration::from_millis(one_of(dice, &[0, 500, 5_000, 40_000]));
                 self.work(pause, dice).await;
@@ -242,12 +247,20 @@ impl History {
         let mut faults = script::faults(dice, &self.world.features);
         faults.extend(late);
         self.faulty(faults).await;
+        if self.chases() {
+            // So that there is something to write.
+            for _ in 0..2 {
+                let happening = script::created(&mut self.chase);
+                self.happens(happening, dice).await;
+            }
+        }
         self.deliver(Some(dice)).await;
         if dice.random_bool(0.3) && self.world.passes {
             self.world.begin_pass().await;
         }
         let horizon = Duration::from_secs(one_of(dice, &[1, 10, 60, 300]));
         let stops = dice.random_range(0..5);
+        let stops = if self.chases() { stops + 8 } else { stops };
         self.work_with_stops(horizon, stops, dice).await;
         if self.world.features.has(Feature::Nemesis) {
             for _ in 0..dice.random_range(1..4) {
@@ -268,6 +281,15 @@ impl History {
         if let Some(id) = all.iter().find(|(_, it)| it.datadog_team == team).map(|(id, _)| id.clone()) {
             happen::disconnect(&mut self.world, &mut self.notes, &id).await;
         }
+    }
+
+    fn chases(&self) -> bool {
+        [Feature::Late, Feature::Chased].iter().all(|it| self.world.features.has(*it))
+    }
+
+    /// What happens instead of what was drawn, in some worlds, while a write is under way.
+    async fn chased(&mut self) -> Option<Happening> {
+        if self.chases() { happen::chased(&self.world, &mut self.chase).await } else { None }
     }
 
     async fn happens(&mut self, happening: Happening, dice: &mut StdRng) {
@@ -303,8 +325,10 @@ impl History {
         let mut work = Box::pin(self.world.work(horizon, dice));
         for _ in 0..stops {
             let step = one_of(dice, &[Step::Question, Step::Answer, Step::Ledger]);
-            let (steps, deliver) = (dice.random_range(1..40), dice.random_bool(0.5));
-            let happening = script::any_time(dice).within(&self.world.features);
+            let (steps, mut deliver) = (dice.random_range(1..40), dice.random_bool(0.5));
+            let drawn = script::any_time(dice);
+            // A late write is under way for a few steps.
+            let steps = if self.chases() { steps % 6 + 1 } else { steps };
             let mut pinned = pin!(&mut work);
             if !gate.stops(&mut pinned, step, steps).await {
                 // Whoever else met the gate goes on.
@@ -312,6 +336,9 @@ impl History {
                 self.working.push((from, self.world.clock.now()));
                 return;
             }
+            let chased = self.chased().await;
+            deliver |= chased.is_some();
+            let happening = chased.unwrap_or(drawn).within(&self.world.features);
             let ledger = self.world.leaves_the_ledger(step);
             match happening {
                 Happening::Killed => {

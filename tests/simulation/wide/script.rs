@@ -340,6 +340,22 @@ pub fn any_time(dice: &mut StdRng) -> Happening {
     }
 }
 
+/// A new team.
+pub fn created(dice: &mut StdRng) -> Happening {
+    Happening::Created { org: dice.random_range(0..6), name: one_of(dice, &NAMES) }
+}
+
+/// Something that happens to a team, its organisation or its connection while a write of that connection is under way.
+pub fn chase(dice: &mut StdRng, (org, which): (usize, usize), connection: usize) -> Happening {
+    let (name, login) = (one_of(dice, &NAMES), one_of(dice, &LOGINS));
+    match dice.random_range(0..6) {
+        0..3 => Happening::Renamed { org, which, name },
+        3 => Happening::LoginChanged { org, login },
+        4 => Happening::Disconnected { which: connection },
+        _ => Happening::Deleted { org, which },
+    }
+}
+
 /// Something that an operator does, while no worker is in the middle of something.
 pub fn operated(dice: &mut StdRng, features: &Features) -> Happening {
     let (org, which) = (dice.random_range(0..6), dice.random_range(0..30));
@@ -372,7 +388,9 @@ pub fn faults(dice: &mut StdRng, features: &Features) -> Vec<Value> {
 
 /// A fault by which Datadog carries writes out after their senders stopped waiting for the answers.
 pub fn late(dice: &mut StdRng, features: &Features) -> Option<Value> {
-    let method = one_of(dice, &[None, Some("POST"), Some("DELETE"), Some("DELETE")])?;
+    let method = one_of(dice, &[None, Some("POST"), Some("DELETE"), Some("DELETE")]);
+    let chased = features.has(Feature::Chased).then_some("POST");
+    let method = method.or(chased)?;
     let late = json!({"method": method, "path": "/api/v2/team/connections", "late": true});
     features.has(Feature::Late).then_some(late)
 }

@@ -69,6 +69,17 @@ impl Entry {
         self.method != "GET" && self.path == "/api/v2/team/connections"
     }
 
+    /// The keys of the connections that a write makes or deletes.
+    fn concerns(&self) -> Vec<(String, String)> {
+        let items = self.body["data"].as_array().into_iter().flatten();
+        let key = |item: &Value| {
+            let of = |what: &str| item["relationships"][what]["data"]["id"].as_str().map(str::to_lowercase);
+            let made = of("team").zip(of("connected_team"));
+            made.or_else(|| Some(self.sent.get(item["id"].as_str()?)?.key()))
+        };
+        items.filter_map(key).collect()
+    }
+
     /// What went by it, and what came.
     pub fn removed(&self) -> impl Iterator<Item = (&String, &Connection)> {
         self.before.iter().filter(|(id, _)| !self.after.contains_key(*id))
@@ -182,6 +193,13 @@ impl Wire {
     /// Carries out what is late and whose time has come.
     pub async fn arrive(&self) {
         self.0.arrive().await;
+    }
+
+    /// The keys of the connections that late writes have yet to make or to delete.
+    pub fn under_way(&self) -> Vec<(String, String)> {
+        let late = lock(&self.0.late);
+        let log = lock(&self.0.log);
+        late.under_way.iter().flat_map(|it| log[it.entry].concerns()).collect()
     }
 
     /// The log up to the first write that has yet to be carried out.
