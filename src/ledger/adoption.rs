@@ -22,7 +22,8 @@ impl Ledger {
             let mut transaction = self.begin().await?;
             let db = &mut *transaction;
             settle::check_fence(db, Lane::Org(org), fence).await?;
-            let intent = Intended { kind: IntentKind::Adopt, key: key.clone(), team: Some(team) };
+            let intent =
+                Intended { kind: IntentKind::Adopt, key: key.clone(), team: Some(team), written: None };
             if !intents::store_intents(db, org, fence, &[intent], managed_by, now).await?.is_empty() {
                 return Ok(false);
             }

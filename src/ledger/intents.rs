@@ -22,6 +22,8 @@ pub struct Intended {
     pub key: ConnectionKey,
     /// The GitHub team that it is for; none for the removal of an orphan.
     pub team: Option<TeamId>,
+    /// The GitHub team as a create writes it.
+    pub written: Option<GithubHandle>,
 }
 
 impl Ledger {
@@ -219,19 +221,20 @@ pub(super) async fn store_intents(
     slots::note_deleted(db, &made, now).await?;
     rows::insert(
         &mut *db,
-        "INSERT INTO intents (org_id, datadog_team_id, github, kind, team_id, fence, at, managed_by) ",
+        "INSERT INTO intents (org_id, datadog_team_id, github, kind, team_id, fence, at, managed_by, written) ",
         " ON CONFLICT (datadog_team_id, github) DO UPDATE SET
              kind = CASE WHEN intents.kind = 'adopt' THEN 'adopt' ELSE excluded.kind END, team_id = excluded.team_id,
-             fence = excluded.fence, at = excluded.at, managed_by = excluded.managed_by,
+             fence = excluded.fence, at = excluded.at, managed_by = excluded.managed_by, written = excluded.written,
              connection_id = CASE WHEN intents.kind = excluded.kind THEN intents.connection_id END,
              answered_at = CASE WHEN intents.kind = excluded.kind THEN intents.answered_at END,
              missed_at = CASE WHEN intents.kind = excluded.kind THEN intents.missed_at END
          WHERE intents.org_id = excluded.org_id",
         &rows::sorted(intents, |intent| &intent.key),
-        |row, Intended { kind, key, team }| {
+        |row, Intended { kind, key, team, written }| {
             row.bind(org.0).bind(key.datadog_team.as_str()).bind(key.github.as_str());
             row.bind(kind.as_str()).bind(rows::team_column(*team)).bind(fence).bind(now.0);
             row.bind((*kind != IntentKind::Delete).then_some(managed_by));
+            row.bind(written.as_ref().map(GithubHandle::as_str));
         },
     )
     .await?;
@@ -281,7 +284,7 @@ async fn keep_late_creates(
 ) -> sqlx::Result<()> {
     let unanswered: Vec<(String, String)> = sqlx::query_as(
         "SELECT datadog_team_id, github FROM intents
-         WHERE org_id = $1 AND kind <> 'delete' AND answered_at IS NULL",
+         WHERE org_id = $1 AND kind <> 'delete' AND (answered_at IS NULL OR answered_at < at)",
     )
     .bind(org.0)
     .fetch_all(&mut *db)

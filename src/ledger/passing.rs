@@ -40,7 +40,8 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time
     sqlx::query(
         "INSERT INTO late_creates (datadog_team_id, github, sent_at)
          SELECT datadog_team_id, github, at FROM intents
-         WHERE datadog_team_id = $1 AND github = $2 AND kind = 'create' AND answered_at IS NULL AND org_id = $3
+         WHERE datadog_team_id = $1 AND github = $2 AND kind = 'create' AND org_id = $3
+             AND (answered_at IS NULL OR answered_at < at)
          ON CONFLICT (datadog_team_id, github) DO UPDATE SET sent_at = excluded.sent_at",
     )
     .bind(key.datadog_team.as_str())

@@ -7,8 +7,8 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{IntentKind, Ledger, rows};
 use crate::model::{
-    Answered, ConnectionId, ConnectionKey, DatadogTeamId, LISTS_LAG, Lane, MirrorTeam, OrgFacts, OrgId,
-    Owned, Paused, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
+    Answered, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, LISTS_LAG, Lane, MirrorTeam,
+    OrgFacts, OrgId, Owned, Paused, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
 };
 
 /// An organisation in the mirror.
@@ -61,8 +61,17 @@ pub struct Intent {
     pub at: Time,
     /// The mark that a create carries; `None` for a delete, and for an intent of version 0.1.0.
     pub managed_by: Option<String>,
+    /// The GitHub team as a create wrote it.
+    pub written: Option<GithubHandle>,
     /// What Datadog answered, where it answered with success.
     pub answered: Option<Answered>,
+}
+
+impl Intent {
+    /// Whether Datadog answered with success when it was sent last.
+    pub fn is_answered(&self) -> bool {
+        self.answered.as_ref().is_some_and(|answered| answered.at >= self.at)
+    }
 }
 
 /// What planning an organisation, or some of its teams, needs from the ledger.
@@ -319,7 +328,7 @@ impl Ledger {
             return Ok(None);
         };
         let intents = sqlx::query(
-            "SELECT datadog_team_id, github, kind, team_id, at, managed_by, connection_id, answered_at, missed_at
+            "SELECT datadog_team_id, github, kind, team_id, at, managed_by, written, connection_id, answered_at, missed_at
              FROM intents WHERE org_id = $1",
         )
         .bind(org.0)
@@ -408,6 +417,7 @@ fn intent(row: &AnyRow) -> sqlx::Result<Intent> {
         team: rows::team(row.try_get("team_id")?),
         at: Time(row.try_get("at")?),
         managed_by: row.try_get("managed_by")?,
+        written: row.try_get::<Option<String>, _>("written")?.map(GithubHandle::from_datadog),
         answered: id.zip(answered_at).map(|(id, at)| Answered { id: ConnectionId::from(id), at, missed_at }),
     })
 }

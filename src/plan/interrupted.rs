@@ -15,8 +15,12 @@ pub struct Interrupted {
     pub over: bool,
     /// The mark that it carries; `None` for an intent of version 0.1.0.
     pub managed_by: Option<String>,
+    /// The GitHub team as it was written.
+    pub written: Option<GithubHandle>,
     /// What Datadog answered, where it answered with success.
     pub answered: Option<Answered>,
+    /// It was sent again after that answer, because looks did not find the connection, and nobody answered.
+    pub repeated: bool,
 }
 
 /// Why an adoption is forgotten whose delete never arrived.
@@ -100,6 +104,7 @@ impl Planner<'_> {
                     Some((of, slug)) if of.eq_ignore_ascii_case(login) => GithubHandle::new(login, slug),
                     _ => handle,
                 };
+                let github = self.as_written(key, github);
                 let action = Action::Create { key: key.clone(), github };
                 self.act(id, action, "adopted: the connection that it replaces is deleted");
             }

@@ -129,7 +129,15 @@ mod tests {
         actual.elsewhere.insert(key("of-another"), (OrgId(2), of_another));
         actual.owned.insert(key("owned"), owned);
         let (managed_by, answered) = (None, None);
-        let intended = Interrupted { team: TeamId(1), adopts: false, over: true, managed_by, answered };
+        let intended = Interrupted {
+            team: TeamId(1),
+            adopts: false,
+            over: true,
+            managed_by,
+            written: None,
+            answered,
+            repeated: false,
+        };
         actual.create_intents.insert(key("intended"), intended);
         let desired = Desired { wanted_keys: [(key("wanted"), TeamId(1))].into(), ..Desired::default() };
         let present = mirror("Living", TeamState::Present);

@@ -11,8 +11,8 @@ use super::{
     interrupted::NOT_ADOPTED, rows::RowsByTeam,
 };
 use crate::model::{
-    Answered, Connection, ConnectionId, ConnectionKey, Connections, DatadogTeamId, LISTS_LAG, MissingTeam,
-    Mode, OrgId, Owned, OwnedBy, Paused, TeamId, TeamKey, TeamState, Time,
+    Answered, Connection, ConnectionId, ConnectionKey, Connections, DatadogTeamId, GithubHandle, LISTS_LAG,
+    MissingTeam, Mode, OrgId, Owned, OwnedBy, Paused, TeamId, TeamKey, TeamState, Time,
 };
 
 /// What exists in Datadog, and what the ledger says of it.
@@ -311,9 +311,18 @@ impl Planner<'_> {
             }
             None => {
                 let reason = format!("{github} has no connection with this Datadog team");
-                self.act(team, Action::Create { key, github: github.clone() }, reason);
+                let github = self.as_written(&key, github.clone());
+                self.act(team, Action::Create { key, github }, reason);
             }
         }
+    }
+
+    /// Returns the GitHub team as a create of it is written now: in the same case as one that may still arrive, so that
+    /// Datadog takes the two for one connection.
+    pub(super) fn as_written(&self, key: &ConnectionKey, github: GithubHandle) -> GithubHandle {
+        let arrives = self.actual.arriving.contains_key(key);
+        let before = self.actual.create_intents.get(key).filter(|_| arrives);
+        before.and_then(|create| create.written.clone()).unwrap_or(github)
     }
 
     /// A wanted pair that a connection has which is not ours.
@@ -430,13 +439,14 @@ impl Planner<'_> {
 pub const VISIBLE_WITHIN: Duration = Duration::from_secs(600);
 
 impl Planner<'_> {
-    /// Returns the connection that an interrupted create of ours made: the one with the id in Datadog's answer, or,
-    /// where the answer was lost, one with the mark of the create.
+    /// Returns the connection that an interrupted create of ours made: the one with the id in Datadog's answer, or, where an
+    /// answer was lost, one with the mark of the create.
     pub(super) fn made(&self, key: &ConnectionKey, intent: &Interrupted) -> Option<&Connection> {
         let mark = intent.managed_by.as_deref().unwrap_or(self.policy.managed_by);
         self.actual.connections.at(key).iter().find(|connection| match &intent.answered {
-            Some(answered) => answered.id == connection.id,
-            None => connection.managed_by.as_deref() == Some(mark),
+            Some(answered) if answered.id == connection.id => true,
+            Some(_) if !intent.repeated => false,
+            Some(_) | None => connection.managed_by.as_deref() == Some(mark),
         })
     }
 

@@ -35,7 +35,7 @@ impl Known {
             state.intents.iter().partition(|intent| intent.kind == IntentKind::Delete);
         let deleting = state.intents.iter().filter(|intent| intent.kind != IntentKind::Create);
         let deleting = deleting.map(|intent| intent.key.clone()).collect();
-        let unanswered = creates.iter().filter(|it| it.answered.is_none()).map(|it| (&it.key, it.at));
+        let unanswered = creates.iter().filter(|it| !it.is_answered()).map(|it| (&it.key, it.at));
         let mut arriving = BTreeMap::new();
         for (key, at) in unanswered.chain(state.late_creates.iter().map(|(key, at)| (key, *at))) {
             if at <= now + shown && at + shown > now {
@@ -44,9 +44,11 @@ impl Known {
             }
         }
         let creates = creates.into_iter().filter_map(|intent| {
-            let Intent { key, kind, team, at, managed_by, answered } = intent.clone();
+            let repeated = intent.answered.is_some() && !intent.is_answered();
+            let Intent { key, kind, team, at, managed_by, written, answered } = intent.clone();
             let adopts = kind == IntentKind::Adopt;
-            Some((key, Interrupted { team: team?, adopts, over: over(at), managed_by, answered }))
+            let (team, over) = (team?, over(at));
+            Some((key, Interrupted { team, adopts, over, managed_by, written, answered, repeated }))
         });
         let unanswered = deletes.iter().filter(|it| it.answered.is_none() && !over(it.at));
         let unanswered = unanswered.map(|it| (it.key.clone(), it.at)).collect();

@@ -164,7 +164,15 @@ mod tests {
         suspected.teams.values_mut().for_each(|team| team.state = since);
         assert!(!is_shown(&suspected, Asks::PASS, now));
         let (kind, team) = (IntentKind::Create, Some(TeamId(7)));
-        let intent = Intent { key: key("@acme/x"), kind, team, at: LISTED, managed_by: None, answered: None };
+        let intent = Intent {
+            key: key("@acme/x"),
+            kind,
+            team,
+            at: LISTED,
+            managed_by: None,
+            written: None,
+            answered: None,
+        };
         assert!(!is_shown(&OrgState { intents: vec![intent], ..state() }, Asks::PASS, now));
     }
 

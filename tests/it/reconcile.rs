@@ -349,7 +349,7 @@ async fn a_create_cut_off_for_a_team_that_is_gone_before_anything_else_was_store
     let datadog_team = world.datadog_teams().await["brief"].clone();
     let key = ConnectionKey::new(datadog_team.as_str().into(), &GithubHandle::new("acme", "brief"));
     let team_id = Some(TeamId(team["id"].as_i64().unwrap()));
-    let intent = Intended { kind: IntentKind::Create, key, team: team_id };
+    let intent = Intended { kind: IntentKind::Create, key, team: team_id, written: None };
     ledger.intend(org, fence, &[intent], "teamlink", now).await.unwrap();
     ledger.release(Lane::Org(org), fence).await.unwrap();
     let connection = json!({"data": [{

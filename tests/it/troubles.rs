@@ -166,7 +166,7 @@ async fn an_interrupted_delete_that_is_not_wanted_any_more_is_forgotten() {
     let owned = ledger.org_state(org).await.unwrap().unwrap().owned.remove(0);
     let hour_ago = Time(now().0 - 3_600_000_000);
     let fence = ledger.lease(Lane::Org(org), "test", now(), Duration::from_secs(5)).await.unwrap().unwrap();
-    let intent = Intended { kind: IntentKind::Delete, key: owned.key, team: Some(owned.team) };
+    let intent = Intended { kind: IntentKind::Delete, key: owned.key, team: Some(owned.team), written: None };
     ledger.intend(org, fence, &[intent], "teamlink", hour_ago).await.unwrap();
     ledger.release(Lane::Org(org), fence).await.unwrap();
     world.start().await;

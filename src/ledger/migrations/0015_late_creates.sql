@@ -1,3 +1,5 @@
+-- The GitHub team as a create writes it: sent again in another case, it might make a second connection.
+ALTER TABLE intents ADD COLUMN written TEXT;
 -- Creates that nobody answered and whose intent was replaced or closed all the same: they may still arrive.
 CREATE TABLE late_creates (
     datadog_team_id TEXT   NOT NULL,

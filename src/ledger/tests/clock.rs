@@ -115,7 +115,7 @@ async fn what_a_proof_or_an_answer_waits_for_never_lies_ahead(opened: Opened) {
     let fence = ledger.lease(LANE, "a", now, TTL).await.unwrap().unwrap();
     let ahead = now + DAY;
     let key = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
-    let intent = Intended { kind: IntentKind::Create, key, team: Some(TeamId(7)) };
+    let intent = Intended { kind: IntentKind::Create, key, team: Some(TeamId(7)), written: None };
     ledger.intend(ORG, fence, &[intent], "teamlink", ahead).await.unwrap();
     let mut gone = settled(7, None);
     gone.team.state = TeamState::Suspected { since: ahead, second: Some(ahead) };

@@ -276,7 +276,7 @@ async fn a_lease_is_exclusive_until_it_ends_and_its_old_holder_stores_nothing(op
     assert!(matches!(refused, Err(LedgerError::LeaseLost(LANE))));
     assert!(matches!(ledger.renew(LANE, first, at(32), TTL).await, Err(LedgerError::LeaseLost(LANE))));
     let key = ConnectionKey { datadog_team: "d".into(), github: "@a/b".into() };
-    let intents = [Intended { kind: IntentKind::Create, key, team: Some(TeamId(7)) }];
+    let intents = [Intended { kind: IntentKind::Create, key, team: Some(TeamId(7)), written: None }];
     assert!(matches!(
         ledger.intend(ORG, first, &intents, "teamlink", at(32)).await,
         Err(LedgerError::LeaseLost(LANE))
@@ -356,7 +356,12 @@ async fn what_was_settled_is_there_after_opening_again(opened: Opened) {
         .intend(
             ORG,
             fence,
-            &[Intended { kind: IntentKind::Create, key: connection.clone(), team: Some(TeamId(1)) }],
+            &[Intended {
+                kind: IntentKind::Create,
+                key: connection.clone(),
+                team: Some(TeamId(1)),
+                written: None,
+            }],
             "teamlink",
             at(1),
         )
@@ -406,7 +411,7 @@ async fn a_create_that_nobody_answered_is_remembered_once_its_intent_is_another_
     let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let key = |github: &str| ConnectionKey { datadog_team: "d".into(), github: github.to_owned() };
     let intend = async |kind, github: &str, now| {
-        let intent = Intended { kind, key: key(github), team: Some(TeamId(1)) };
+        let intent = Intended { kind, key: key(github), team: Some(TeamId(1)), written: None };
         ledger.intend(ORG, fence, &[intent], "teamlink", at(now)).await.unwrap();
     };
     let settle = async |settlement: Settlement| ledger.settle(LANE, fence, &settlement, at(9)).await.unwrap();

@@ -29,7 +29,8 @@ async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
     let (_, passed) = between_two(ledger).await;
     let (key, to, other) = (passed.key.clone(), passed.to, Lane::Org(passed.to.org));
     let fence = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
-    let create = Intended { key: passed.key.clone(), kind: IntentKind::Create, team: Some(to.team) };
+    let create =
+        Intended { key: passed.key.clone(), kind: IntentKind::Create, team: Some(to.team), written: None };
     ledger.intend(to.org, fence, &[create], "teamlink", at(2)).await.unwrap();
     let look = Settlement { passed_on: vec![passed], ..Settlement::default() };
     ledger.settle(other, fence, &look, at(3)).await.unwrap();
@@ -42,7 +43,8 @@ async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
 async fn a_create_that_nobody_answered_holds_the_row_only_until_lists_would_show_it(opened: Opened) {
     let ledger = &opened.ledger;
     let (fence, passed) = between_two(ledger).await;
-    let create = Intended { key: passed.key.clone(), kind: IntentKind::Create, team: Some(TeamId(7)) };
+    let create =
+        Intended { key: passed.key.clone(), kind: IntentKind::Create, team: Some(TeamId(7)), written: None };
     ledger.intend(ORG, fence, &[create], "teamlink", at(2)).await.unwrap();
     let (to, other) = (passed.to.org, Lane::Org(passed.to.org));
     let others = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
@@ -68,6 +70,7 @@ async fn a_create_that_nobody_answered_is_ended_by_another_organisation_once_lis
         key: key.clone(),
         kind: IntentKind::Create,
         team: Some(TeamId(team)),
+        written: None,
     };
     let of_one: Vec<_> = keys.iter().map(|key| create(key, 7)).collect();
     ledger.intend(ORG, fence, &of_one, "teamlink", at(2)).await.unwrap();
@@ -85,7 +88,8 @@ async fn a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_w
     let ledger = &opened.ledger;
     let (fence, passed) = between_two(ledger).await;
     let (key, to, other) = (passed.key.clone(), passed.to, Lane::Org(passed.to.org));
-    let delete = Intended { key: key.clone(), kind: IntentKind::Delete, team: Some(TeamId(7)) };
+    let delete =
+        Intended { key: key.clone(), kind: IntentKind::Delete, team: Some(TeamId(7)), written: None };
     ledger.intend(ORG, fence, &[delete], "teamlink", at(2)).await.unwrap();
 
     let others = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();

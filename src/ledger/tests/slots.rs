@@ -28,7 +28,7 @@ async fn own(ledger: &Ledger, fence: i64, slug: &str, now: Time) {
 
 /// Stores the intent of a write.
 async fn intend(ledger: &Ledger, fence: i64, kind: IntentKind, key: ConnectionKey, now: Time) {
-    let intent = Intended { kind, key, team: Some(TeamId(7)) };
+    let intent = Intended { kind, key, team: Some(TeamId(7)), written: None };
     assert!(ledger.intend(ORG, fence, &[intent], "teamlink", now).await.unwrap().is_empty());
 }
 

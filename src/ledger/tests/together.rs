@@ -72,7 +72,7 @@ async fn a_lease_that_was_never_given_back_marks_what_was_interrupted(opened: Op
     let ledger = &opened.ledger;
     let connection = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
     let mut fence = ledger.lease(LANE, "a", at(1), TTL).await.unwrap().unwrap();
-    let intent = Intended { kind: IntentKind::Create, key: connection, team: Some(TeamId(7)) };
+    let intent = Intended { kind: IntentKind::Create, key: connection, team: Some(TeamId(7)), written: None };
     ledger.intend(ORG, fence, &[intent], "teamlink", at(1)).await.unwrap();
     ledger.release(LANE, fence).await.unwrap();
     fence = ledger.lease(LANE, "b", at(1), Duration::ZERO).await.unwrap().unwrap();

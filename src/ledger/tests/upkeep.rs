@@ -91,7 +91,7 @@ async fn a_gone_team_is_forgotten_once_nothing_needs_it(opened: Opened) {
         ..Settlement::default()
     };
     ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
-    let intent = Intended { kind: IntentKind::Create, key: kept(2), team: Some(TeamId(2)) };
+    let intent = Intended { kind: IntentKind::Create, key: kept(2), team: Some(TeamId(2)), written: None };
     ledger.intend(ORG, fence, &[intent], "teamlink", at(1)).await.unwrap();
     let approval = Held {
         key: HeldKey::new(HeldKind::Delete, kept(5)),
@@ -263,7 +263,7 @@ async fn a_look_loads_no_gone_team_that_has_nothing(opened: Opened) {
         ..Settlement::default()
     };
     ledger.settle(LANE, fence, &stored, at(1)).await.unwrap();
-    let intent = Intended { kind: IntentKind::Create, key: kept(2), team: Some(TeamId(2)) };
+    let intent = Intended { kind: IntentKind::Create, key: kept(2), team: Some(TeamId(2)), written: None };
     ledger.intend(ORG, fence, &[intent], "teamlink", at(1)).await.unwrap();
     // An event still finds the team that it names.
     ledger.accept(&[entry("a", 3)], PACE, at(1)).await.unwrap();

@@ -131,3 +131,34 @@ fn a_row_and_a_create_stay_while_another_connection_has_their_key_and_the_create
     world.arriving.clear();
     insta::assert_snapshot!(world.planned(), @"1: forget @acme/a = dd-a");
 }
+
+#[test]
+fn a_create_that_was_sent_again_after_looks_missed_it_made_what_has_its_mark() {
+    let mut world = World::agreeing(&["a", "b"]);
+    let key = ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"));
+    world.owned.remove(&key);
+    let answered =
+        Some(crate::model::Answered { id: "missed".into(), at: Time(1), missed_at: Some(Time(2)) });
+    for (repeated, planned) in [(false, "left 1: NotVisible\n"), (true, "1: record @acme/a = dd-a\n")] {
+        let create = Interrupted { answered: answered.clone(), repeated, ..interrupted(false, false) };
+        world.create_intents.insert(key.clone(), create);
+        assert_eq!(world.planned(), planned);
+    }
+}
+
+#[test]
+fn a_create_is_sent_again_in_the_case_of_the_one_that_may_arrive() {
+    let mut world = World::agreeing(&["a", "b"]);
+    let key = ConnectionKey::new(dd("a"), &GithubHandle::new("acme", "a"));
+    world.owned.remove(&key);
+    world.connections.remove(&key);
+    let written = Some(GithubHandle::new("ACME", "a"));
+    world.create_intents.insert(key.clone(), Interrupted { written, ..interrupted(false, false) });
+    let written = |world: &World| match &world.guarded().ready.actions[0].action {
+        Action::Create { github, .. } => github.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(written(&world), "@Acme/a");
+    world.arriving.insert(key, Time(120_000_000));
+    assert_eq!(written(&world), "@ACME/a");
+}

@@ -154,7 +154,7 @@ fn an_answered_create_that_two_looks_missed_was_removed_by_somebody_and_is_disow
     let plan = Plan { actions: vec![create.clone()], ..Plan::default() };
     let actual = |missed_at: Option<Time>, missing: bool, answered: bool| {
         let answered = answered.then(|| Answered { id: "made".into(), at: Time(0), missed_at });
-        let intent = Interrupted { team: TeamId(1), adopts: false, over: false, managed_by: None, answered };
+        let intent = Interrupted { answered, ..interrupted(false, false) };
         let missing = missing.then(|| "made".into()).into_iter().collect();
         Actual { create_intents: [(key.clone(), intent)].into(), missing, ..Actual::default() }
     };

@@ -64,7 +64,15 @@ fn team(id: i64, slug: &str) -> MirrorTeam {
 
 /// A create or an adoption for team 1 whose answer was lost.
 fn interrupted(adopts: bool, over: bool) -> Interrupted {
-    Interrupted { team: TeamId(1), adopts, over, managed_by: None, answered: None }
+    Interrupted {
+        team: TeamId(1),
+        adopts,
+        over,
+        managed_by: None,
+        written: None,
+        answered: None,
+        repeated: false,
+    }
 }
 
 fn dd(handle: &str) -> DatadogTeamId {

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use super::Run;
 use crate::{
     ledger::{AuditAction, AuditOutcome, Intended, Intent, IntentKind, LedgerError, PassedOn},
-    model::{Class, ConnectionId, ConnectionKey, OrgId, Owned, Subject, TeamId, TeamKey, Trouble},
+    model::{
+        Class, ConnectionId, ConnectionKey, GithubHandle, OrgId, Owned, Subject, TeamId, TeamKey, Trouble,
+    },
     reconcile::lease::shown_within,
 };
 
@@ -16,9 +18,11 @@ impl Run<'_> {
     pub(super) async fn intend<'k>(
         &mut self,
         kind: IntentKind,
-        items: impl Iterator<Item = (&'k ConnectionKey, Option<TeamId>)>,
+        items: impl Iterator<Item = (&'k ConnectionKey, Option<TeamId>, Option<&'k GithubHandle>)>,
     ) -> Result<BTreeSet<ConnectionKey>, LedgerError> {
-        let intents: Vec<_> = items.map(|(key, team)| Intended { kind, key: key.clone(), team }).collect();
+        let intents: Vec<_> = items
+            .map(|(key, team, written)| Intended { kind, key: key.clone(), team, written: written.cloned() })
+            .collect();
         let (hands, now) = (&self.hands, self.hands.options.clock.now());
         let mark = &hands.options.managed_by;
         let refused = hands.ledger.intend(hands.org, hands.lease.fence, &intents, mark, now).await?;

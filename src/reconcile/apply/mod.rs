@@ -206,7 +206,7 @@ impl Run<'_> {
         let (mut parts, mut alone) = (vec![items], Vec::new());
         while let Some(mut items) = parts.pop() {
             if self.out.stopped.is_none() {
-                let intended = items.iter().map(|item| (&item.key, Some(item.team)));
+                let intended = items.iter().map(|item| (&item.key, Some(item.team), Some(&item.github)));
                 let refused = self.intend(IntentKind::Create, intended).await?;
                 items.retain(|item| !refused.contains(&item.key));
                 if items.is_empty() {
@@ -353,7 +353,7 @@ impl Run<'_> {
         let (mut parts, mut sent, mut alone) = (vec![items], Vec::new(), Vec::new());
         while let Some(mut items) = parts.pop() {
             if self.out.stopped.is_none() {
-                let intended = items.iter().map(|item| (&item.key, item.team));
+                let intended = items.iter().map(|item| (&item.key, item.team, None));
                 let refused = self.intend(IntentKind::Delete, intended).await?;
                 items.retain(|item| !refused.contains(&item.key));
                 if items.is_empty() {
