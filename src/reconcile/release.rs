@@ -412,7 +412,10 @@ impl Eyes {
         if let Some(trouble) = undecided.into_values().next() {
             return Err(trouble);
         }
-        let plan = self.planned(known, &teams, &desired, &actual, &BTreeMap::new());
+        let mut plan = self.planned(known, &teams, &desired, &actual, &BTreeMap::new());
+        if self.shows_by_id(known, &plan, &mut actual).await? {
+            plan = self.planned(known, &teams, &desired, &actual, &BTreeMap::new());
+        }
         Ok(self.judge(known, &teams, plan, &actual, Vec::new()))
     }
 

@@ -10,13 +10,38 @@ use super::{
 };
 use crate::{
     datadog::Filter,
-    model::{Answer, ConnectionKey, DatadogTeamId, Owned},
+    model::{Answer, ConnectionKey, DatadogTeamId, Owned, Trouble},
     plan::{self, Actual, Plan},
 };
 
 impl Eyes {
-    /// Returns the connections of ours that somebody else has removed, as far as no look has noted that yet. A list may lag
-    /// or be cut, so that each is read by its id too. What can't be read now counts as removed by nobody.
+    /// Reads by their ids our connections that a plan makes again or disowns because the list lacks them: one that slides to a
+    /// page that was read already is in no page. What Datadog shows is not visible yet. Returns whether there is any.
+    ///
+    /// # Errors
+    /// When they cannot be read: nothing is disowned on the word of one list.
+    pub(super) async fn shows_by_id(
+        &self,
+        known: &Known,
+        plan: &Plan,
+        actual: &mut Actual,
+    ) -> Result<bool, Trouble> {
+        let missing = plan::missing_connections(plan, actual);
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let connection_ids = missing.iter().map(|owned| owned.id.to_string()).collect();
+        let shown = self.datadog.connections(&Filter { connection_ids, ..Filter::default() }).await?;
+        let is_shown = |owned: &Owned| shown.iter().any(|connection| connection.id == owned.id);
+        let young: Vec<_> =
+            missing.into_iter().filter(is_shown).map(|owned| (owned.key, known.now)).collect();
+        let any = !young.is_empty();
+        actual.young.extend(young);
+        Ok(any)
+    }
+
+    /// Returns the connections of ours that somebody else has removed, as far as no look has noted that yet: neither the
+    /// list nor a read by id shows them.
     pub(super) async fn removed_by_others(&self, known: &Known, plan: &Plan, actual: &Actual) -> Vec<Owned> {
         let noted = |owned: &Owned| {
             let noted = known.population.removed_by_others.get(&owned.key);
@@ -32,10 +57,6 @@ impl Eyes {
         if missing.is_empty() {
             return missing;
         }
-        let connection_ids = missing.iter().map(|owned| owned.id.to_string()).collect();
-        let by_id = Filter { connection_ids, ..Filter::default() };
-        let Ok(shown) = self.datadog.connections(&by_id).await else { return Vec::new() };
-        missing.retain(|owned| shown.iter().all(|connection| connection.id != owned.id));
         // With its Datadog team it went by nobody's hand. What is remembered of those may be old.
         let teams: BTreeSet<&DatadogTeamId> = missing.iter().map(|owned| &owned.key.datadog_team).collect();
         let there = teams.into_iter().map(async |team| (team, self.datadog.team(team).await));

@@ -141,7 +141,10 @@ impl Eyes {
             self.check_search(teams, &desired, &actual, &directory).await?;
         }
         let troubled = undecided.iter().map(|(team, trouble)| (*team, trouble.message.clone())).collect();
-        let plan = self.planned(known, teams, &desired, &actual, &troubled);
+        let mut plan = self.planned(known, teams, &desired, &actual, &troubled);
+        if self.shows_by_id(known, &plan, &mut actual).await? {
+            plan = self.planned(known, teams, &desired, &actual, &troubled);
+        }
         let removed = self.removed_by_others(known, &plan, &actual).await;
         let guarded = self.judge(known, teams, plan, &actual, removed);
         Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect(), undecided })
