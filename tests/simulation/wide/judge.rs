@@ -363,23 +363,28 @@ impl Case<'_> {
         self.views.iter().any(|truth| teams.iter().any(|team| elsewhere(truth, team)))
     }
 
-    /// Whether an answer showed this team. Of a list of one team, it is only asked whether it answers. A list shows for
-    /// certain only what stays: teams that were due when it was read are read by their ids after it.
+    /// Whether an answer showed this team. Of a list of one team, it is only asked whether it answers.
     fn shows(&self, entry: &Entry, team: TeamId) -> bool {
-        let Some((org, facts, named)) = self.past[entry.moment.truth].team(team) else { return false };
-        if !matches!(entry.status, 200 | 304) || entry.query == "per_page=1" {
-            return false;
-        }
+        let Some((org, facts, _)) = self.past[entry.moment.truth].team(team) else { return false };
+        let paths = [format!("/organizations/{org}/team/{team}"), format!("/orgs/{}/teams", facts.login)];
+        matches!(entry.status, 200 | 304)
+            && entry.query != "per_page=1"
+            && paths.iter().any(|path| entry.path.eq_ignore_ascii_case(path))
+    }
+
+    /// Whether a team kept its name for a while after this answer. Who was due when a list was read is read by its id after
+    /// it, and what the list said of it is lost.
+    fn stays(&self, entry: &Entry, team: TeamId) -> bool {
+        let slug = |truth: &Truth| truth.team(team).map(|(.., facts)| facts.slug.clone());
         let later = self.past.iter().rev().find(|truth| truth.since <= entry.at + RACE);
-        let stays =
-            later.and_then(|truth| truth.team(team)).is_some_and(|(.., later)| later.slug == named.slug);
-        entry.path.eq_ignore_ascii_case(&format!("/organizations/{org}/team/{team}"))
-            || stays && entry.path.eq_ignore_ascii_case(&format!("/orgs/{}/teams", facts.login))
+        entry.path.starts_with("/organizations/")
+            || later.is_some_and(|later| slug(later) == slug(&self.past[entry.moment.truth]))
     }
 
     /// The truth that the last answer about a team showed.
     fn last_read(&self, team: TeamId) -> Option<usize> {
-        self.log.iter().rev().find(|entry| self.shows(entry, team)).map(|entry| entry.moment.truth)
+        let shows = |entry: &&Entry| self.shows(entry, team) && self.stays(entry, team);
+        self.log.iter().rev().find(shows).map(|entry| entry.moment.truth)
     }
 
     /// Whether a team that had the name in this key is protected, under whatever name.
@@ -404,18 +409,18 @@ impl Case<'_> {
             self.past.iter().rev().find_map(|truth| truth.team(team)).is_some_and(|(of, ..)| of != org)
         };
         let made_for = made_for.filter(|made_for| elsewhere(*made_for) && gone(*made_for));
-        let team = made_for.unwrap_or(team);
-        // Nobody knows a name that it had only between two looks.
-        let read = self.last_read(team).map_or(&[][..], |at| &self.past[..=at]);
-        let named = |truth: &Truth| {
-            let last = || read.iter().rev().find_map(|it| it.team(team));
-            let Some((id, org, facts)) = truth.team(team).or_else(last) else { return false };
-            // A team that is gone is named by the login that its organisation has today.
-            let today = truth.orgs.get(&id).unwrap_or(org).login.as_str();
-            let logins = [today, self.bound.get(&id).map_or("", String::as_str), key_login];
-            logins.iter().any(|login| matches(&format!("{login}/{}", facts.slug)))
-        };
-        self.views.iter().all(named)
+        [Some(team), made_for].into_iter().flatten().all(|team| {
+            // Nobody knows a name that it had only between two looks.
+            let read = self.last_read(team).map_or(&[][..], |at| &self.past[..=at]);
+            self.views.iter().all(|truth| {
+                let last = || read.iter().rev().find_map(|it| it.team(team));
+                let Some((id, org, facts)) = truth.team(team).or_else(last) else { return false };
+                // A team that is gone is named by the login that its organisation has today.
+                let today = truth.orgs.get(&id).unwrap_or(org).login.as_str();
+                let logins = [today, self.bound.get(&id).map_or("", String::as_str), key_login];
+                logins.iter().any(|login| matches(&format!("{login}/{}", facts.slug)))
+            })
+        })
     }
 }
 
