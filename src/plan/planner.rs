@@ -359,24 +359,28 @@ impl Planner<'_> {
         }
     }
 
+    /// One owned row that its team does not want any more, and whose connection is not there.
+    fn missing(&mut self, row: &Owned) {
+        let key = row.key.clone();
+        // A later create of the pair may have been carried out: what becomes of its intent decides about the row.
+        if self.actual.create_intents.contains_key(&key) {
+            return;
+        }
+        if let Some(again) = self.actual.of_row(row) {
+            self.record_again(row.team, key, again);
+        } else if let Some(since) = self.actual.row_not_visible(row) {
+            self.leave(row.team, Why::NotVisible { key, since });
+        } else if let Some(&until) = self.actual.arriving.get(&key) {
+            self.leave(row.team, Why::MayBeMade { key, until });
+        } else {
+            self.act(row.team, Action::Forget { key }, "the connection is no longer in Datadog");
+        }
+    }
+
     /// One owned row that its team does not want any more.
     fn remove(&mut self, row: &Owned, cause: RemovalCause) {
         if self.actual.connections.with_id(&row.key, &row.id).is_none() {
-            // A later create of the pair may have been carried out: what becomes of its intent decides about the row.
-            match self.actual.of_row(row) {
-                _ if self.actual.create_intents.contains_key(&row.key) => {}
-                Some(again) => self.record_again(row.team, row.key.clone(), again),
-                None => {
-                    let key = row.key.clone();
-                    if let Some(since) = self.actual.row_not_visible(row) {
-                        self.leave(row.team, Why::NotVisible { key, since });
-                    } else if let Some(&until) = self.actual.arriving.get(&key) {
-                        self.leave(row.team, Why::MayBeMade { key, until });
-                    } else {
-                        self.act(row.team, Action::Forget { key }, "the connection is no longer in Datadog");
-                    }
-                }
-            }
+            self.missing(row);
             return;
         }
         if let Some(since) = self.actual.delete_not_visible(row, self.policy.now) {
