@@ -274,8 +274,8 @@ pub(super) async fn store_intents(
 }
 
 /// Remembers creates that nobody answered, where the intent of another write of the same connection takes the place of
-/// theirs. They may arrive after the end of that write, so that its success says nothing of them. That of an adoption may
-/// never have been sent.
+/// theirs. They may arrive after the end of that write, so that its success says nothing of them. That of an adoption was
+/// not sent before it is written down in what case.
 async fn keep_late_creates(
     db: &mut AnyConnection,
     org: OrgId,
@@ -284,7 +284,8 @@ async fn keep_late_creates(
 ) -> sqlx::Result<()> {
     let unanswered: Vec<(String, String)> = sqlx::query_as(
         "SELECT datadog_team_id, github FROM intents
-         WHERE org_id = $1 AND kind <> 'delete' AND (answered_at IS NULL OR answered_at < at)",
+         WHERE org_id = $1 AND (kind = 'create' OR kind = 'adopt' AND written IS NOT NULL)
+             AND (answered_at IS NULL OR answered_at < at)",
     )
     .bind(org.0)
     .fetch_all(&mut *db)

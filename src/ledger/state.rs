@@ -68,6 +68,11 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// Whether a create was sent: that of an adoption follows its delete.
+    pub fn is_create(&self) -> bool {
+        self.kind == IntentKind::Create || self.written.is_some()
+    }
+
     /// Whether Datadog answered with success when it was sent last.
     pub fn is_answered(&self) -> bool {
         self.answered.as_ref().is_some_and(|answered| answered.at >= self.at)

@@ -137,6 +137,23 @@ impl Guarded {
         self
     }
 
+    /// Puts off the removals that a create of ours would undo if it arrived after them. `arriving` are such creates, and until
+    /// when. What is held stays held: a person sees it at once.
+    pub fn keeping_what_may_be_made(mut self, arriving: &BTreeMap<ConnectionKey, Time>) -> Self {
+        let until = |planned: &Planned| match &planned.action {
+            Action::Delete { key, .. } => arriving.get(key).copied(),
+            _ => None,
+        };
+        let (kept, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.ready.actions).into_iter().partition(|planned| until(planned).is_some());
+        self.ready.actions = go;
+        self.ready.left_alone.extend(kept.into_iter().filter_map(|planned| {
+            let (key, until) = (planned.action.key()?.clone(), until(&planned)?);
+            Some(LeftAlone { team: planned.team, why: Why::MayBeMade { key, until } })
+        }));
+        self
+    }
+
     /// Without what concerns these connections.
     pub fn without(mut self, keys: &BTreeSet<ConnectionKey>) -> Self {
         let other = |planned: &Planned| planned.action.key().is_none_or(|key| !keys.contains(key));

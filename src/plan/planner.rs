@@ -418,21 +418,16 @@ impl Planner<'_> {
             self.leave(row.team, Why::Policy { key: row.key.clone() });
             return;
         }
-        let arriving = self.actual.arriving.get(&row.key).copied();
         // A gone team had its two looks; a replaced connection leaves no gap; about rules a person decides.
         if let RemovalCause::Renamed { .. } = cause {
             // One that began ahead of the clock, which was set back since, begins again.
             let since = self.actual.unwanted_since.get(&row.key).copied();
             let since = since.filter(|since| *since <= self.policy.now).unwrap_or(self.policy.now);
-            let until = (since + self.policy.grace).max(arriving.unwrap_or(since));
+            let until = since + self.policy.grace;
             if until > self.policy.now {
                 self.leave(row.team, Why::Grace { key: row.key.clone(), since, until });
                 return;
             }
-        }
-        if let Some(until) = arriving {
-            self.leave(row.team, Why::MayBeMade { key: row.key.clone(), until });
-            return;
         }
         let reason = cause.reason();
         self.act(row.team, Action::Delete { key: row.key.clone(), id: row.id.clone(), cause }, reason);

@@ -55,6 +55,7 @@ impl Eyes {
             of_key.connections.insert(owned.id.clone(), known.now);
         }
         let guarded = self.guard(known, plan, &population).disowning_what_waits(actual);
+        let guarded = guarded.keeping_what_may_be_made(&actual.arriving);
         Guarded { removed_by_others: removed, ..guarded }
     }
 

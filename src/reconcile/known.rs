@@ -35,7 +35,8 @@ impl Known {
             state.intents.iter().partition(|intent| intent.kind == IntentKind::Delete);
         let deleting = state.intents.iter().filter(|intent| intent.kind != IntentKind::Create);
         let deleting = deleting.map(|intent| intent.key.clone()).collect();
-        let unanswered = creates.iter().filter(|it| !it.is_answered()).map(|it| (&it.key, it.at));
+        let unanswered =
+            creates.iter().filter(|it| it.is_create() && !it.is_answered()).map(|it| (&it.key, it.at));
         let mut arriving = BTreeMap::new();
         for (key, at) in unanswered.chain(state.late_creates.iter().map(|(key, at)| (key, *at))) {
             if at <= now + shown && at + shown > now {

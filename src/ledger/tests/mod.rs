@@ -431,6 +431,10 @@ async fn a_create_that_nobody_answered_is_remembered_once_its_intent_is_another_
     intend(kind, "@acme/again", 5).await;
     settle(Settlement { closed_intents: vec![key("@acme/again")], ..Settlement::default() }).await;
     assert_eq!(late().await, [(key("@acme/again"), at(5))].into(), "its success says nothing of the others");
+    // The create of an adoption is sent once its delete was.
+    intend(IntentKind::Adopt, "@acme/adopted", 6).await;
+    intend(kind, "@acme/adopted", 7).await;
+    assert_eq!(late().await.len(), 1);
     let (day, hour) = (Duration::from_secs(86_400), 3_600);
     let keep = Keep { deliveries: day, audit: day, window: day };
     for (now, forgotten) in [(hour + 5, 0), (hour + 6, 1)] {

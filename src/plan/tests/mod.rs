@@ -176,7 +176,8 @@ impl World {
         let plan = plan(&mirror, &scope, &desired, &actual, &self.troubled, &policy);
         let population = Population { owned: self.owned.len(), ..Population::default() };
         let limits = Limits { max_share: 1.0, above: 0, max_removals: usize::MAX };
-        guard(plan, &population, &limits, |team, key| mirror.names(team, key).contains("acme/protected"))
+        let protected = |team, key: &ConnectionKey| mirror.names(team, key).contains("acme/protected");
+        guard(plan, &population, &limits, protected).keeping_what_may_be_made(&actual.arriving)
     }
 
     /// The plan, a line a step.
