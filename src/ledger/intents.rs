@@ -93,8 +93,8 @@ impl Ledger {
         .await
     }
 
-    /// Ends the creates of these connections that another organisation sent before `over` and that nobody answered, so that
-    /// this one may make them.
+    /// Deletes the intents of unanswered creates of these connections that another organisation sent before `over`. This one
+    /// may make the connections then.
     pub async fn end_creates_of_others(
         &self,
         org: OrgId,
@@ -273,9 +273,8 @@ pub(super) async fn store_intents(
     Ok(refused)
 }
 
-/// Remembers creates that nobody answered, where the intent of another write of the same connection takes the place of
-/// theirs. They may arrive after the end of that write, so that its success says nothing of them. That of an adoption was
-/// not sent before it is written down in what case.
+/// Stores unanswered creates whose intents another write of the same connection is about to replace. They may arrive after
+/// the end of that write. An adoption has sent its create once its intent has `written`.
 async fn keep_late_creates(
     db: &mut AnyConnection,
     org: OrgId,

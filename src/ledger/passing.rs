@@ -36,7 +36,7 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time
     .await?;
     let Some(team) = team else { return Ok(Passing::Lost(*to)) };
     let teams = [*to, TeamKey { org: *from, team: TeamId(team) }];
-    // One that nobody answered may arrive after this row has gone.
+    // An unanswered create may arrive after teamlink has deleted this row's connection.
     sqlx::query(
         "INSERT INTO late_creates (datadog_team_id, github, sent_at)
          SELECT datadog_team_id, github, at FROM intents

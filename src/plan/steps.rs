@@ -211,7 +211,7 @@ pub enum Why {
         /// When it answered, or when the connection was recorded.
         since: Time,
     },
-    /// The connection would go, but a create of it that nobody answered may arrive after that.
+    /// teamlink would delete the connection, but an unanswered create of it may arrive after that.
     MayBeMade {
         /// The connection's key.
         key: ConnectionKey,
