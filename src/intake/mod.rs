@@ -161,6 +161,15 @@ fn refused_content(error: &sqlx::Error) -> bool {
     })
 }
 
+/// What is stored in place of an entry that the store refuses.
+fn parked(entry: Accepting, error: &str) -> Accepting {
+    if entry.outcome != Outcome::Parked {
+        return entry.poisoned(error);
+    }
+    telemetry::work::not_parked(&entry.guid, error);
+    entry.stub(error)
+}
+
 fn closed() -> Refused {
     Refused { reason: "the intake is shutting down".to_owned(), retry_after: RETRY_AFTER }
 }
@@ -226,7 +235,7 @@ impl Committer {
             }) else {
                 continue;
             };
-            if !refused_content(&error) || entries.iter().all(|entry| entry.outcome == Outcome::Parked) {
+            if !refused_content(&error) || entries.iter().any(Accepting::is_stub) {
                 telemetry::work::not_stored(&error);
                 return Err(Refused {
                     reason: format!("the ledger did not store the delivery: {error}"),
@@ -238,7 +247,8 @@ impl Committer {
                 rest.push(half);
                 rest.push(entries);
             } else {
-                rest.push(entries.into_iter().map(|entry| entry.poisoned(&error.to_string())).collect());
+                let error = error.to_string();
+                rest.push(entries.into_iter().map(|entry| parked(entry, &error)).collect());
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::watch::{Standing, Watch};
 use crate::{
     event::{self, About},
     ledger::{Accepting, Outcome, ParkedPlace},
-    model::{Delivery, Mark, Target},
+    model::{Delivery, Mark, Target, cut},
     telemetry,
 };
 
@@ -14,6 +14,9 @@ pub(super) struct Received {
     /// Where and why it is given up on, without a look at what it says.
     pub(super) unfit: Option<(ParkedPlace, String)>,
 }
+
+/// GitHub's actions are a word or two.
+const LONGEST_ACTION: usize = 100;
 
 /// Decodes a delivery and decides what becomes of it.
 pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
@@ -46,7 +49,7 @@ pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
             return entry;
         }
     };
-    entry.action = event.action.clone().unwrap_or_default();
+    entry.action = cut(event.action.clone().unwrap_or_default(), LONGEST_ACTION);
     if let About::Team { team, .. } = event.about {
         entry.team = Some(team);
     }

@@ -6,10 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 
 use super::{Ledger, ParkedPlace, orgs, parked, processes::Sign, rows, team_lists};
-use crate::model::{Asks, Cause, Integration, Lane, OrgFacts, OrgId, Target, TeamId, TeamKey, Time};
+use crate::model::{Asks, Cause, Integration, Lane, OrgFacts, OrgId, Target, TeamId, TeamKey, Time, cut};
 
 /// What became of a delivery at our door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +75,41 @@ impl Accepting {
             outcome: Outcome::Parked,
             targets: Vec::new(),
             deleted: None,
-            unfit: Some((ParkedPlace::Store, format!("the ledger refused it: {error}"))),
+            unfit: Some((ParkedPlace::Store, cut(format!("the ledger refused it: {error}"), LONGEST_ERROR))),
             ..self
         }
     }
+
+    /// What stands for a delivery that cannot even be parked: its GUID's hash, and why. Nothing of it is in it.
+    pub fn stub(self, error: &str) -> Self {
+        let size = self.body.len();
+        let why = format!("it could not be parked, and its {size} bytes are lost: {error}");
+        Self {
+            guid: format!("sha256:{}", hex::encode(Sha256::digest(&self.guid))),
+            event: String::new(),
+            action: String::new(),
+            org: None,
+            team: None,
+            outcome: Outcome::Parked,
+            targets: Vec::new(),
+            deleted: None,
+            binds: None,
+            host: None,
+            signature: None,
+            body: Bytes::new(),
+            unfit: Some((ParkedPlace::Stub, cut(why, LONGEST_ERROR))),
+            ..self
+        }
+    }
+
+    /// Whether it is such a stub.
+    pub fn is_stub(&self) -> bool {
+        matches!(self.unfit, Some((ParkedPlace::Stub, _)))
+    }
 }
+
+/// How much of an error is kept: a database's words may contain what it refused.
+const LONGEST_ERROR: usize = 1_000;
 
 /// How long marks wait for company.
 #[derive(Clone, Copy, Debug)]

@@ -26,6 +26,8 @@ pub enum ParkedPlace {
     Store,
     /// The broker gave up delivering it.
     DeadQueue,
+    /// The ledger would not even park it: nothing but its hash is kept.
+    Stub,
 }
 
 impl ParkedPlace {
@@ -36,13 +38,14 @@ impl ParkedPlace {
             Self::Signature => "signature",
             Self::Store => "store",
             Self::DeadQueue => "dead_queue",
+            Self::Stub => "stub",
         }
     }
 
     /// The class of the error: what the broker gave up may be as good as any, and came at a bad time.
     fn class(self) -> Class {
         match self {
-            Self::Decode | Self::Signature | Self::Store => Class::Invalid,
+            Self::Decode | Self::Signature | Self::Store | Self::Stub => Class::Invalid,
             Self::DeadQueue => Class::Transient,
         }
     }

@@ -21,7 +21,7 @@ pub use answer::{Answer, Class, Trouble};
 pub use datadog::{
     Answered, Connection, ConnectionKey, Connections, DatadogTeam, GithubHandle, LISTS_LAG, Owned, OwnedBy,
 };
-pub use delivery::Delivery;
+pub use delivery::{Delivery, cut};
 pub use document::{Contents, Document, DocumentMode, Entry, EntryKey, Misshapen, Suspicion};
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState, TeamType};
 pub use held::{HeldKey, HeldKind, HoldReason, HoldRule, RuleKind, held_hash};

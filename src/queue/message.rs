@@ -54,7 +54,7 @@ pub fn read(routing_key: &str, properties: &BasicProperties, body: Bytes, now: T
         Some(AMQPValue::LongLongInt(micros)) => Time(*micros),
         _ => now,
     };
-    Delivery { guid, event, host: header(HOST), signature: header(SIGNATURE), received_at, body }
+    Delivery { guid, event, host: header(HOST), signature: header(SIGNATURE), received_at, body }.bounded()
 }
 
 /// Why the broker gave a message up, as far as it says.

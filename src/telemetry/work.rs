@@ -351,6 +351,12 @@ pub fn started(listen: std::net::SocketAddr, role: &'static str) {
     info!(%listen, role, "teamlink {} is up", env!("CARGO_PKG_VERSION"));
 }
 
+/// The ledger would not even park a delivery: a stub stands for it.
+pub fn not_parked(delivery: &str, error: &str) {
+    counter!("teamlink_actions_total", "kind" => "park", "outcome" => "stub").increment(1);
+    error!(delivery, error, "a delivery cannot be parked; a stub stands for it, and its body is lost");
+}
+
 /// The settings of this worker are in force.
 pub fn settings_in_force() {
     gauge!("teamlink_settings_outdated").set(0.0);

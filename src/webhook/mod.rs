@@ -151,7 +151,8 @@ impl Receiver {
             (raw, Some(signature.to_owned()))
         };
         let received_at = Time::from(SystemTime::now());
-        let delivery = Delivery { guid, event: event.clone(), host, signature, received_at, body };
+        let delivery = Delivery { guid, event, host, signature, received_at, body }.bounded();
+        let event = delivery.event.clone();
         match timeout_at(started + ANSWER_WITHIN, self.inbox.accept(delivery)).await {
             Ok(Ok(())) => {
                 if self.options.counts_stored {

@@ -6,5 +6,6 @@ mod documents;
 mod events;
 mod kill;
 mod messages;
+mod poison;
 mod publisher;
 mod worker;
