@@ -21,7 +21,7 @@ use lapin::{
 };
 use tokio::{
     sync::{Semaphore, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +49,8 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// How long leaving may take at the end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// Each event that no binding names comes back: the topology is declared no more often than this because of them.
+const DECLARE_AT_MOST_EVERY: Duration = Duration::from_secs(2);
 
 /// Publishes deliveries to the exchange. Works only while [`Publisher::run`] does.
 #[derive(Clone)]
@@ -73,6 +75,16 @@ struct Session {
     idle: Mutex<Vec<Channel>>,
     /// Set once, to why this connection is given up.
     condemned: watch::Sender<Option<Trouble>>,
+    /// When the topology was declared again.
+    declared_at: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// What became of a message.
+enum Sent {
+    /// The broker keeps it.
+    Kept,
+    /// No queue takes it, in words.
+    Returned(String),
 }
 
 impl Publisher {
@@ -132,7 +144,12 @@ impl Publisher {
         let connection = connect(&self.shared.options, USER).await?;
         let channel = confirming(&connection).await?;
         topology::ensure(&channel, &self.shared.options, User::Publisher).await?;
-        Ok(Session { connection, idle: Mutex::new(vec![channel]), condemned: watch::Sender::new(None) })
+        Ok(Session {
+            connection,
+            idle: Mutex::new(vec![channel]),
+            condemned: watch::Sender::new(None),
+            declared_at: tokio::sync::Mutex::default(),
+        })
     }
 
     fn live(&self) -> Result<Arc<Session>, String> {
@@ -147,13 +164,56 @@ impl Publisher {
     }
 
     async fn publish(&self, delivery: Delivery) -> Result<(), String> {
-        let (key, properties) = message::write(&delivery)
-            .map_err(|error| format!("the delivery cannot be published: {error}"))?;
         let session = self.live()?;
         let _slot = timeout(CHANNEL_WITHIN, self.shared.slots.acquire())
             .await
             .map_err(|_| "RabbitMQ confirms too slowly for what comes in".to_owned())?
             .map_err(|_| "shutting down".to_owned())?;
+        let returned = match self.send(&session, &delivery).await? {
+            Sent::Kept => return Ok(()),
+            Sent::Returned(returned) => returned,
+        };
+        // A queue or a binding was removed, perhaps: it is declared again before the next publish.
+        if self.declare_again(&session).await?
+            && let Sent::Kept = self.send(&session, &delivery).await?
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "RabbitMQ returned the delivery {returned}; add it to queue.bindings, or do not have GitHub send it"
+        ))
+    }
+
+    /// Declares the topology again, where it is ours to declare and that was not just done. Says whether it was.
+    async fn declare_again(&self, session: &Arc<Session>) -> Result<bool, String> {
+        if !self.shared.options.declare {
+            return Ok(false);
+        }
+        let mut declared_at = session.declared_at.lock().await;
+        if declared_at.is_some_and(|at| at.elapsed() < DECLARE_AT_MOST_EVERY) {
+            // Somebody else may have done it while this one waited.
+            return Ok(true);
+        }
+        *declared_at = Some(Instant::now());
+        let declare = async {
+            let channel = confirming(&session.connection).await?;
+            topology::ensure(&channel, &self.shared.options, User::Publisher).await?;
+            lock(&session.idle).push(channel);
+            Ok::<_, Trouble>(())
+        };
+        match timeout(CONFIRM_WITHIN, declare).await {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(trouble)) => {
+                self.condemn(session, trouble.clone());
+                Err(trouble.to_string())
+            }
+            Err(_) => Err("RabbitMQ did not declare the queue again in time".to_owned()),
+        }
+    }
+
+    async fn send(&self, session: &Arc<Session>, delivery: &Delivery) -> Result<Sent, String> {
+        let (key, properties) =
+            message::write(delivery).map_err(|error| format!("the delivery cannot be published: {error}"))?;
         let options = BasicPublishOptions {
             // What no queue is bound for comes back, rather than being confirmed and dropped.
             mandatory: true,
@@ -176,26 +236,25 @@ impl Publisher {
         let (channel, confirmation) = match timeout(CONFIRM_WITHIN, confirm).await {
             Ok(Ok(confirmed)) => confirmed,
             Ok(Err(trouble)) => {
-                self.condemn(&session, trouble.clone());
+                self.condemn(session, trouble.clone());
                 return Err(trouble.to_string());
             }
             Err(_) => {
                 let late = Trouble::new("RabbitMQ did not confirm a delivery in time");
                 // While it blocks publishers it is slow on purpose, and a new connection would fare no better.
                 if !session.connection.status().blocked() {
-                    self.condemn(&session, late.clone());
+                    self.condemn(session, late.clone());
                 }
                 return Err(late.to_string());
             }
         };
         lock(&session.idle).push(channel);
         match confirmation {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => Err(format!(
-                "RabbitMQ returned the delivery ({}): no queue is bound to {:?} for {key:?}; add it to queue.bindings, \
-                 or do not have GitHub send it",
-                returned.reply_text, self.shared.options.exchange,
-            )),
+            Confirmation::Ack(None) => Ok(Sent::Kept),
+            Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
+                let (words, exchange) = (returned.reply_text.to_string(), &self.shared.options.exchange);
+                Ok(Sent::Returned(format!("({words}): no queue is bound to {exchange:?} for {key:?}")))
+            }
             Confirmation::Nack(None) => Err("RabbitMQ could not keep the delivery (nack)".into()),
             Confirmation::NotRequested => Err("the channel does not ask for confirms".into()),
         }

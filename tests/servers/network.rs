@@ -69,6 +69,13 @@ impl Corner {
         self.depth(&self.options.dead_queue).await
     }
 
+    /// The same without waiting until the broker has it.
+    pub async fn send(&self, key: &str, properties: BasicProperties, body: &[u8]) {
+        let options = BasicPublishOptions { mandatory: false, immediate: false };
+        let exchange = self.options.exchange.as_str().into();
+        drop(self.channel.basic_publish(exchange, key.into(), options, body, properties).await.unwrap());
+    }
+
     /// Publishes without any of our own code.
     pub async fn publish(&self, key: &str, properties: BasicProperties, body: &[u8]) {
         let options = BasicPublishOptions { mandatory: false, immediate: false };

@@ -6,7 +6,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable},
 };
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{AnyConnection, Connection, SqliteConnection};
 use teamlink::{
     intake::{Intake, Verify, VerifyWhen, Watch},
     ledger::{Ledger, Pace},
@@ -26,6 +26,7 @@ pub struct Worker {
     pub consumer: Consumer,
     pub shutdown: CancellationToken,
     pub tasks: Vec<JoinHandle<()>>,
+    url: String,
     directory: tempfile::TempDir,
 }
 
@@ -43,8 +44,14 @@ impl Worker {
 
     /// A worker that checks signatures.
     pub async fn start_with(options: Options, when: VerifyWhen, secrets: &[&str]) -> Self {
+        Self::start_on(None, options, when, secrets).await
+    }
+
+    /// A worker on a ledger at this URL, or on an SQLite file of its own.
+    pub async fn start_on(url: Option<&str>, options: Options, when: VerifyWhen, secrets: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let ledger = Ledger::open(&Self::url(&directory)).await.unwrap();
+        let url = url.map_or_else(|| Self::url(&directory), str::to_owned);
+        let ledger = Ledger::open(&url).await.unwrap();
         let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
         let (watch, wake) = (Watch::new(&[], []), Arc::new(Notify::new()));
         let secrets = secrets.iter().map(|&secret| secret.into()).collect();
@@ -59,7 +66,7 @@ impl Worker {
             tokio::spawn(async move { consuming.run(stop).await }),
             tokio::spawn(async move { draining.run(stop_too).await }),
         ];
-        Self { ledger, consumer, shutdown, tasks, directory }
+        Self { ledger, consumer, shutdown, tasks, url, directory }
     }
 
     pub async fn is_ready(&self) {
@@ -79,6 +86,14 @@ impl Worker {
     pub async fn stored(&self) -> i64 {
         let mut sqlite = self.sqlite().await;
         sqlx::query_scalar("SELECT COUNT(*) FROM deliveries").fetch_one(&mut sqlite).await.unwrap()
+    }
+
+    /// The GUIDs in the ledger, whichever that is.
+    pub async fn stored_guids(&self) -> BTreeSet<String> {
+        sqlx::any::install_default_drivers();
+        let mut ledger = AnyConnection::connect(&self.url).await.unwrap();
+        let guids = sqlx::query_scalar("SELECT guid FROM deliveries").fetch_all(&mut ledger).await.unwrap();
+        guids.into_iter().collect()
     }
 
     /// Every delivery in the ledger: its GUID, its event and what became of it.
