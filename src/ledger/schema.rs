@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, bail};
 use sqlx::{
-    AnyConnection, AssertSqlSafe, SqlSafeStr,
+    AnyConnection, AssertSqlSafe, Connection as _, SqlSafeStr,
     migrate::{Migrate as _, Migration, MigrationType, Migrator},
 };
 
@@ -78,9 +78,22 @@ pub(super) async fn migrate(db: &mut AnyConnection, engine: Engine) -> anyhow::R
             .collect(),
     );
     migrator.set_ignore_missing(true);
-    let table = migrator.table_name.clone();
-    db.ensure_migrations_table(&table).await?;
-    let applied = db.list_applied_migrations(&table).await?;
+    match engine {
+        // Several processes may start at once on a new file: one makes the schema, and the others wait for it.
+        Engine::Sqlite => {
+            let mut transaction = db.begin_with("BEGIN IMMEDIATE").await?;
+            run(&migrator, &mut transaction, engine).await?;
+            Ok(transaction.commit().await?)
+        }
+        // Here the migrator takes a lock itself.
+        Engine::Postgres => run(&migrator, db, engine).await,
+    }
+}
+
+async fn run(migrator: &Migrator, db: &mut AnyConnection, engine: Engine) -> anyhow::Result<()> {
+    let table = &migrator.table_name;
+    db.ensure_migrations_table(table).await?;
+    let applied = db.list_applied_migrations(table).await?;
     if applied.iter().map(|migration| migration.version).max() == Some(OF_0_1_0) {
         no_worker_of_0_1_0(db, engine).await?;
     }

@@ -75,6 +75,17 @@ impl Daemon {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn several_processes_that_start_at_once_on_a_new_file_all_come_up() {
+    for round in 0..4 {
+        let world = World::new(0, &[]).await;
+        let all = futures_util::future::join_all((0..6).map(|_| world.teamlink(&["audit"]))).await;
+        for output in all {
+            assert!(output.status.success(), "round {round}: {}", crate::support::world::text(&output));
+        }
+    }
+}
+
 /// `teamlink run` by way of a shell that first runs `before`.
 fn command(world: &World, before: &str) -> Command {
     let mut command = Command::new("sh");
