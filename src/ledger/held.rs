@@ -16,6 +16,20 @@ use crate::model::{
 const END_HOLD: &str =
     "DELETE FROM held WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4";
 
+const END_APPROVAL: &str =
+    "DELETE FROM approvals WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4";
+
+/// The condition on a row of `held` that it waits: no approval of it is in force at the time that a query binds in this place.
+/// A release waits until it is carried out: under `observe` and in a pause, its approval alone ends nothing.
+pub(super) fn waits_at(time: &str) -> String {
+    format!(
+        "(held.kind = 'release' OR NOT EXISTS (
+             SELECT 1 FROM approvals AS it WHERE it.org_id = held.org_id AND it.kind = held.kind
+                 AND it.datadog_team_id = held.datadog_team_id AND it.github = held.github
+                 AND it.expires_at > {time}))"
+    )
+}
+
 /// One held action.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Held {
@@ -93,6 +107,8 @@ impl Ledger {
                 {
                     continue;
                 }
+                let lane = rows::lane(org_id);
+                keep_held(&mut transaction, lane, rows::team(team_id), &key, now).await?;
                 store_approval(&mut transaction, of, &key, hash, reason, now + expires, now).await?;
                 targets.extend(rows::target(org_id, team_id));
                 approved.push(key);
@@ -205,18 +221,47 @@ async fn store_approval(
     Ok(())
 }
 
-/// Replaces what is held of the teams that were looked at.
+/// Has an action be held, unless it is: its approval ends with its row. A plan shows what no look has held yet.
+async fn keep_held(
+    db: &mut AnyConnection,
+    lane: Lane,
+    team: Option<TeamId>,
+    key: &HeldKey,
+    now: Time,
+) -> sqlx::Result<()> {
+    let (datadog, github) = key.subject.names();
+    sqlx::query(
+        "INSERT INTO held (org_id, kind, datadog_team_id, github, team_id, reason, since)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (org_id, kind, datadog_team_id, github) DO NOTHING",
+    )
+    .bind(rows::lane_number(lane))
+    .bind(key.kind.as_str())
+    .bind(&datadog)
+    .bind(&github)
+    .bind(rows::team_column(team))
+    .bind("it was approved as a plan showed it")
+    .bind(now.0)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Replaces what is held of the teams that were looked at. The approval of what is held no more ends with it.
 pub(super) async fn replace_held(
     db: &mut AnyConnection,
     lane: Lane,
     looked_at: &[Option<TeamId>],
-    held: &[Held],
+    (held, approved, in_doubt): (&[Held], &BTreeSet<HeldKey>, &BTreeSet<HeldKey>),
     now: Time,
 ) -> sqlx::Result<()> {
-    let still: BTreeSet<&HeldKey> = held.iter().map(|item| &item.key).collect();
+    let still: BTreeSet<&HeldKey> = held.iter().map(|item| &item.key).chain(approved).collect();
     for item in held_of_teams(db, lane, looked_at.iter().copied()).await? {
         if !still.contains(&item.key) {
             forget(db, END_HOLD, lane, &item.key).await?;
+            if !in_doubt.contains(&item.key) {
+                forget(db, END_APPROVAL, lane, &item.key).await?;
+            }
         }
     }
     // Rows that stay keep the time since when they are held.
@@ -247,20 +292,15 @@ pub(super) async fn lift_creates(db: &mut AnyConnection, lane: Lane) -> sqlx::Re
     Ok(())
 }
 
-/// An approval is used up once its action is done.
+/// What is done is held no more, and its approval is used up.
 pub(super) async fn use_up(db: &mut AnyConnection, lane: Lane, done: &[HeldKey]) -> sqlx::Result<()> {
     let any: Flag = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM approvals WHERE org_id = $1)")
         .bind(rows::lane_number(lane))
         .fetch_one(&mut *db)
         .await?;
     for key in done.iter().filter(|_| any.0) {
-        forget(
-            db,
-            "DELETE FROM approvals WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4",
-            lane,
-            key,
-        )
-        .await?;
+        forget(db, END_APPROVAL, lane, key).await?;
+        forget(db, END_HOLD, lane, key).await?;
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub(super) async fn store(
     items: &[Held],
     now: Time,
 ) -> sqlx::Result<String> {
-    let hash = held_hash(items.iter().map(|item| &item.key));
+    let hash = held_hash(lane, items.iter().map(|item| &item.key));
     if items.is_empty() {
         return Ok(hash);
     }

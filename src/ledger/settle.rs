@@ -42,6 +42,8 @@ impl Ledger {
                 passed,
                 lifts_creates,
                 looked_at,
+                approved,
+                in_doubt,
                 parked,
                 audit,
                 found,
@@ -120,7 +122,7 @@ impl Ledger {
             if *ends_release {
                 orgs::end_release(db, lane).await?;
             }
-            held::replace_held(db, lane, looked_at, holds, now).await?;
+            held::replace_held(db, lane, looked_at, (holds, approved, in_doubt), now).await?;
             let made = owned.iter().map(|owned| &owned.key);
             second_writer::note(db, lane, removed_by_others, made, now).await?;
             let deleted = disowned.iter().map(|key| HeldKey::new(HeldKind::Delete, key.clone()));

@@ -1,6 +1,6 @@
 //! What a look hands over to be stored: how each mark ended, what was found, what was done.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use super::{Held, Released, SettledDocument};
 use crate::model::{
@@ -274,6 +274,10 @@ pub struct Settlement {
     pub undone: Vec<ConnectionKey>,
     /// What is held of the teams that were looked at.
     pub held: Vec<Held>,
+    /// What of them is approved and planned: their held rows stay as they are, unless it was done.
+    pub approved: BTreeSet<HeldKey>,
+    /// What could not be judged: the approvals stay.
+    pub in_doubt: BTreeSet<HeldKey>,
     /// A full pass was made: the connections it found that are orphans of ours, and those of others.
     pub passed: Option<(usize, usize)>,
     /// A person asked for the pass: the creates of a first pass need no approval any more.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::TryStreamExt as _;
-use sqlx::{Row, any::AnyRow};
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
-use super::{IntentKind, Ledger, rows};
+use super::{IntentKind, Ledger, held, rows};
 use crate::model::{
     Answered, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, LISTS_LAG, Lane, MirrorTeam,
     OrgFacts, OrgId, Owned, Paused, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
@@ -181,7 +181,8 @@ impl Ledger {
             Lane::Document(integration) => Some(integration.as_str()),
             Lane::Org(_) | Lane::Recovery => None,
         };
-        let row = sqlx::query(
+        let waits = held::waits_at("$2");
+        let query = format!(
             "SELECT (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at <= $2 AND not_before <= $2) AS due,
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND first_at IS NOT NULL) AS unanswered,
                     (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
@@ -196,7 +197,7 @@ impl Ledger {
                                AND unwanted_since IS NOT NULL)
                         + (SELECT COUNT(*) FROM entries WHERE integration = $3 AND suspected_at IS NOT NULL)
                         + (SELECT COUNT(*) FROM document_suspicions WHERE integration = $3) AS suspected,
-                    (SELECT COUNT(*) FROM held WHERE org_id = $1) AS held,
+                    (SELECT COUNT(*) FROM held WHERE org_id = $1 AND {waits}) AS held,
                     (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
                     (SELECT COUNT(*) FROM paused WHERE org_id IN ($4, $1)) AS paused,
                     (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND waiting) AS waiting,
@@ -205,15 +206,16 @@ impl Ledger {
                     (SELECT COUNT(*) FROM (
                          SELECT 1 AS one FROM removed_by_others WHERE org_id = $1 AND at > $5
                          GROUP BY datadog_team_id, github HAVING COUNT(*) >= $6) AS fights) AS removed_by_others",
-        )
-        .bind(rows::lane_number(lane))
-        .bind(now.0)
-        .bind(document)
-        .bind(rows::EVERYTHING)
-        .bind((now - RemovedByOthers::WITHIN).0)
-        .bind(i64::try_from(RemovedByOthers::FIGHT).unwrap_or(i64::MAX))
-        .fetch_one(&self.read)
-        .await?;
+        );
+        let row = sqlx::query(AssertSqlSafe(query))
+            .bind(rows::lane_number(lane))
+            .bind(now.0)
+            .bind(document)
+            .bind(rows::EVERYTHING)
+            .bind((now - RemovedByOthers::WITHIN).0)
+            .bind(i64::try_from(RemovedByOthers::FIGHT).unwrap_or(i64::MAX))
+            .fetch_one(&self.read)
+            .await?;
         Ok(Progress {
             due: row.try_get("due")?,
             unanswered: row.try_get("unanswered")?,

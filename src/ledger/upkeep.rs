@@ -30,9 +30,9 @@
 
 use std::time::Duration;
 
-use sqlx::Row;
+use sqlx::{AssertSqlSafe, Row};
 
-use super::Ledger;
+use super::{Ledger, held};
 use crate::model::Time;
 
 /// Rows deleted in one transaction of forgetting, so that writers never wait long for it.
@@ -159,20 +159,19 @@ pub struct Counts {
 impl Ledger {
     /// Counts what the gauges show.
     pub async fn counts(&self, now: Time) -> sqlx::Result<Counts> {
-        let row = sqlx::query(
+        let waits = held::waits_at("$1");
+        let query = format!(
             "SELECT (SELECT COUNT(*) FROM marks WHERE due_at <= $1) AS due,
                     (SELECT MIN(due_at) FROM marks WHERE due_at <= $1) AS oldest,
-                    (SELECT COUNT(*) FROM held) AS held,
+                    (SELECT COUNT(*) FROM held WHERE {waits}) AS held,
                     (SELECT COUNT(*) FROM parked) AS parked,
                     (SELECT COUNT(*) FROM paused) AS paused,
                     (SELECT COUNT(*) FROM connections) AS owned,
                     (SELECT CAST(COALESCE(SUM(orphans), 0) AS BIGINT) FROM orgs) AS orphans,
                     (SELECT CAST(COALESCE(SUM(foreigners), 0) AS BIGINT) FROM orgs) AS foreigners,
                     (SELECT COUNT(*) FROM intents) AS intents",
-        )
-        .bind(now.0)
-        .fetch_one(&self.read)
-        .await?;
+        );
+        let row = sqlx::query(AssertSqlSafe(query)).bind(now.0).fetch_one(&self.read).await?;
         Ok(Counts {
             due: row.try_get("due")?,
             oldest_due: row.try_get::<Option<i64>, _>("oldest")?.map(Time),

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::Subject;
+use super::{Lane, Subject};
 
 /// What a held action would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -205,9 +205,10 @@ impl Serialize for HoldReason {
     }
 }
 
-/// Returns the hash of a held set. It covers the sorted kinds and subjects and nothing else, so that it stays the same
-/// while other teams come and go. It has 48 bits: short enough to be typed.
-pub fn held_hash<'a>(set: impl IntoIterator<Item = &'a HeldKey>) -> String {
+/// Returns the hash of a held set. It covers the lane, because a login and all keys under it may pass to another
+/// organisation, and the sorted kinds and subjects. It covers nothing else, so that it stays the same while other teams
+/// come and go. It has 48 bits: short enough to be typed.
+pub fn held_hash<'a>(lane: Lane, set: impl IntoIterator<Item = &'a HeldKey>) -> String {
     let line = |held: &HeldKey| {
         let (datadog, github) = held.subject.names();
         format!("{}\t{github}\t{datadog}\n", held.kind.as_str())
@@ -215,7 +216,7 @@ pub fn held_hash<'a>(set: impl IntoIterator<Item = &'a HeldKey>) -> String {
     let mut lines: Vec<String> = set.into_iter().map(line).collect();
     lines.sort_unstable();
     lines.dedup();
-    let mut hash = hex::encode(Sha256::digest(lines.concat()));
+    let mut hash = hex::encode(Sha256::digest(format!("{lane}\n{}", lines.concat())));
     hash.truncate(12);
     hash
 }
@@ -223,7 +224,9 @@ pub fn held_hash<'a>(set: impl IntoIterator<Item = &'a HeldKey>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ConnectionKey, DatadogTeamId, EntryKey, Integration, OrgId};
+    use crate::model::{ConnectionKey, DatadogTeamId, OrgId};
+
+    const ORG: Lane = Lane::Org(OrgId(7));
 
     fn connection(kind: HeldKind, slug: &str) -> HeldKey {
         let datadog_team = DatadogTeamId::from("6b2fd20c-05b5-4887-8f77-29a8e92dbd3b");
@@ -231,22 +234,21 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_version_0_1_0_printed_names_the_same_set() {
+    fn a_hash_names_a_set_of_one_lane_in_any_order() {
         let set = [connection(HeldKind::Delete, "b"), connection(HeldKind::Create, "a")];
-        assert_eq!(held_hash(&set), "fbf6f7f105e8");
         let [one, other] = &set;
-        assert_eq!(held_hash([other, one, other]), held_hash(&set));
-        let entry = Subject::Entry(Integration::Github, EntryKey("github.com/acme/app".into()));
-        assert_eq!(held_hash(&[HeldKey::new(HeldKind::Delete, entry)]), "daa1054be570");
+        assert_eq!(held_hash(ORG, [other, one, other]), held_hash(ORG, &set));
+        assert_ne!(held_hash(Lane::Org(OrgId(8)), &set), held_hash(ORG, &set), "the login passed to another");
+        assert_ne!(held_hash(ORG, [one]), held_hash(ORG, [other]));
     }
 
     #[test]
     fn a_release_adds_to_the_set_of_its_organisation() {
         let removal = connection(HeldKind::Delete, "a");
         let release = HeldKey::new(HeldKind::Release, Subject::Organisation(OrgId(7)));
-        let both = held_hash([&removal, &release]);
-        assert_ne!(both, held_hash([&removal]));
-        assert_ne!(both, held_hash([&release]));
+        let both = held_hash(ORG, [&removal, &release]);
+        assert_ne!(both, held_hash(ORG, [&removal]));
+        assert_ne!(both, held_hash(ORG, [&release]));
     }
 
     #[test]

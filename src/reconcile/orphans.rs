@@ -15,8 +15,8 @@ use super::{
 use crate::{
     datadog,
     ledger::{Ledger, LedgerError, OrgState, Settlement},
-    model::{Answer, Class, ConnectionKey, Mode, OrgId, TeamType, Time, Trouble},
-    plan::{self, Action, Actual, Desired, Guarded, Orphan, Planned, StepKey},
+    model::{Answer, Class, ConnectionKey, HeldKey, HeldKind, Mode, OrgId, TeamType, Time, Trouble},
+    plan::{self, Action, Actual, Desired, Guarded, Orphan, Plan, Planned, StepKey, Why},
 };
 
 /// Slugs read for proof in one pass. More orphans than these are told of, and have their turn when some are gone.
@@ -133,6 +133,14 @@ pub(super) async fn remove(
     let dead = state.intents.iter().filter(|intent| intent.team.is_none() && intent.at < over);
     stored.closed_intents.extend(dead.map(|intent| intent.key.clone()).filter(|key| !again.contains(key)));
     stored.held = look::held(&surveyed.orphans).collect();
+    // What cannot be proven now may be proven later: as long as the orphan is there, its approval holds.
+    let Plan { actions, left_alone, .. } = &surveyed.orphans.ready;
+    let in_doubt = left_alone.iter().filter_map(|left| match &left.why {
+        Why::Orphan { key, .. } => Some(HeldKey::new(HeldKind::Delete, key.clone())),
+        _ => None,
+    });
+    stored.in_doubt = in_doubt.collect();
+    stored.approved = actions.iter().filter_map(|planned| planned.action.held_key()).collect();
     // What is held stays held through a pause.
     stored.looked_at.extend(state.paused.whole.is_none().then_some(None));
     Ok((stored, unfinished.remove(&None)))

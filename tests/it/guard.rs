@@ -222,6 +222,49 @@ async fn what_a_changed_rule_removes_goes_once_it_is_approved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_approval_ends_with_the_removal_that_it_was_given_for() {
+    let world = World::new(8, &[]).await;
+    world.pass().await;
+    let all = everything(&world).await;
+    let ignored = all.iter().take(3).map(|line| line.split(' ').next().unwrap());
+    let ignored = ignored.map(|slug| format!("[[mapping]]\ngithub = \"acme/{slug}\"\nignore = true\n"));
+    let rest = "[[mapping]]\ngithub = \"*/*\"\ndatadog = \"{slug}\"\n".to_owned();
+    let wrong = world.file("wrong.toml", &ignored.chain([rest.clone()]).collect::<String>());
+    let right = world.file("right.toml", &rest);
+    let under = async |rules: &str| world.teamlink(&["--config", rules, "sync"]).await.status.code();
+    assert_eq!(under(&wrong).await, Some(2));
+    let (hash, count) = held_set(&world).await.unwrap();
+    assert_eq!(count, 3);
+    let approved = world.teamlink(&["approve", &hash, "--reason", "meant so", "--expires", "30d"]).await;
+    assert_eq!(approved.status.code(), Some(0), "{}", text(&approved));
+    // The mistake is found before they go.
+    assert_eq!(under(&right).await, Some(0));
+    assert_eq!(under(&wrong).await, Some(2));
+    assert_eq!(world.connections().await, all);
+    assert_eq!(held_set(&world).await.map(|(_, count)| count), Some(3), "they wait for a person again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_outlives_a_look_that_could_not_carry_it_out() {
+    let world = World::new(8, &[("TEAMLINK_RECONCILE__BACKOFF_MIN", "100ms")]).await;
+    world.pass().await;
+    let mut expected = everything(&world).await;
+    let slug = expected.pop_first().unwrap().split(' ').next().unwrap().to_owned();
+    let rules = format!(
+        "[[mapping]]\ngithub = \"acme/{slug}\"\nignore = true\n[[mapping]]\ngithub = \"*/*\"\ndatadog = \"{{slug}}\"\n"
+    );
+    let file = world.file("ignoring.toml", &rules);
+    world.teamlink(&["--config", &file, "sync"]).await;
+    let (hash, _) = held_set(&world).await.unwrap();
+    world.teamlink(&["approve", &hash, "--reason", "meant so"]).await;
+    let fails = json!([{"method": "DELETE", "path": "/api/v2/team/connections", "status": 503, "times": 2}]);
+    world.faults(fails).await;
+    let output = world.teamlink(&["--config", &file, "sync"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert_eq!(world.connections().await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_a_refused_batch_only_the_culprit_is_parked() {
     let world = World::new(7, &[]).await;
     let slugs: Vec<String> = world.datadog_teams().await.into_keys().collect();

@@ -36,6 +36,25 @@ fn under(login: &str, connections: &BTreeSet<String>) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_passes_between_two_served_organisations_is_no_strangers() {
+    let orgs = ("TEAMLINK_GITHUB__ORGS", "acme,initech");
+    let world = World::new(2, &[orgs]).await;
+    let teams = json!([{"name": "theirs"}]);
+    let datadog = json!([{"handle": "theirs", "name": "Theirs"}]);
+    world.seed(json!({"orgs": [{"login": "initech", "teams": teams}], "datadog_teams": datadog})).await;
+    let first = world.teamlink(&["sync"]).await;
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first));
+    world.github(Method::PATCH, "/orgs/initech", json!({"login": "initech-legacy"})).await;
+    world.github(Method::PATCH, "/orgs/acme", json!({"login": "initech"})).await;
+    for _ in 0..2 {
+        let sync = world.teamlink(&["sync"]).await;
+        assert!(!text(&sync).contains("nothing is done for org"), "{}", text(&sync));
+    }
+    let sync = world.teamlink(&["sync"]).await;
+    assert_eq!(sync.status.code(), Some(0), "{}", text(&sync));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn for_whoever_takes_the_old_login_of_a_renamed_organisation_nothing_is_done_and_it_is_said() {
     let mut world = World::new(4, &[]).await;
     world.pass().await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::Look;
 use crate::{
-    ledger::{AuditAction, AuditEntry, AuditOutcome, Held, LeasedMark},
+    ledger::{AuditAction, AuditEntry, AuditOutcome, Held, LeasedMark, Settlement},
     model::{Cause, HeldKey, TeamId},
     plan::{Action, Guarded, RemovalCause, Why},
     telemetry,
@@ -46,23 +46,27 @@ impl Look<'_> {
         holds
     }
 
+    /// Returns what is approved and planned: it stays held until it is done or planned no more.
+    pub(super) fn approved(&self, guarded: &Guarded) -> BTreeSet<HeldKey> {
+        let planned = guarded.ready.actions.iter().filter_map(|planned| planned.action.held_key());
+        planned.filter(|key| self.known.population.approved.contains(key)).collect()
+    }
+
     /// Returns the audit of the holds that this look ended though nobody approved the action.
     pub(super) fn ended_holds(
         &self,
         due: &[LeasedMark],
         guarded: &Guarded,
-        holds: &[Held],
+        stored: &Settlement,
     ) -> Vec<AuditEntry> {
         let lapsed = |held: &&Held| {
             let decided = held.team.is_some_and(|team| self.asked.contains(&team));
-            let stays = holds.iter().any(|it| it.key == held.key);
-            decided && !stays && !self.known.population.approved.contains(&held.key)
+            let stays = stored.held.iter().any(|it| it.key == held.key);
+            decided && !stays && !stored.approved.contains(&held.key)
         };
         let mut audit = Vec::new();
         for held in self.known.held.iter().filter(lapsed) {
-            let step =
-                guarded.ready.actions.iter().find(|it| it.action.held_key().as_ref() == Some(&held.key));
-            let now = match step.map(|planned| &planned.action) {
+            let now = match planned(guarded, &held.key) {
                 Some(Action::Delete { cause: RemovalCause::Replaced { .. }, .. }) => {
                     "its connection is replaced, which needs no approval"
                 }
@@ -90,4 +94,10 @@ impl Look<'_> {
         }
         audit
     }
+}
+
+/// The step that goes ahead and that would be held under this key.
+fn planned<'g>(guarded: &'g Guarded, key: &HeldKey) -> Option<&'g Action> {
+    let step = guarded.ready.actions.iter().find(|it| it.action.held_key().as_ref() == Some(key));
+    step.map(|planned| &planned.action)
 }

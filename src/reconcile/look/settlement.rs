@@ -39,7 +39,9 @@ impl Look<'_> {
         let waiting_for_a_person: BTreeSet<TeamId> =
             guarded.held.iter().filter_map(|(planned, _)| planned.team).collect();
         stored.held = self.holds(guarded);
-        stored.audit.extend(self.ended_holds(due, guarded, &stored.held));
+        stored.approved = self.approved(guarded);
+        let ended = self.ended_holds(due, guarded, &stored);
+        stored.audit.extend(ended);
         let removed = guarded.removed_by_others.iter();
         stored.removed_by_others = removed.map(|owned| (owned.key.clone(), owned.id.clone())).collect();
         stored.audit.extend(self.audit_of_removals(due, guarded));
