@@ -98,6 +98,10 @@ impl Planner<'_> {
         }
         match self.actual.connections.at(key).first() {
             Some(_) if adoption.over => self.act(id, Action::Forget { key: key.clone() }, NOT_ADOPTED),
+            None if self.actual.gone.contains(&key.datadog_team) => {
+                let action = Action::Forget { key: key.clone() };
+                self.act(id, action, "the Datadog team of an interrupted adoption is gone");
+            }
             None if team.state == TeamState::Present && !self.desired.conflicts.contains(&id) => {
                 let handle = GithubHandle::from_datadog(key.github.clone());
                 let github = match handle.parts() {

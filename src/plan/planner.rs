@@ -219,6 +219,11 @@ impl Planner<'_> {
         if planned.action.passes_between_organisations() {
             return None;
         }
+        // Somebody's connection is gone until ours is made: what a person began before the pause is finished.
+        let adopts = |key| self.actual.create_intents.get(key).is_some_and(|intent| intent.adopts);
+        if matches!(&planned.action, Action::Create { key, .. } if adopts(key)) {
+            return None;
+        }
         let paused = self.policy.paused;
         let holder = key.and_then(|key| self.actual.owned.get(key)).map(|row| row.team);
         let pause = paused.of(planned.team?).or_else(|| paused.of(holder?));

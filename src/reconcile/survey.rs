@@ -21,7 +21,7 @@ use crate::{
     ledger::{Held, Ledger, OrgState, Removed},
     model::{
         Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule, Lane,
-        MirrorTeam, MissingTeam, OrgFacts, OrgId, Owned, RemovedByOthers, TeamFacts, TeamId, TeamState, Time,
+        MirrorTeam, MissingTeam, OrgFacts, OrgId, RemovedByOthers, TeamFacts, TeamId, TeamState, Time,
         Trouble,
     },
     plan::{self, Action, Actual, DatadogTeams, Desired, Guarded, Mirror, Planned, Policy},
@@ -135,7 +135,7 @@ impl Eyes {
         let missed = self.read_answered(known, (teams, &desired), &mut connections).await?;
         let mut actual = known.showing(connections);
         actual.missing = missed.values().cloned().collect();
-        let (gone, undecided) = self.gone(&directory, &actual, |owned| teams.contains(&owned.team)).await?;
+        let (gone, undecided) = self.gone(&directory, &actual, |team| teams.contains(&team)).await?;
         actual.gone = gone;
         if !directory.complete() {
             self.check_search(teams, &desired, &actual, &directory).await?;
@@ -174,21 +174,25 @@ impl Eyes {
         Ok(missed)
     }
 
-    /// The Datadog teams of these rows that are gone, and the rows' own teams of which that cannot be told. A list that
-    /// lacks one with a connection of ours decides nothing.
+    /// The Datadog teams that are gone of the rows and the begun adoptions of these teams, and the teams of which that cannot
+    /// be told. A list that lacks one with a connection of ours decides nothing.
     pub(super) async fn gone(
         &self,
         listed: &DatadogTeams,
         actual: &Actual,
-        concerns: impl Fn(&Owned) -> bool,
+        concerns: impl Fn(TeamId) -> bool,
     ) -> Result<(BTreeSet<DatadogTeamId>, BTreeMap<TeamId, Trouble>), Trouble> {
         let living = actual.owned.keys().filter(|key| actual.connections.has(key));
-        let rows: Vec<_> = actual.owned.values().filter(|owned| concerns(owned)).collect();
-        let (living, keys): (Vec<_>, Vec<_>) = (living.collect(), rows.iter().map(|row| &row.key).collect());
+        let rows = actual.owned.values().map(|row| (&row.key, row.team));
+        let adoptions = actual.create_intents.iter().filter(|(_, intent)| intent.adopts);
+        let adoptions = adoptions.map(|(key, intent)| (key, intent.team));
+        let asked: Vec<_> = rows.chain(adoptions).filter(|(_, team)| concerns(*team)).collect();
+        let (living, keys): (Vec<_>, Vec<_>) =
+            (living.collect(), asked.iter().map(|(key, _)| *key).collect());
         let fates = self.directory.fates(listed, &living, &keys).await?;
-        let undecided = rows.iter().filter_map(|row| {
-            let trouble = fates.undecided.get(&row.key.datadog_team)?;
-            Some((row.team, trouble.clone()))
+        let undecided = asked.iter().filter_map(|(key, team)| {
+            let trouble = fates.undecided.get(&key.datadog_team)?;
+            Some((*team, trouble.clone()))
         });
         let undecided = undecided.collect();
         Ok((fates.gone, undecided))

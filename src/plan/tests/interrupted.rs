@@ -57,7 +57,7 @@ fn an_adoption_whose_delete_can_arrive_no_more_is_forgotten_and_until_then_waite
 }
 
 #[test]
-fn nothing_is_made_again_for_a_team_that_is_gone_in_doubt_or_paused() {
+fn nothing_is_made_again_for_a_team_that_is_gone_or_in_doubt() {
     let mut world = adopting(false);
     world.state(1, TeamState::Suspected { since: Time(0), second: None });
     assert_eq!(world.planned(), "left 1: Suspected\n");
@@ -69,9 +69,25 @@ fn nothing_is_made_again_for_a_team_that_is_gone_in_doubt_or_paused() {
     let mut world = adopting(true);
     world.rename(2, "a");
     assert!(!world.planned().contains("create"), "{}", world.planned());
-    let mut world = adopting(true);
-    world.paused.whole = Some(Pause { scope: PauseScope::All, since: Time(0), reason: String::new() });
-    assert!(!world.planned().contains("create"), "{}", world.planned());
+    let mut world = adopting(false);
+    world.gone.insert(dd("a"));
+    assert!(
+        world.planned().starts_with("1: forget @acme/a = dd-a"),
+        "its Datadog team is gone: {}",
+        world.planned()
+    );
+}
+
+#[test]
+fn a_begun_adoption_is_finished_under_a_pause_and_nothing_else_is_done() {
+    for rules in [adopting(true).rules, Vec::new()] {
+        let mut world = adopting(true);
+        world.rules = rules;
+        world.connect(1, "former", "b", "teamlink");
+        world.paused.whole = Some(Pause { scope: PauseScope::All, since: Time(0), reason: String::new() });
+        assert!(world.planned().contains("create @acme/a = dd-a"), "{}", world.planned());
+        assert!(!world.planned().contains("delete"), "{}", world.planned());
+    }
 }
 
 /// Team 1 is gone, and a create of its connection that was sent before the one that succeeded may arrive until 120 s.

@@ -41,6 +41,8 @@ struct World {
     unwanted_since: BTreeMap<ConnectionKey, Time>,
     elsewhere: BTreeMap<ConnectionKey, (OrgId, Owned)>,
     unanswered: BTreeMap<ConnectionKey, Time>,
+    /// Datadog teams that are gone.
+    gone: BTreeSet<DatadogTeamId>,
     arriving: BTreeMap<ConnectionKey, Time>,
 }
 
@@ -100,6 +102,7 @@ impl World {
             unwanted_since: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             unanswered: BTreeMap::new(),
+            gone: BTreeSet::new(),
             arriving: BTreeMap::new(),
         };
         for (id, slug) in (1..).zip(slugs) {
@@ -161,6 +164,7 @@ impl World {
             own_marks: ["teamlink".to_owned()].into(),
             elsewhere: self.elsewhere.clone(),
             unanswered: self.unanswered.clone(),
+            gone: self.gone.clone(),
             arriving: self.arriving.clone(),
             ..Actual::default()
         };

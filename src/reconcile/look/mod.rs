@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     datadog,
-    ledger::{Held, LeasedMark, Ledger, LedgerError, OrgRow, OrgState, Settlement},
+    ledger::{Held, Intent, IntentKind, LeasedMark, Ledger, LedgerError, OrgRow, OrgState, Settlement},
     model::{
         Answer, Asks, Class, ConnectionKey, GithubHandle, HeldKey, Integration, Lane, MirrorTeam, Mode,
         OrgFacts, OrgId, Target, TeamFacts, TeamId, TeamState, Time, Trouble,
@@ -56,9 +56,7 @@ pub(super) async fn look(
         look.listed = listed::shown(&look.state, &look.due, started);
     }
     look.read().await?;
-    // What is paused is read, so that the mirror stays true, but not planned.
-    let mut asks = look.asks();
-    asks.retain(|team| look.state.paused.of(*team).is_none());
+    let asks = look.planned();
     let mut guarded = Guarded::default();
     // Teams with steps that were not asked for: they stay due.
     let mut left_out = Vec::new();
@@ -382,6 +380,16 @@ impl<'a> Look<'a> {
             self.troubles.entry(team).or_insert_with(|| Trouble::new(Class::Transient, error.clone()));
         }
         self.folded.insert(team, folded);
+    }
+
+    /// The teams to plan for: of those that are paused, only the ones with a begun adoption. The mirror stays true of all.
+    fn planned(&self) -> BTreeSet<TeamId> {
+        let adopts = |intent: &&Intent| intent.kind == IntentKind::Adopt;
+        let begun = self.state.intents.iter().filter(adopts);
+        let adopting: BTreeSet<TeamId> = begun.filter_map(|intent| intent.team).collect();
+        let mut asks = self.asks();
+        asks.retain(|team| self.state.paused.of(*team).is_none() || adopting.contains(team));
+        asks
     }
 
     /// The teams for which Datadog has to be asked.
