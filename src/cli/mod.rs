@@ -97,7 +97,7 @@ pub enum Command {
     Parked(parked::Args),
     /// Show what was done, why, and what led to it
     Audit(audit::Args),
-    /// Write nothing more for a team, an organisation, or at all
+    /// Write nothing more for a team, an organisation, to a document, or at all
     Pause(pause::Args),
     /// End a pause, and look at what was paused
     Resume(pause::Args),

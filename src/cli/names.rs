@@ -3,7 +3,7 @@
 use super::output::Hinted;
 use crate::{
     ledger::{Ledger, OrgRow},
-    model::{PauseScope, TeamKey},
+    model::{Integration, PauseScope, TeamKey},
 };
 
 /// Parts `ORG/TEAM`, with or without the `@` that Datadog writes before it.
@@ -37,10 +37,23 @@ pub(super) async fn team(ledger: &Ledger, name: &str) -> anyhow::Result<TeamKey>
     Ok(TeamKey { org: org.facts.id, team })
 }
 
+/// Before the id of an integration whose document is meant.
+const DOCUMENT: &str = "integration:";
+
+/// The integration whose document is meant by `integration:ID`.
+fn document(name: &str) -> anyhow::Result<Integration> {
+    let integration = name.strip_prefix(DOCUMENT).and_then(Integration::from_id);
+    Ok(integration.ok_or_else(|| Hinted {
+        error: format!("`{name}` names no document that teamlink keeps"),
+        hint: format!("write {}", Integration::ALL.map(|it| format!("{DOCUMENT}{}", it.as_str())).join(", ")),
+    })?)
+}
+
 /// What `pause` and `resume` take.
 pub(super) async fn scope(ledger: &Ledger, name: &str) -> anyhow::Result<PauseScope> {
     Ok(match name {
         "all" => PauseScope::All,
+        _ if name.starts_with(DOCUMENT) => PauseScope::Document(document(name)?),
         _ if name.contains('/') => PauseScope::Team(team(ledger, name).await?),
         _ => PauseScope::Org(org(ledger, name).await?.facts.id),
     })

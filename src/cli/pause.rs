@@ -1,4 +1,4 @@
-//! `teamlink pause` and `teamlink resume`: nothing is written for a team, an organisation or at all.
+//! `teamlink pause` and `teamlink resume`: nothing is written for a team, an organisation, to a document, or at all.
 
 use std::process::ExitCode;
 
@@ -15,6 +15,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   teamlink pause acme/platform --reason \"re-organisation, CHANGE-1234\"
+  teamlink pause integration:github
   teamlink pause all
   teamlink resume acme
 
@@ -23,8 +24,8 @@ lifts that. A look that is under way is finished. A pause survives restarts. `re
 named and every pause within it, and has it looked at.
 Exit codes: 0 done, or it was so already; 2 resumed, but still under a wider pause; 1 failed.")]
 pub struct Args {
-    /// A team, an organisation, or everything
-    #[arg(value_name = "ORG[/TEAM]|all")]
+    /// A team, an organisation, the document of an integration, or everything
+    #[arg(value_name = "ORG[/TEAM]|integration:ID|all")]
     what: String,
     /// Why; kept in the audit trail
     #[arg(long, default_value = "")]
@@ -59,7 +60,7 @@ pub async fn resume(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     }
     let wider = ledger.pauses().await?.into_iter().find(|pause| match scope {
         PauseScope::All => false,
-        PauseScope::Org(_) => pause.scope == PauseScope::All,
+        PauseScope::Org(_) | PauseScope::Document(_) => pause.scope == PauseScope::All,
         PauseScope::Team(key) => [PauseScope::All, PauseScope::Org(key.org)].contains(&pause.scope),
     });
     if let Some(wider) = wider {

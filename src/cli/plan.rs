@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::output;
 use crate::{
     app,
-    model::{ConnectionKey, PauseScope, TeamId},
+    model::{ConnectionKey, Lane, PauseScope, TeamId},
     operate::plan::{PlanDocument, document},
     plan::{Action, Guarded, LeftAlone, Planned, Why},
     reconcile::OrgPlan,
@@ -169,6 +169,7 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
         let name = match pause.scope {
             PauseScope::All => "all".to_owned(),
             PauseScope::Org(_) => plan.org.login.clone(),
+            PauseScope::Document(integration) => Lane::Document(integration).to_string(),
             PauseScope::Team(key) => slug(plan, Some(key.team)),
         };
         anstream::println!("paused since {}; to end it: teamlink resume {name}", pause.since);

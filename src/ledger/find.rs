@@ -40,6 +40,7 @@ impl Ledger {
             PauseScope::All => Ok("all".to_owned()),
             PauseScope::Org(org) => self.name_of(Lane::Org(org), None).await,
             PauseScope::Team(key) => self.name_of(Lane::Org(key.org), Some(key.team)).await,
+            PauseScope::Document(integration) => Ok(Lane::Document(integration).to_string()),
         }
     }
 

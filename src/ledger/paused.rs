@@ -3,7 +3,7 @@
 use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{AuditAction, AuditOutcome, Ledger, accept, rows};
-use crate::model::{Asks, Cause, Lane, OrgId, Pause, PauseScope, Paused, Target, Time};
+use crate::model::{Asks, Cause, Integration, Lane, OrgId, Pause, PauseScope, Paused, Target, Time};
 
 impl Ledger {
     /// The pauses that concern a lane.
@@ -18,7 +18,10 @@ impl Ledger {
                 PauseScope::Team(key) if lane == Lane::Org(key.org) => {
                     drop(paused.teams.insert(key.team, pause))
                 }
-                PauseScope::Org(_) | PauseScope::Team(_) => {}
+                PauseScope::Document(of) if lane == Lane::Document(of) => {
+                    paused.whole.get_or_insert(pause);
+                }
+                PauseScope::Org(_) | PauseScope::Team(_) | PauseScope::Document(_) => {}
             }
         }
         Ok(paused)
@@ -86,6 +89,9 @@ impl Ledger {
                     PauseScope::All => {
                         (behind(&mut transaction, None, rules).await?, Cause::Pass, Asks::PASS)
                     }
+                    PauseScope::Document(integration) => {
+                        (vec![Target::Document(integration)], Cause::Pass, Asks::PASS)
+                    }
                 };
                 accept::mark_in(&mut transaction, &targets, cause, asks, now).await?;
             }
@@ -96,7 +102,8 @@ impl Ledger {
     }
 }
 
-/// The organisation as a whole (or each of them), and its teams that aren't known to be in step by these rules.
+/// The organisation as a whole (or each of them), its teams that aren't known to be in step by these rules, and the
+/// documents that depend on it.
 async fn behind(db: &mut AnyConnection, org: Option<OrgId>, rules: &str) -> sqlx::Result<Vec<Target>> {
     let org = org.map(|org| org.0);
     let orgs: Vec<i64> = sqlx::query_scalar("SELECT org_id FROM orgs WHERE org_id = COALESCE($1, org_id)")
@@ -117,7 +124,9 @@ async fn behind(db: &mut AnyConnection, org: Option<OrgId>, rules: &str) -> sqlx
     .fetch_all(db)
     .await?;
     let orgs = orgs.into_iter().map(|org| Target::Org(OrgId(org)));
-    Ok(orgs.chain(teams.into_iter().filter_map(|(org, team)| rows::target(org, team))).collect())
+    let documents = Integration::ALL.into_iter().filter(|it| org.is_none() || *it == Integration::Github);
+    let teams = teams.into_iter().filter_map(|(org, team)| rows::target(org, team));
+    Ok(orgs.chain(documents.map(Target::Document)).chain(teams).collect())
 }
 
 async fn audit(

@@ -178,7 +178,7 @@ pub(super) fn flag(row: &AnyRow, column: &str) -> sqlx::Result<bool> {
 pub(super) const EVERYTHING: i64 = 0;
 
 /// `team_id` where no team is meant.
-const NO_TEAM: i64 = 0;
+pub(super) const NO_TEAM: i64 = 0;
 
 /// Returns the `org_id` of a lane. GitHub gives organisations positive ids. JSON shows the number where an
 /// organisation's id is expected: scripts read it.
@@ -265,15 +265,17 @@ pub(super) fn pause_columns(scope: PauseScope) -> (i64, i64) {
         PauseScope::All => (EVERYTHING, NO_TEAM),
         PauseScope::Org(org) => (org.0, NO_TEAM),
         PauseScope::Team(key) => (key.org.0, key.team.0),
+        PauseScope::Document(integration) => (lane_number(Lane::Document(integration)), NO_TEAM),
     }
 }
 
 /// Returns the scope of a pause.
 pub(super) fn pause_scope(org_id: i64, team_id: i64) -> PauseScope {
-    match team(team_id) {
+    match (team(team_id), lane(org_id)) {
         _ if org_id == EVERYTHING => PauseScope::All,
-        None => PauseScope::Org(OrgId(org_id)),
-        Some(team) => PauseScope::Team(TeamKey { org: OrgId(org_id), team }),
+        (Some(team), _) => PauseScope::Team(TeamKey { org: OrgId(org_id), team }),
+        (None, Lane::Document(integration)) => PauseScope::Document(integration),
+        (None, _) => PauseScope::Org(OrgId(org_id)),
     }
 }
 
@@ -365,7 +367,10 @@ mod tests {
             assert_eq!(target(org_id, team_id), Some(of));
         }
         assert_eq!(target_in(Lane::Recovery, None), None);
-        for scope in [PauseScope::All, PauseScope::Org(org), PauseScope::Team(key)] {
+        let documents = Integration::ALL.map(PauseScope::Document);
+        for scope in
+            [PauseScope::All, PauseScope::Org(org), PauseScope::Team(key)].into_iter().chain(documents)
+        {
             let (org_id, team_id) = pause_columns(scope);
             assert_eq!(pause_scope(org_id, team_id), scope);
         }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{OrgId, TeamId, TeamKey, Time};
+use super::{Integration, Lane, OrgId, TeamId, TeamKey, Time};
 
 /// How far a pause reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,8 @@ pub enum PauseScope {
     Org(OrgId),
     /// One team.
     Team(TeamKey),
+    /// One integration's document.
+    Document(Integration),
 }
 
 impl fmt::Display for PauseScope {
@@ -25,6 +27,7 @@ impl fmt::Display for PauseScope {
             Self::All => f.write_str("all"),
             Self::Org(org) => org.fmt(f),
             Self::Team(key) => key.fmt(f),
+            Self::Document(integration) => Lane::Document(*integration).fmt(f),
         }
     }
 }
