@@ -6,8 +6,12 @@ use tokio::sync::Notify;
 
 use super::output::{self, Hinted};
 use crate::{
-    app,
-    operate::apply::{self, Stale},
+    app::{self, upstreams},
+    datadog,
+    operate::{
+        apply::{self, Stale},
+        plan::Origin,
+    },
     settings::Loaded,
 };
 
@@ -34,9 +38,11 @@ pub struct Args {
 pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let settings = loaded.settings;
     let saved = apply::read(&args.file)?;
+    let reader = datadog::Reader::new(&upstreams::datadog(&settings)?)?;
     let ledger = app::ledger(&settings).await?;
     let survey = app::survey(&settings, ledger.clone())?;
     let worker = app::worker(&settings, ledger.clone(), "command", Arc::new(Notify::new()))?;
+    apply::check_origin(&saved, &Origin::read(&settings, &reader).await?)?;
     let spinner = output::spinner("comparing the plan with what is planned now");
     let now = ledger.clock().now();
     let applied = apply::apply(&saved, &survey, &worker, &ledger, now).await;

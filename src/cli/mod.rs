@@ -13,6 +13,7 @@ pub mod demo;
 pub mod explain;
 pub mod healthcheck;
 pub mod integrations;
+mod ledger;
 pub mod map;
 mod names;
 pub mod output;
@@ -101,6 +102,8 @@ pub enum Command {
     Pause(pause::Args),
     /// End a pause, and look at what was paused
     Resume(pause::Args),
+    /// What concerns the ledger as a whole: bind it to another Datadog organisation
+    Ledger(ledger::Args),
     /// Check settings, credentials, permissions and the broker
     Check(check::Args),
     /// Serve a stateful GitHub and Datadog on one local port
@@ -143,6 +146,7 @@ impl Command {
             Self::Audit(args) => audit::run(args, loaded).await,
             Self::Pause(args) => pause::pause(args, loaded).await,
             Self::Resume(args) => pause::resume(args, loaded).await,
+            Self::Ledger(args) => ledger::run(args, loaded).await,
             Self::Check(args) => check::run(args, loaded).await,
             Self::Sandbox(args) => sandbox::run(args, loaded).await,
             Self::Demo(args) => demo::run(args, loaded).await,

@@ -7,9 +7,10 @@ use anyhow::Context as _;
 
 use super::output;
 use crate::{
-    app,
+    app::{self, upstreams},
+    datadog,
     model::{ConnectionKey, Lane, PauseScope, TeamId},
-    operate::plan::{PlanDocument, document},
+    operate::plan::{Origin, PlanDocument, document},
     plan::{Action, Guarded, LeftAlone, Planned, Why},
     reconcile::OrgPlan,
     settings::Loaded,
@@ -77,7 +78,9 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         );
     }
     spinner.finish_and_clear();
-    let document = document(&plans, &ledger, ledger.clock().now()).await?;
+    let reader = datadog::Reader::new(&upstreams::datadog(&settings)?)?;
+    let origin = Origin::read(&settings, &reader).await?;
+    let document = document(&plans, origin, &ledger, ledger.clock().now()).await?;
     if let Some(path) = &args.out {
         let text = serde_json::to_string_pretty(&document)?;
         std::fs::write(path, text)

@@ -56,6 +56,7 @@ impl Call<'_> {
             ["team", "connections", ..] => Capability::Connections,
             ["team", "sync", ..] => Capability::Sync,
             ["team", ..] => Capability::Teams,
+            ["current_user"] => Capability::User,
             _ => Capability::Integrations,
         };
         Scope::datadog(capability, if self.write() { Access::Write } else { Access::Read })

@@ -13,7 +13,10 @@ use super::{
     wire::{self, Integration, One, TeamSync},
 };
 use crate::{
-    model::{Answer, Class, Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Lane, Trouble},
+    model::{
+        Answer, Class, Connection, ConnectionId, DatadogOrg, DatadogTeam, DatadogTeamId, Document, Lane,
+        Trouble,
+    },
     transport::{self, Asked, Kept, List, Page},
     upstream::{many, one},
 };
@@ -236,6 +239,18 @@ impl Reader {
         let attempt = format!("read Datadog team {id}");
         one(self.client.get::<One>("get_team", &attempt, &["team", id.as_str()], &[]).await)
             .map(|team| team.data.into())
+    }
+
+    /// The organisation that the keys belong to. *Absent* where Datadog does not say: nobody has recorded this answer.
+    pub async fn org(&self) -> Answer<DatadogOrg> {
+        let attempt = "read whose the Datadog keys are";
+        let user = self.client.get::<wire::CurrentUser>("get_current_user", attempt, &["current_user"], &[]);
+        match one(user.await) {
+            Answer::Present(user) => user.org().map_or(Answer::Absent, Answer::Present),
+            Answer::Absent => Answer::Absent,
+            Answer::Forbidden(trouble) => Answer::Forbidden(trouble),
+            Answer::Failed(trouble) => Answer::Failed(trouble),
+        }
     }
 
     /// Datadog's own synchronisation from GitHub, if one was ever set up.

@@ -4,7 +4,9 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, GithubHandle};
+use crate::model::{
+    Connection, ConnectionId, DatadogOrg, DatadogTeam, DatadogTeamId, Document, GithubHandle,
+};
 
 /// A list. An answer without `data` is invalid, never empty.
 #[derive(Deserialize)]
@@ -68,6 +70,23 @@ impl From<Item> for DatadogTeam {
             name: item.attribute("name").unwrap_or_default(),
             id: DatadogTeamId::from(item.id),
         }
+    }
+}
+
+/// The user whose keys they are.
+#[derive(Deserialize)]
+pub(super) struct CurrentUser {
+    data: Item,
+    #[serde(default)]
+    included: Vec<Item>,
+}
+
+impl CurrentUser {
+    /// Its organisation, where the answer names one.
+    pub(super) fn org(self) -> Option<DatadogOrg> {
+        let id = self.data.related("org")?;
+        let org = self.included.iter().find(|item| item.id == id);
+        Some(DatadogOrg { name: org.and_then(|org| org.attribute("name")), id })
     }
 }
 

@@ -201,6 +201,16 @@ impl Ledger {
         Ok(may)
     }
 
+    /// How many workers live.
+    pub async fn live_workers(&self, now: Time) -> sqlx::Result<i64> {
+        let now = self.time(now).await?;
+        sqlx::query_scalar("SELECT COUNT(*) FROM processes WHERE seen_at > $1 AND seen_at < $2")
+            .bind((now - DEAD).0)
+            .bind((now + DEAD).0)
+            .fetch_one(&self.read)
+            .await
+    }
+
     /// Says that the worker ends, so that the others need not wait until it counts as dead.
     pub async fn leave(&self) -> sqlx::Result<()> {
         let Some(presence) = &self.presence else { return Ok(()) };

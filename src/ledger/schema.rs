@@ -46,6 +46,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (13, "parts of organisations", include_str!("migrations/0013_parts_of_organisations.sql")),
     (14, "documents as accepted", include_str!("migrations/0014_documents_as_accepted.sql")),
     (15, "late creates", include_str!("migrations/0015_late_creates.sql")),
+    (16, "Datadog identity", include_str!("migrations/0016_datadog_identity.sql")),
 ];
 
 /// The version of the schema that teamlink 0.1.0 made.

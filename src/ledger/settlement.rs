@@ -158,6 +158,8 @@ pub enum AuditAction {
     EndHold,
     /// The binding of a login ended.
     Release,
+    /// A person bound the ledger to another Datadog organisation.
+    Rebind,
     /// A person paused something.
     Pause,
     /// A person ended a pause.
@@ -181,6 +183,7 @@ impl AuditAction {
             Self::AddEntry => "add_entry",
             Self::RemoveEntry => "remove_entry",
             Self::Approve => "approve",
+            Self::Rebind => "rebind",
             Self::EndHold => "end_hold",
             Self::RemovedByOthers => "removed_by_others",
             Self::Release => "release",

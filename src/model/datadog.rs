@@ -6,6 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConnectionId, DatadogTeamId, TeamId, Time};
 
+/// A Datadog organisation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatadogOrg {
+    /// Its id among organisations, a UUID.
+    pub id: String,
+    /// What it is called, where Datadog says so.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for DatadogOrg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{} ({name})", self.id),
+            None => f.write_str(&self.id),
+        }
+    }
+}
+
 /// A Datadog team, as far as mapping needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatadogTeam {

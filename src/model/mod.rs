@@ -19,7 +19,8 @@ mod time;
 
 pub use answer::{Answer, Class, Trouble};
 pub use datadog::{
-    Answered, Connection, ConnectionKey, Connections, DatadogTeam, GithubHandle, LISTS_LAG, Owned, OwnedBy,
+    Answered, Connection, ConnectionKey, Connections, DatadogOrg, DatadogTeam, GithubHandle, LISTS_LAG,
+    Owned, OwnedBy,
 };
 pub use delivery::{Delivery, cut};
 pub use document::{Contents, Document, DocumentMode, Entry, EntryKey, Misshapen, Suspicion};

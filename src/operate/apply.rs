@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 
-use super::plan::{FORMAT, OrgDocument, PlanDocument};
+use super::plan::{FORMAT, OrgDocument, Origin, PlanDocument};
 use crate::{
     ledger::{Held, Ledger},
     model::{ConnectionKey, HoldReason, Lane, OrgFacts, TeamId, TeamKey, Time},
@@ -55,6 +55,22 @@ pub fn read(path: &Path) -> anyhow::Result<PlanDocument> {
         );
     }
     Ok(plan)
+}
+
+/// Checks that a saved plan is of what today's settings name.
+///
+/// # Errors
+/// When it is of another GitHub or another Datadog organisation, or does not say.
+pub fn check_origin(saved: &PlanDocument, today: &Origin) -> anyhow::Result<()> {
+    let Some(of) = &saved.of else {
+        bail!(
+            "the plan does not say which GitHub and Datadog it is of, because an older version made it: make it again"
+        );
+    };
+    match of.differs(today) {
+        Some(what) => bail!("the plan is of {what}: nothing was done"),
+        None => Ok(()),
+    }
 }
 
 /// Applies a saved plan. All organisations are compared with what is planned now before anything is written.
@@ -118,6 +134,10 @@ async fn standing(
 ) -> anyhow::Result<Standing> {
     let OrgFacts { id, login } = &saved.org;
     let now = survey.plan(login).await?;
+    if now.org.id != *id {
+        let has = now.org.id;
+        bail!("the plan is of org {id}, and {login} is org {has} now: nothing was done; make the plan again");
+    }
     let guarded = match &now.plan {
         Ok(guarded) => guarded,
         Err(trouble) => bail!("failed to plan {login} anew: {trouble}"),

@@ -8,4 +8,5 @@ pub mod explain;
 pub mod integrations;
 pub mod parked;
 pub mod plan;
+pub mod rebind;
 pub mod release;

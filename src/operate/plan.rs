@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::rebind;
 use crate::{
+    datadog,
     ledger::{Held, Ledger},
-    model::{Lane, OrgFacts, TeamId, Time},
+    model::{DatadogOrg, Lane, OrgFacts, TeamId, Time},
     plan::{Action, LeftAlone, Planned},
     reconcile::OrgPlan,
+    settings::Settings,
 };
 
 /// The form of the document; raised when a reader of the old form would misunderstand the new one.
@@ -21,8 +24,46 @@ pub struct PlanDocument {
     pub format: String,
     /// When it was made (RFC 3339).
     pub made_at: String,
+    /// What it is of; none in the plans of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<Origin>,
     /// By organisation.
     pub orgs: Vec<OrgDocument>,
+}
+
+/// The GitHub and the Datadog that a plan is of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The host of GitHub's API.
+    pub github: String,
+    /// The Datadog organisation; none where Datadog does not say whose the keys are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datadog: Option<DatadogOrg>,
+}
+
+impl Origin {
+    /// What today's settings name.
+    ///
+    /// # Errors
+    /// When Datadog does not answer.
+    pub async fn read(settings: &Settings, reader: &datadog::Reader) -> anyhow::Result<Self> {
+        let datadog = rebind::org_of(reader).await?;
+        let github = settings.github.base_url.host_str().unwrap_or_default().to_owned();
+        Ok(Self { github, datadog })
+    }
+
+    /// What a plan of this origin differs in from today's, if it does.
+    pub(super) fn differs(&self, today: &Self) -> Option<String> {
+        if self.github != today.github {
+            return Some(format!("GitHub at {}, and the settings name {}", self.github, today.github));
+        }
+        match (&self.datadog, &today.datadog) {
+            (Some(saved), Some(now)) if saved.id != now.id => {
+                Some(format!("Datadog organisation {saved}, and the keys are those of {now}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The plan of one organisation.
@@ -63,7 +104,12 @@ pub struct HeldStep {
 
 /// Makes the document. A set that is shown can be approved, so what is held is remembered under its hash; nothing
 /// else is written.
-pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::Result<PlanDocument> {
+pub async fn document(
+    plans: &[OrgPlan],
+    of: Origin,
+    ledger: &Ledger,
+    now: Time,
+) -> anyhow::Result<PlanDocument> {
     let mut orgs = Vec::new();
     for plan in plans {
         orgs.push(match &plan.plan {
@@ -100,7 +146,7 @@ pub async fn document(plans: &[OrgPlan], ledger: &Ledger, now: Time) -> anyhow::
             }
         });
     }
-    Ok(PlanDocument { format: FORMAT.to_owned(), made_at: now.to_string(), orgs })
+    Ok(PlanDocument { format: FORMAT.to_owned(), made_at: now.to_string(), of: Some(of), orgs })
 }
 
 impl OrgDocument {

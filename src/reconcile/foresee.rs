@@ -115,6 +115,7 @@ impl Survey {
     /// Plans one organisation by its login. One that the ledger has never seen is planned as a newcomer.
     pub async fn plan(&self, login: &str) -> anyhow::Result<OrgPlan> {
         let began = self.eyes.options.clock.now();
+        self.eyes.at_home(&self.ledger, false).await??;
         let state = self.state(login).await?;
         let id = state.org.facts.id;
         let standing = Standing::read(&self.ledger, id, &self.eyes.options, false).await?;

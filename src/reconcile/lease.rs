@@ -6,9 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use anyhow::bail;
 use tokio::task::AbortHandle;
 
 use crate::{
@@ -30,6 +31,12 @@ pub(super) const MARGIN: Duration = Duration::from_secs(2);
 pub(super) fn shown_within(timeout: Duration) -> Duration {
     timeout + MARGIN + LISTS_LAG
 }
+
+/// How long a person's command waits for a lease that somebody else has.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it asks for that.
+const POLL: Duration = Duration::from_millis(200);
 
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_secs(1);
@@ -65,6 +72,30 @@ impl Lease {
         let renewal = tokio::spawn(renewal).abort_handle();
         let (ledger, clock) = (ledger.clone(), clock.clone());
         Ok(Some(Self { ledger, lane, fence, clock, spans, jumps, ends, renewal }))
+    }
+
+    /// Takes the lease once nobody else holds it. `what` is worked on under it.
+    ///
+    /// # Errors
+    /// When another still holds it after 30 s, or the ledger fails.
+    pub(super) async fn wait(
+        ledger: &Ledger,
+        lane: Lane,
+        holder: &str,
+        clock: &Clock,
+        terms: (Duration, Spans),
+        what: &str,
+    ) -> anyhow::Result<Self> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(lease) = Self::take(ledger, lane, holder, clock, terms).await? {
+                return Ok(lease);
+            }
+            if Instant::now() > deadline {
+                bail!("{what} is being worked on by another process for more than 30 s; try again");
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// What the writes under it carry.

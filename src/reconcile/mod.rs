@@ -30,6 +30,7 @@ mod drift;
 mod evidence;
 mod fold;
 mod foresee;
+mod identity;
 mod judge;
 mod known;
 mod lease;

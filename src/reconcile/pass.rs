@@ -40,6 +40,7 @@ impl Worker {
     /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
     /// are known and all that have the App installed, and over the documents. Returns which they are.
     pub async fn begin_pass(&self, logins: &[String], cause: Cause, asks: Asks) -> anyhow::Result<Vec<Lane>> {
+        self.eyes.identity.forget().await;
         if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
             telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
         }

@@ -10,6 +10,7 @@ use super::{
     Options,
     directory::Directory,
     evidence::Evidence,
+    identity::Identity,
     known::Known,
     links::OthersLinks,
     listed::{ByTeam, FirstConnections, missing},
@@ -41,6 +42,7 @@ pub(super) struct Eyes {
     pub(super) others: OthersLinks,
     /// Which writes succeed, for those that fail.
     pub(super) evidence: Evidence,
+    pub(super) identity: Identity,
     /// Datadog's connections, for the looks of a first pass.
     first: FirstConnections,
 }
@@ -60,7 +62,8 @@ impl Eyes {
         let directory = Directory::new(datadog.clone(), options.teams_ttl, options.clock.clone());
         let (options, others, evidence) = (Arc::new(options), OthersLinks::default(), Evidence::default());
         let first = FirstConnections::default();
-        Self { github, datadog, directory, options, others, evidence, first }
+        let identity = Identity::default();
+        Self { github, datadog, directory, options, others, evidence, identity, first }
     }
 
     /// The same for a full pass, which leaves a reserve of the rate limits to events.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Options, document,
     lease::{self, Lease},
-    look, orphans, release,
+    look, orphans, pace, release,
     survey::Eyes,
     turns::Turns,
     whole,
@@ -24,8 +24,10 @@ use super::{
 use crate::{
     clock::Clock,
     datadog, github,
-    ledger::{DueLane, Ledger, LedgerError, OrgRow, OrgState, Progress},
-    model::{Lane, OrgFacts, TeamId, Time},
+    ledger::{
+        DueLane, LeasedMark, Ledger, LedgerError, MarkResult, OrgRow, OrgState, Progress, Settlement, Spans,
+    },
+    model::{Lane, OrgFacts, TeamId, Time, Trouble},
     plan::StepKey,
     telemetry,
 };
@@ -38,9 +40,6 @@ const POLL: Duration = Duration::from_secs(1);
 
 /// A loop that has not gone round for this long is stuck. It sleeps [`POLL`] at most; the rest is the ledger's.
 const STUCK: Duration = Duration::from_secs(60);
-
-/// How often a lease that somebody else has is asked for.
-const LEASE_POLL: Duration = Duration::from_millis(200);
 
 /// How long a one-shot pass goes on trying what fails.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -186,16 +185,10 @@ impl Worker {
 
     /// Takes the lease on an organisation for which something may be written.
     async fn lease_served(&self, org: &OrgFacts) -> anyhow::Result<Lease> {
-        let deadline = Instant::now() + PATIENCE;
-        let lease = loop {
-            if let Some(lease) = self.take(Lane::Org(org.id)).await? {
-                break lease;
-            }
-            if Instant::now() > deadline {
-                bail!("{} is being worked on by another process for more than 30 s; try again", org.login);
-            }
-            tokio::time::sleep(LEASE_POLL).await;
-        };
+        self.eyes.at_home(&self.ledger, true).await??;
+        let terms = self.terms();
+        let lane = Lane::Org(org.id);
+        let lease = Lease::wait(&self.ledger, lane, &self.holder, self.clock(), terms, &org.login).await?;
         let row = self.ledger.org(org.id).await?.context("the organisation left the ledger")?;
         if !self.may_write_to(&row) {
             lease.release().await?;
@@ -227,9 +220,12 @@ impl Worker {
 
     /// Takes the lease on a lane, unless another holds it.
     async fn take(&self, lane: Lane) -> sqlx::Result<Option<Lease>> {
-        let options = &self.eyes.options;
-        let terms = (options.timeout, options.spans());
-        Lease::take(&self.ledger, lane, &self.holder, self.clock(), terms).await
+        Lease::take(&self.ledger, lane, &self.holder, self.clock(), self.terms()).await
+    }
+
+    /// The terms of its leases.
+    fn terms(&self) -> (Duration, Spans) {
+        (self.eyes.options.timeout, self.eyes.options.spans())
     }
 
     /// How long a lane rests after a turn. A document is written as a whole, so that many events are worth one PUT.
@@ -331,6 +327,10 @@ impl Worker {
         } else {
             (self.eyes.unhurried(), self.writer.unhurried())
         };
+        if let Err(trouble) = eyes.at_home(&self.ledger, true).await? {
+            self.put_off(lease, whole.iter().chain(&teams), &trouble).await?;
+            return Ok(After::Rests);
+        }
         let org = match lease.lane {
             Lane::Org(org) => org,
             Lane::Document(integration) => {
@@ -364,6 +364,24 @@ impl Worker {
         let Some(state) = self.ledger.org_part(org, &due).await? else { return Ok(After::Rests) };
         look::look(&eyes, &self.ledger, &writer, (lease, org), state, &teams, None).await?;
         Ok(if teams.len() < CHUNK { After::Rests } else { After::GoesOn })
+    }
+
+    /// Puts off what is due in a lane.
+    async fn put_off<'a>(
+        &self,
+        lease: &Lease,
+        due: impl Iterator<Item = &'a LeasedMark>,
+        trouble: &Trouble,
+    ) -> Result<(), LedgerError> {
+        let options = &self.eyes.options;
+        let (now, jitter) = (self.now(), options.clock.jitter());
+        let result = |mark: &LeasedMark| MarkResult {
+            team: mark.team,
+            generation: mark.generation,
+            next: pace::retry(trouble, mark.failures, false, options.backoff, jitter, now),
+        };
+        let settlement = Settlement { marks: due.map(result).collect(), ..Settlement::default() };
+        self.ledger.settle(lease.lane, lease.fence, &settlement, now).await
     }
 
     fn clock(&self) -> &Clock {

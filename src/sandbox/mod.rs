@@ -66,6 +66,8 @@ pub struct Options {
     pub webhook_secret: Option<String>,
     /// Holds every answer back.
     pub latency: Duration,
+    /// The number of the Datadog organisation.
+    pub datadog_org: u64,
     /// What everything random follows from.
     pub seed: u64,
     /// By how many seconds its clock is ahead of this machine's.
@@ -83,6 +85,7 @@ impl Default for Options {
             webhook_url: None,
             webhook_secret: None,
             latency: Duration::ZERO,
+            datadog_org: datadog::ORG_ID,
             seed: 0,
             clock_ahead_s: 0,
         }
@@ -163,7 +166,7 @@ fn worlds(
         latency: options.latency,
         clock,
         github: RwLock::new(github::World::new()),
-        datadog: RwLock::new(datadog::World::new(options.seed)),
+        datadog: RwLock::new(datadog::World::new(options.datadog_org, options.seed)),
         hooks: hooks::Hooks::new(options.seed, stop.clone()),
         faults: Mutex::new(faults::Faults::new(options.seed)),
         journal: Mutex::default(),

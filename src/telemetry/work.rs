@@ -314,6 +314,17 @@ pub fn datadog_sync(continuous: bool) {
     }
 }
 
+/// The ledger would not even park a delivery: a stub stands for it.
+pub fn not_parked(delivery: &str, error: &str) {
+    counter!("teamlink_actions_total", "kind" => "park", "outcome" => "stub").increment(1);
+    error!(delivery, error, "a delivery cannot be parked; a stub stands for it, and its body is lost");
+}
+
+/// The keys are those of another Datadog organisation than the ledger's.
+pub fn elsewhere(trouble: &Trouble) {
+    error!(error = %trouble, "these are the keys of another Datadog organisation: nothing is looked at or written");
+}
+
 /// An organisation was looked at as a whole.
 pub fn surveyed(org: &OrgFacts, teams: usize, found: usize) {
     look("org", Looked::Answered);

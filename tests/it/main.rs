@@ -21,6 +21,7 @@ mod github_app;
 mod growth;
 mod guard;
 mod held;
+mod identity;
 mod integrations;
 mod large;
 mod ledgers;

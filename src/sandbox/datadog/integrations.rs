@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::reply::json_reply;
-use super::world::ORG_ID;
 use super::{Refusal, data, write};
 use crate::sandbox::Shared;
 use crate::sandbox::call::Context;
@@ -62,11 +61,11 @@ fn unset(integration: &str) -> Refusal {
     Refusal::Object(404, format!("no configuration for integration \"{integration}\""))
 }
 
-fn answer(integration: &str, id: Uuid, config: &Value) -> Response {
+fn answer(org: u64, integration: &str, id: Uuid, config: &Value) -> Response {
     let body = json!({"data": {
         "id": id.to_string(),
         "type": "entity_integration_configs",
-        "attributes": {"integration_id": integration, "org_id": ORG_ID, "config": config},
+        "attributes": {"integration_id": integration, "org_id": org, "config": config},
     }});
     json_reply(StatusCode::OK, &body)
 }
@@ -80,7 +79,7 @@ pub(super) async fn show(
     write(&shared, |world, now| {
         world.gaps.looked(&call.agent, &integration, now);
         let found = world.integrations.get(&integration, call.at).ok_or_else(|| unset(&integration))?;
-        Ok(answer(&integration, found.0, &found.1))
+        Ok(answer(world.org_id, &integration, found.0, &found.1))
     })
 }
 
@@ -104,7 +103,7 @@ pub(super) async fn replace(
         let before = before.as_deref().map(|found| &found.1);
         world.gaps.replaced(&call.agent, &integration, before, Some(config), now);
         world.integrations.put(integration.clone(), (id, config.clone()), now);
-        Ok(answer(&integration, id, config))
+        Ok(answer(world.org_id, &integration, id, config))
     })
 }
 

@@ -9,6 +9,7 @@ mod memberships;
 mod reply;
 mod sync;
 mod teams;
+mod users;
 mod world;
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
@@ -18,7 +19,7 @@ use axum::routing::{get, patch, put};
 use serde_json::Value;
 
 pub(crate) use reply::{emptied, finish, limited, unauthorised};
-pub(crate) use world::{Connection, Refusal, Team, World};
+pub(crate) use world::{Connection, ORG_ID, Refusal, Team, World};
 
 use super::Shared;
 use super::call::Call;
@@ -39,6 +40,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
             patch(memberships::update).delete(memberships::leave),
         )
         .route("/api/v2/users/{user_uuid}/memberships", get(memberships::of_user))
+        .route("/api/v2/current_user", get(users::current))
         .route("/api/v2/team/{team_id}/permission-settings", get(teams::permissions))
         .route("/api/v2/team/{team_id}/permission-settings/{action}", put(teams::set_permission))
         .route("/api/v2/team-hierarchy-links", get(links::list).post(links::create))

@@ -16,6 +16,9 @@ use crate::sandbox::table::{NOW, Table};
 /// The organisation's number, as recordings have it.
 pub(crate) const ORG_ID: u64 = 321_813;
 
+/// The namespace of the ids that organisations have beside their numbers.
+const ORGS: Uuid = Uuid::from_u128(0x6c7d_31ce_3b0f_4f0a_9f5e_2f7b_7d1a_90c4);
+
 /// A Datadog team.
 #[derive(Clone, Debug)]
 pub(crate) struct Team {
@@ -129,6 +132,8 @@ pub(crate) struct Filter {
 
 /// One Datadog organisation.
 pub(crate) struct World {
+    /// The organisation's number.
+    pub(crate) org_id: u64,
     random: StdRng,
     /// Of the last v1 UUID, in 100 ns.
     ticks: u64,
@@ -154,12 +159,13 @@ pub(crate) struct World {
 
 impl World {
     /// An empty Datadog whose ids follow from the seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(org_id: u64, seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         // A day in 2026, as a v1 UUID counts (100 ns since 1582); each seed has a time of its own.
         let ticks = 0x01f1_29be_0000_0000 + (random.random::<u64>() >> 20);
         let me = uuid::Builder::from_random_bytes(random.random()).into_uuid();
         Self {
+            org_id,
             random,
             ticks,
             me,
@@ -176,6 +182,11 @@ impl World {
             integrations: Table::default(),
             gaps: Gaps::default(),
         }
+    }
+
+    /// The organisation's other id.
+    pub(crate) fn org_uuid(&self) -> Uuid {
+        Uuid::from_u128(ORGS.as_u128() ^ u128::from(self.org_id))
     }
 
     /// Team ids and others are v4 (recorded).
@@ -400,9 +411,10 @@ impl World {
     /// Recorded: 409 as a string for a link that exists.
     pub(crate) fn create_link(&mut self, parent: Uuid, sub: Uuid, now: u64) -> Result<Link, Refusal> {
         if self.links(NOW).any(|link| (link.parent, link.sub) == (parent, sub)) {
+            let org = self.org_id;
             let why = format!(
-                "Conflict: could not add team {sub} as a member team of team {parent} in org {ORG_ID}: team \
-                 hierarchy link between super team {parent} and member team {sub} already exists in org {ORG_ID}"
+                "Conflict: could not add team {sub} as a member team of team {parent} in org {org}: team \
+                 hierarchy link between super team {parent} and member team {sub} already exists in org {org}"
             );
             return Err(Refusal::conflict(why));
         }

@@ -127,6 +127,7 @@ fn paused(setting: &Setting, org: OrgId, team: Option<TeamId>) -> bool {
     setting.paused.iter().any(|scope| match scope {
         PauseScope::All => true,
         PauseScope::Org(paused) => *paused == org,
+        PauseScope::Document(_) => false,
         PauseScope::Team(TeamKey { team: paused, .. }) => Some(*paused) == team,
     })
 }

@@ -79,6 +79,8 @@ features! {
     Late 0.3,
     /// The team of a write that is under way is renamed or deleted, its login moves, or somebody removes its connection.
     Chased 0.5,
+    /// Restarts with the keys of another Datadog organisation, and back.
+    Keys 0.15,
 }
 
 impl Feature {
@@ -96,7 +98,7 @@ impl Features {
     /// `later` are for what came to the list later: all else that a seed draws stays as it was.
     pub fn drawn(dice: &mut StdRng, later: &mut StdRng) -> Self {
         let drawn = ALL.iter().filter(|(feature, share)| {
-            let came_later = matches!(feature, Feature::Late | Feature::Chased);
+            let came_later = matches!(feature, Feature::Late | Feature::Chased | Feature::Keys);
             let dice = if came_later { &mut *later } else { &mut *dice };
             dice.random_bool(*share)
         });

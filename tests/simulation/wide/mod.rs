@@ -69,6 +69,9 @@ pub async fn live(seed: u64, features: Option<Features>) -> Life {
     let nemesis = dice.random_range(0..30);
     for round in 0..dice.random_range(2..6) {
         let late = script::late(later, &life.world.features);
+        if life.world.features.has(Feature::Keys) {
+            life.keys(later.random_bool(0.4)).await;
+        }
         life.round(dice, round, nemesis, late).await;
         if life.world.wire.is_endless() {
             break;
@@ -103,6 +106,8 @@ struct History {
     working: Vec<(Time, Time)>,
     delivered: std::collections::BTreeSet<uuid::Uuid>,
     faults: Vec<Value>,
+    /// Since when the keys are those of another Datadog organisation.
+    wrong_keys: Option<Time>,
     /// For what happens to that which a late write concerns.
     chase: StdRng,
 }
@@ -152,6 +157,7 @@ impl History {
             working,
             delivered: Default::default(),
             faults,
+            wrong_keys: None,
             chase,
         };
         life.deliver(None).await;
@@ -227,6 +233,24 @@ impl History {
         self.covered = log.len();
         drop(log);
         self.coverage.note(&requests, &faults, stopped);
+    }
+
+    /// Every daemon is started again, with the keys of another Datadog organisation or with the right ones. A ledger that
+    /// knows none yet would belong to whichever it meets.
+    async fn keys(&mut self, wrong: bool) {
+        let wrong = wrong && self.world.ledger().datadog_home().await.unwrap().org.is_some();
+        if wrong == self.wrong_keys.is_some() {
+            return;
+        }
+        let now = self.world.clock.now();
+        self.told(&if wrong { "wrong keys" } else { "right keys" });
+        match self.wrong_keys.take() {
+            Some(since) => self.notes.faulty.push((since, now)),
+            None => self.wrong_keys = Some(now),
+        }
+        self.world.wire.wrong_keys(wrong);
+        self.notes.killed.push(now);
+        self.world.restart().await;
     }
 
     async fn round(&mut self, dice: &mut StdRng, round: usize, nemesis: usize, late: Option<Value>) {
@@ -372,6 +396,10 @@ impl History {
             return;
         }
         let right = ends::right_within(&self.world);
+        self.keys(false).await;
+        let strays = self.world.wire.strays();
+        let stray = |what| Failure { rule: "R3", cause: "a write in another Datadog organisation", what };
+        self.failures.extend(strays.into_iter().map(stray));
         self.faulty(Vec::new()).await;
         if dice.random_bool(0.6) {
             happen::resume(&mut self.world).await;

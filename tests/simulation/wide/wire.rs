@@ -101,6 +101,11 @@ pub struct Wire(Arc<State>);
 
 struct State {
     service: Direct,
+    /// Another Datadog organisation, for which there are keys too.
+    elsewhere: Option<Direct>,
+    wrong_keys: AtomicBool,
+    /// What was written there.
+    strays: Mutex<Vec<String>>,
     clock: Clock,
     times: Times,
     latency: Duration,
@@ -156,9 +161,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Wire {
-    pub fn new(service: Direct, times: Times, latency: Duration, seed: u64) -> Self {
+    pub fn new(
+        (service, elsewhere): (Direct, Option<Direct>),
+        times: Times,
+        latency: Duration,
+        seed: u64,
+    ) -> Self {
         Self(Arc::new(State {
             service,
+            elsewhere,
+            wrong_keys: AtomicBool::new(false),
+            strays: Mutex::default(),
             clock: times.clock.clone(),
             times,
             latency,
@@ -175,6 +188,16 @@ impl Wire {
             endless: AtomicBool::new(false),
             told: Notify::new(),
         }))
+    }
+
+    /// Whether whoever asks Datadog now has the keys of another organisation.
+    pub fn wrong_keys(&self, wrong: bool) {
+        self.0.wrong_keys.store(wrong, Ordering::Relaxed);
+    }
+
+    /// What was written in another Datadog organisation since the last question.
+    pub fn strays(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.0.strays))
     }
 
     pub fn moment(&self) -> MutexGuard<'_, Moment> {
@@ -297,6 +320,14 @@ impl State {
         }
         self.clock.advance(self.latency);
         self.arrive().await;
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_| self.wrong_keys.load(Ordering::Relaxed))
+            && request.uri().path().starts_with("/api/")
+        {
+            if request.method() != "GET" {
+                lock(&self.strays).push(format!("{} {}", request.method(), request.uri()));
+            }
+            return elsewhere.clone().oneshot(request).await;
+        }
         let writes = request.method() != "GET" && request.uri().path() == "/api/v2/team/connections";
         let before = if writes { connections(&self.service).await } else { BTreeMap::new() };
         let (at, moment) = (self.clock.now(), *lock(&self.moment));

@@ -110,10 +110,19 @@ impl Wide {
         let times = Times::new(clock.clone());
         let told = times.clone();
         let now = move || u64::try_from(told.now().0).unwrap();
-        let sandbox::InProcess { service, webhooks } = sandbox::in_process(&options, now).unwrap();
+        let sandbox::InProcess { service, webhooks } = sandbox::in_process(&options, now.clone()).unwrap();
+        let elsewhere = features.has(Feature::Keys).then(|| {
+            let options = sandbox::Options { seed: !seed, datadog_org: 7, ..Default::default() };
+            sandbox::in_process(&options, now).unwrap().service
+        });
+        if let Some(elsewhere) = &elsewhere {
+            let teams = json!({"datadog_teams": content["datadog_teams"]});
+            let (status, why) = truth::ask(elsewhere, "POST", "/_sandbox/seed", &teams).await;
+            assert_eq!(status, 200, "{why}");
+        }
         let path = dir.join("ledger.db");
         std::fs::write(&path, &*EMPTY_LEDGER).unwrap();
-        let (gate, wire) = (Gate::default(), Wire::new(service.clone(), times, latency, seed));
+        let (gate, wire) = (Gate::default(), Wire::new((service.clone(), elsewhere), times, latency, seed));
         let opened = Ledger::open_behind(&url(&path), wire.turnstile(&gate)).await.unwrap();
         let two = features.has(Feature::Two);
         let database = two.then(|| clock.of_another_machine());

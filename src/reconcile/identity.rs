@@ -1,0 +1,144 @@
+//! Whether the keys open the Datadog organisation that the ledger belongs to. In another one every connection of ours would
+//! look removed, and each write would be wrong: nothing is looked at there, nothing written, and nothing forgotten.
+//!
+//! Two kinds of evidence are compared, each with its own: the organisation of the keys' user, and teams that are known by
+//! their ids. A document has a third, its own `org_id` (`document`). Nobody has recorded what Datadog answers about the keys'
+//! user, so that an answer that fails leaves the question to the teams.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::sync::Mutex;
+
+use super::survey::Eyes;
+use crate::{
+    ledger::{DatadogHome, Ledger},
+    model::{Answer, Class, DatadogOrg, DatadogTeamId, Trouble},
+    telemetry,
+};
+
+/// How long the right keys count as right: credentials change with a restart.
+const GOOD_FOR: Duration = Duration::from_secs(600);
+
+/// How often wrong keys are tried again.
+const WRONG_FOR: Duration = Duration::from_secs(5);
+
+/// How many known teams are read by their ids before the whole list is.
+const SAMPLE: usize = 3;
+
+/// The last answer, and until when it stands by the monotonic clock. Cheap to clone; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Identity(Arc<Mutex<Option<Known>>>);
+
+/// Until when an answer stands, and whether the keys are the right ones.
+type Known = (Duration, Result<(), Trouble>);
+
+impl Identity {
+    /// Has the question asked again.
+    pub(super) async fn forget(&self) {
+        *self.0.lock().await = None;
+    }
+}
+
+/// What known teams say.
+enum Teams {
+    /// One of them is there.
+    There,
+    /// A complete list has none of them.
+    Elsewhere,
+    /// None is known, or the list is empty or incomplete.
+    Unsaid,
+}
+
+impl Eyes {
+    /// Whether the keys are those of the ledger's Datadog organisation. A ledger that knows none yet is bound to theirs, if it
+    /// `binds`.
+    pub(super) async fn at_home(&self, ledger: &Ledger, binds: bool) -> sqlx::Result<Result<(), Trouble>> {
+        let clock = &self.options.clock;
+        // One asks for all that wait.
+        let mut known = self.identity.0.lock().await;
+        if let Some((until, answer)) = &*known
+            && *until > clock.monotonic()
+        {
+            return Ok(answer.clone());
+        }
+        let answer = self.identify(ledger, binds).await?;
+        if let Err(trouble) = &answer
+            && trouble.class == Class::Auth
+        {
+            telemetry::work::elsewhere(trouble);
+        }
+        let stands = if answer.is_ok() { GOOD_FOR } else { WRONG_FOR };
+        *known = Some((clock.monotonic() + stands, answer.clone()));
+        Ok(answer)
+    }
+
+    async fn identify(&self, ledger: &Ledger, binds: bool) -> sqlx::Result<Result<(), Trouble>> {
+        let DatadogHome { org: home, teams } = ledger.datadog_home().await?;
+        let shown = match self.datadog.org().await {
+            Answer::Present(org) => Some(org),
+            Answer::Absent | Answer::Forbidden(_) | Answer::Failed(_) => None,
+        };
+        if let (Some(home), Some(shown)) = (&home, &shown) {
+            if home.id == shown.id {
+                return Ok(Ok(()));
+            }
+            return Ok(Err(keys_of(shown, home)));
+        }
+        let said = match self.teams_say(&teams).await {
+            Ok(said) => said,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        if let Teams::Elsewhere = said {
+            return Ok(Err(elsewhere(&format!(
+                "of the {} Datadog teams that this ledger has connected, the keys show none",
+                teams.len()
+            ))));
+        }
+        // A ledger that has connections is bound once one of their teams is there.
+        let proven = matches!(said, Teams::There) || teams.is_empty();
+        if let (None, Some(shown)) = (home, shown)
+            && binds
+            && proven
+        {
+            ledger.bind_datadog(&shown, self.options.clock.now()).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Looks for teams that are known.
+    async fn teams_say(&self, known: &BTreeSet<DatadogTeamId>) -> Result<Teams, Trouble> {
+        if known.is_empty() {
+            return Ok(Teams::Unsaid);
+        }
+        for team in known.iter().take(SAMPLE) {
+            match self.datadog.team(team).await {
+                Answer::Present(_) => return Ok(Teams::There),
+                Answer::Absent => {}
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+            }
+        }
+        let list = self.datadog.list_teams().await?;
+        Ok(if list.items.iter().any(|team| known.contains(&team.id)) {
+            Teams::There
+        } else if list.items.is_empty() || list.wrong_total.is_some() {
+            Teams::Unsaid
+        } else {
+            Teams::Elsewhere
+        })
+    }
+}
+
+/// The keys are those of another organisation than the ledger's.
+pub(super) fn keys_of(shown: &DatadogOrg, home: &DatadogOrg) -> Trouble {
+    elsewhere(&format!(
+        "the keys are those of Datadog organisation {shown}, and this ledger belongs to {home}"
+    ))
+}
+
+fn elsewhere(what: &str) -> Trouble {
+    let why = format!(
+        "{what}: nothing is written; use the keys of that organisation, or bind the ledger to the other one: \
+         `teamlink ledger rebind --reason …`"
+    );
+    Trouble::new(Class::Auth, why)
+}
