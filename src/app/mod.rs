@@ -21,7 +21,8 @@ use crate::{
     datadog, github,
     intake::{Intake, Watch},
     ledger::Ledger,
-    reconcile::{Survey, Worker},
+    model::Integration,
+    reconcile::{DocumentByHand, Survey, Worker},
     settings::Settings,
 };
 
@@ -97,6 +98,17 @@ pub fn worker(settings: &Settings, ledger: Ledger, role: &str, wake: Arc<Notify>
         format!("{role}:{id}"),
         wake,
     ))
+}
+
+/// The lease of a document that a person replaces. `None` where the settings name a ledger that isn't there.
+pub async fn document_by_hand(
+    settings: &Settings,
+    integration: Integration,
+) -> anyhow::Result<Option<DocumentByHand>> {
+    let Some(ledger) = ledger_if_there(settings).await? else { return Ok(None) };
+    let options = options::reconcile(settings, ledger.clock())?;
+    let holder = format!("command:{}", Uuid::new_v4());
+    DocumentByHand::take(ledger, options, integration, &holder).await.map(Some)
 }
 
 /// What plans without a hand that could write.

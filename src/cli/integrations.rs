@@ -151,7 +151,21 @@ async fn put(Put { id, file, yes }: Put, settings: &Settings) -> anyhow::Result<
     show(&diff);
     output::confirm(yes, &format!("replace the document of {id} by {}", file.display()))?;
     let writer = datadog::Writer::new(&options)?;
-    integrations::put((&reader, &writer), &id, before.as_ref(), &config).await?;
+    let lease = match Integration::from_id(&id) {
+        Some(integration) => app::document_by_hand(settings, integration).await?,
+        None => None,
+    };
+    if lease.is_none() {
+        anstream::eprintln!(
+            "warning: there is no ledger with the lease of this document; a worker that keeps it may write at the same moment"
+        );
+    }
+    let clients = (&reader, &writer);
+    let written = integrations::put(clients, &id, before.as_ref(), &config, lease.as_ref()).await;
+    if let Some(lease) = lease {
+        lease.release().await?;
+    }
+    written?;
     anstream::eprintln!("written, and read back");
     Ok(ExitCode::SUCCESS)
 }

@@ -163,10 +163,10 @@ impl Reader {
         one(self.client.get(Of::Login(login), "get_team_repository", &attempt, &uri, |_| Ok(())).await)
     }
 
-    /// All repositories of an organisation.
+    /// All repositories of an organisation, the oldest first: a new one then changes the last page alone.
     pub async fn org_repositories(&self, login: &str) -> Answer<Vec<RepositoryFacts>> {
         let attempt = format!("list the repositories of {login}");
-        let uri = path(&["orgs", login, "repos"]);
+        let uri = format!("{}?sort=created&direction=asc", path(&["orgs", login, "repos"]));
         let of = Of::Login(login);
         let asked = ("list_org_repositories", attempt.as_str());
         let list = self.list::<wire::Repository, _>(of, asked, &uri, repository_id, None);

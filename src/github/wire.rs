@@ -78,14 +78,15 @@ struct Owner {
 
 impl From<Repository> for RepositoryFacts {
     fn from(repository: Repository) -> Self {
-        let by_flag = if repository.private.unwrap_or(true) { "private" } else { "public" };
+        // A private one may be internal too.
+        let by_flag = repository.private.filter(|private| !private).map(|_| "public".to_owned());
         Self {
             id: RepositoryId(repository.id),
             name: repository.name,
             owner: repository.owner.login,
-            archived: repository.archived.unwrap_or(false),
-            visibility: repository.visibility.unwrap_or_else(|| by_flag.to_owned()),
-            topics: repository.topics.unwrap_or_default(),
+            archived: repository.archived,
+            visibility: repository.visibility.or(by_flag),
+            topics: repository.topics,
         }
     }
 }
@@ -209,15 +210,21 @@ mod tests {
     }
 
     #[test]
-    fn a_repository_without_visibility_is_as_public_as_its_flag_says() {
-        let visibility =
-            |json: &str| RepositoryFacts::from(serde_json::from_str::<Repository>(json).unwrap()).visibility;
-        assert_eq!(visibility(r#"{"id":1,"name":"r","owner":{"login":"o"},"private":false}"#), "public");
-        assert_eq!(visibility(r#"{"id":1,"name":"r","owner":{"login":"o"}}"#), "private");
+    fn what_an_answer_does_not_say_of_a_repository_is_unknown() {
+        let read = |fields: &str| {
+            let json = format!(r#"{{"id":1,"name":"r","owner":{{"login":"o"}}{fields}}}"#);
+            RepositoryFacts::from(serde_json::from_str::<Repository>(&json).unwrap())
+        };
+        let silent = read("");
+        assert_eq!((silent.archived, silent.visibility, silent.topics), (None, None, None));
+        assert_eq!(read(r#","private":false"#).visibility.as_deref(), Some("public"));
+        assert_eq!(read(r#","private":true"#).visibility, None, "private or internal");
         assert_eq!(
-            visibility(r#"{"id":1,"name":"r","owner":{"login":"o"},"private":true,"visibility":"internal"}"#),
-            "internal"
+            read(r#","private":true,"visibility":"internal""#).visibility.as_deref(),
+            Some("internal")
         );
+        assert_eq!(read(r#","archived":false,"topics":[]"#).topics, Some(vec![]));
+        assert_eq!(read(r#","archived":null"#).archived, None);
     }
 
     #[test]

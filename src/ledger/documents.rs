@@ -9,8 +9,8 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 
 use super::{Ledger, LedgerError, held, rows, settle, slots, team_lists};
 use crate::model::{
-    Contents, EntryKey, HeldKey, HeldKind, HoldReason, Integration, Lane, OrgId, RepositoryId, Subject,
-    Suspicion, TeamKey, Time,
+    Class, Contents, EntryChange, EntryKey, HeldKey, HeldKind, HoldReason, Integration, Lane, OrgId,
+    RepositoryId, Subject, Suspicion, TeamKey, Time, Trouble,
 };
 
 /// An entry that we added, or are about to.
@@ -22,6 +22,39 @@ pub struct EntryRow {
     pub team: Option<String>,
     /// The first look of the two that prove the repository's absence.
     pub suspected: Option<Time>,
+    /// How many PUTs in a row have added it without a read that shows it.
+    pub unseen_puts: u32,
+}
+
+/// An entry that we removed a short while ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemovedEntry {
+    /// The last PUT that removed it.
+    pub at: Time,
+    /// How many PUTs have.
+    pub removals: u32,
+}
+
+/// What a PUT would do to an entry, if Datadog did not reject it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedEntry {
+    /// What it would do.
+    pub change: EntryChange,
+    /// What Datadog says.
+    pub error: Trouble,
+    /// How many looks tried it.
+    pub attempts: u32,
+}
+
+/// The last look at a document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastLook {
+    /// The generation of the mark that it answered.
+    pub generation: i64,
+    /// When GitHub is asked again, whether or not somebody asks for that.
+    pub full_at: Option<Time>,
+    /// The last PUT.
+    pub put_at: Option<Time>,
 }
 
 /// What is known of a document.
@@ -47,6 +80,12 @@ pub struct DocumentState {
     pub accepted: Contents,
     /// A read that lacked some of that.
     pub suspicion: Option<Suspicion>,
+    /// The entries that we removed a short while ago.
+    pub removed_entries: BTreeMap<EntryKey, RemovedEntry>,
+    /// The entries that Datadog rejects.
+    pub rejected: BTreeMap<EntryKey, RejectedEntry>,
+    /// The last look.
+    pub last_look: Option<LastLook>,
 }
 
 /// What a look at a document stores.
@@ -62,10 +101,33 @@ pub struct SettledDocument {
     pub accepted: Contents,
     /// A read that lacked some of that.
     pub suspicion: Option<Suspicion>,
+    /// The entries that we removed a short while ago.
+    pub removed_entries: BTreeMap<EntryKey, RemovedEntry>,
+    /// This look.
+    pub look: LastLook,
     /// The repositories of teams, as far as they were read again.
     pub lists: BTreeMap<TeamKey, BTreeSet<RepositoryId>>,
     /// When the look began.
     pub read_at: Time,
+}
+
+/// How long after our PUT an entry that is there again counts as put back by somebody who did not know of that PUT: the last
+/// read comes two minutes after it, and may come late.
+const PUT_BACK_WITHIN: Duration = Duration::from_secs(150);
+
+impl DocumentState {
+    /// The entries that one PUT of ours removed so short a while ago that they are removed once more if they are there.
+    pub fn put_back(&self, now: Time) -> BTreeSet<EntryKey> {
+        let once = |it: &RemovedEntry| it.removals == 1 && it.is_young(now);
+        self.removed_entries.iter().filter(|(_, it)| once(it)).map(|(key, _)| key.clone()).collect()
+    }
+}
+
+impl RemovedEntry {
+    /// Whether reads still look whether somebody puts it back.
+    pub fn is_young(&self, now: Time) -> bool {
+        self.at + PUT_BACK_WITHIN > now
+    }
 }
 
 impl Ledger {
@@ -78,7 +140,8 @@ impl Ledger {
     ) -> sqlx::Result<DocumentState> {
         let mut connection = self.read.acquire().await?;
         let rows = sqlx::query(
-            "SELECT entry, org_id, repository_id, team, suspected_at FROM entries WHERE integration = $1",
+            "SELECT entry, org_id, repository_id, team, suspected_at, unseen_puts FROM entries
+             WHERE integration = $1",
         )
         .bind(integration.as_str())
         .fetch_all(&mut *connection)
@@ -94,7 +157,18 @@ impl Ledger {
             .fetch_optional(&mut *connection)
             .await?;
         let suspicion = suspicion.as_ref().map(suspicion_row).transpose()?;
+        let removed_entries =
+            sqlx::query("SELECT entry, removed_at, removals FROM removed_entries WHERE integration = $1")
+                .bind(integration.as_str())
+                .fetch_all(&mut *connection)
+                .await?;
+        let last_look =
+            sqlx::query("SELECT generation, full_at, put_at FROM document_looks WHERE integration = $1")
+                .bind(integration.as_str())
+                .fetch_optional(&mut *connection)
+                .await?;
         let lane = Lane::Document(integration);
+        let rejected = rejected(&mut connection, lane).await?;
         let held = held::held_of(&mut connection, lane).await?;
         let approved = held::approved_of(&mut connection, lane, now).await?;
         let removed = slots::done_of(&mut connection, lane, window, now).await?;
@@ -118,6 +192,9 @@ impl Ledger {
             removed,
             accepted,
             suspicion,
+            removed_entries: removed_entries.iter().map(removed_row).collect::<sqlx::Result<_>>()?,
+            rejected,
+            last_look: last_look.as_ref().map(look_row).transpose()?,
         })
     }
 
@@ -142,7 +219,17 @@ impl Ledger {
 
 /// Replaces what is known of a document's entries.
 pub(super) async fn store(db: &mut AnyConnection, settled: &SettledDocument, now: Time) -> sqlx::Result<()> {
-    let SettledDocument { integration, entries, datadog_org, accepted, suspicion, lists, read_at } = settled;
+    let SettledDocument {
+        integration,
+        entries,
+        datadog_org,
+        accepted,
+        suspicion,
+        removed_entries,
+        look,
+        lists,
+        read_at,
+    } = settled;
     let known: Vec<String> = sqlx::query_scalar("SELECT entry FROM entries WHERE integration = $1")
         .bind(integration.as_str())
         .fetch_all(&mut *db)
@@ -160,6 +247,8 @@ pub(super) async fn store(db: &mut AnyConnection, settled: &SettledDocument, now
     team_lists::store(db, lists, *read_at).await?;
     accept(db, *integration, accepted).await?;
     suspect(db, *integration, suspicion.as_ref()).await?;
+    remember_removed(db, *integration, removed_entries).await?;
+    remember_look(db, *integration, look).await?;
     if let Some(org) = datadog_org {
         sqlx::query(
             "INSERT INTO documents (integration, datadog_org_id) VALUES ($1, $2)
@@ -262,6 +351,67 @@ async fn suspect(
     Ok(())
 }
 
+/// Replaces what is remembered of entries that we removed.
+async fn remember_removed(
+    db: &mut AnyConnection,
+    integration: Integration,
+    removed: &BTreeMap<EntryKey, RemovedEntry>,
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM removed_entries WHERE integration = $1")
+        .bind(integration.as_str())
+        .execute(&mut *db)
+        .await?;
+    let removed: Vec<_> = removed.iter().collect();
+    rows::insert(
+        db,
+        "INSERT INTO removed_entries (integration, entry, removed_at, removals) ",
+        "",
+        &removed,
+        |row, (EntryKey(key), RemovedEntry { at, removals })| {
+            row.bind(integration.as_str()).bind(rows::clean(key)).bind(at.0).bind(i64::from(*removals));
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Replaces what is remembered of the last look.
+async fn remember_look(
+    db: &mut AnyConnection,
+    integration: Integration,
+    LastLook { generation, full_at, put_at }: &LastLook,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO document_looks (integration, generation, full_at, put_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (integration) DO UPDATE SET
+             generation = excluded.generation, full_at = excluded.full_at, put_at = excluded.put_at",
+    )
+    .bind(integration.as_str())
+    .bind(generation)
+    .bind(full_at.map(|at| at.0))
+    .bind(put_at.map(|at| at.0))
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The entries of a document that Datadog rejects: they are parked.
+async fn rejected(db: &mut AnyConnection, lane: Lane) -> sqlx::Result<BTreeMap<EntryKey, RejectedEntry>> {
+    let parked: Vec<(String, String, String, i64)> = sqlx::query_as(
+        "SELECT place, subject, error, attempts FROM parked WHERE kind = 'action' AND org_id = $1",
+    )
+    .bind(rows::lane_number(lane))
+    .fetch_all(db)
+    .await?;
+    let entry = |(place, subject, error, attempts): (String, String, String, i64)| {
+        let change = EntryChange::ALL.into_iter().find(|change| change.as_str() == place)?;
+        let key = subject.strip_prefix(&format!("{place} "))?.to_owned();
+        let error = Trouble::new(Class::Permanent, error);
+        Some((EntryKey(key), RejectedEntry { change, error, attempts: count(attempts) }))
+    };
+    Ok(parked.into_iter().filter_map(entry).collect())
+}
+
 async fn insert(
     db: &mut AnyConnection,
     integration: Integration,
@@ -271,18 +421,19 @@ async fn insert(
     let entries: Vec<_> = entries.iter().collect();
     rows::insert(
         db,
-        "INSERT INTO entries (integration, entry, org_id, repository_id, team, suspected_at, added_at) ",
+        "INSERT INTO entries (integration, entry, org_id, repository_id, team, suspected_at, unseen_puts, added_at) ",
         " ON CONFLICT (integration, entry) DO UPDATE SET
              org_id = excluded.org_id, repository_id = excluded.repository_id, team = excluded.team,
-             suspected_at = excluded.suspected_at",
+             suspected_at = excluded.suspected_at, unseen_puts = excluded.unseen_puts",
         &entries,
-        |row, (key, EntryRow { repository, team, suspected })| {
+        |row, (key, EntryRow { repository, team, suspected, unseen_puts })| {
             row.bind(integration.as_str())
                 .bind(rows::clean(&key.0))
                 .bind(repository.map(|(org, _)| org.0))
                 .bind(repository.map(|(_, id)| id.0))
                 .bind(team.as_deref().map(rows::clean))
                 .bind(suspected.map(|at| at.0))
+                .bind(i64::from(*unseen_puts))
                 .bind(now.0);
         },
     )
@@ -299,8 +450,29 @@ fn entry_row(row: &AnyRow) -> sqlx::Result<(EntryKey, EntryRow)> {
             repository: org.zip(repository).map(|(org, id)| (OrgId(org), RepositoryId(id))),
             team: row.try_get("team")?,
             suspected: row.try_get::<Option<i64>, _>("suspected_at")?.map(Time),
+            // An entry of a ledger that did not count counts as seen.
+            unseen_puts: count(row.try_get::<Option<i64>, _>("unseen_puts")?.unwrap_or(0)),
         },
     ))
+}
+
+fn removed_row(row: &AnyRow) -> sqlx::Result<(EntryKey, RemovedEntry)> {
+    let removed =
+        RemovedEntry { at: Time(row.try_get("removed_at")?), removals: count(row.try_get("removals")?) };
+    Ok((EntryKey(row.try_get("entry")?), removed))
+}
+
+fn look_row(row: &AnyRow) -> sqlx::Result<LastLook> {
+    let time = |name| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(name)?.map(Time));
+    Ok(LastLook {
+        generation: row.try_get("generation")?,
+        full_at: time("full_at")?,
+        put_at: time("put_at")?,
+    })
+}
+
+fn count(stored: i64) -> u32 {
+    u32::try_from(stored).unwrap_or(u32::MAX)
 }
 
 fn suspicion_row(row: &AnyRow) -> sqlx::Result<Suspicion> {

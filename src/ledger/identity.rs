@@ -59,7 +59,7 @@ const OURS: [(&str, &str); 2] = [
 ];
 
 /// What ends with a rebinding: decisions about, and knowledge of, the organisation that the ledger leaves.
-const ENDS: [&str; 7] = [
+const ENDS: [&str; 9] = [
     "held",
     "approvals",
     "printed_sets",
@@ -67,6 +67,8 @@ const ENDS: [&str; 7] = [
     "documents",
     "document_contents",
     "document_suspicions",
+    "document_looks",
+    "removed_entries",
 ];
 
 impl Ledger {

@@ -59,9 +59,9 @@ use crate::clock::Clock;
 
 pub use accept::{Accepted, Accepting, Outcome, Pace};
 pub use audit::AuditLine;
-pub use documents::{DocumentState, EntryRow, SettledDocument};
-pub use identity::{DatadogHome, Rebound};
+pub use documents::{DocumentState, EntryRow, LastLook, RejectedEntry, RemovedEntry, SettledDocument};
 pub use held::{Held, HeldSet};
+pub use identity::{DatadogHome, Rebound};
 pub use intents::Intended;
 pub use lock::DaemonLock;
 pub use orgs::{Released, release_of};

@@ -47,6 +47,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (14, "documents as accepted", include_str!("migrations/0014_documents_as_accepted.sql")),
     (15, "late creates", include_str!("migrations/0015_late_creates.sql")),
     (16, "Datadog identity", include_str!("migrations/0016_datadog_identity.sql")),
+    (17, "what puts did", include_str!("migrations/0017_what_puts_did.sql")),
 ];
 
 /// The version of the schema that teamlink 0.1.0 made.

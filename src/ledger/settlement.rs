@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 use super::{Held, Released, SettledDocument};
 use crate::model::{
-    Cause, ConnectionId, ConnectionKey, HeldKey, Integration, MirrorTeam, OrgFacts, OrgId, Owned, Subject,
-    Target, TeamId, TeamKey, Time, Trouble,
+    Cause, ConnectionId, ConnectionKey, EntryChange, EntryKey, HeldKey, Integration, MirrorTeam, OrgFacts,
+    OrgId, Owned, Subject, Target, TeamId, TeamKey, Time, Trouble,
 };
 
 /// What a write does.
@@ -93,6 +93,8 @@ pub enum ParkedStep {
     Look(TeamId),
     /// The PUT of a document.
     Replace(Integration),
+    /// What a PUT would do to one entry of a document.
+    Entry(EntryChange, EntryKey),
 }
 
 impl ParkedStep {
@@ -103,6 +105,7 @@ impl ParkedStep {
             Self::Delete(_) => "delete",
             Self::Look(_) => "look",
             Self::Replace(_) => "replace",
+            Self::Entry(change, _) => change.as_str(),
         }
     }
 }
@@ -114,6 +117,7 @@ impl fmt::Display for ParkedStep {
             Self::Create(key) | Self::Delete(key) => write!(f, "{place} {key}"),
             Self::Look(team) => write!(f, "{place} at team {team}"),
             Self::Replace(integration) => write!(f, "{place} the document of {}", integration.as_str()),
+            Self::Entry(_, key) => write!(f, "{place} {key}"),
         }
     }
 }
@@ -150,6 +154,8 @@ pub enum AuditAction {
     AddEntry,
     /// An entry was removed from a document.
     RemoveEntry,
+    /// Somebody else put an entry back that we removed.
+    PutBackByOthers,
     /// A person approved a held action.
     Approve,
     /// Somebody else removed a connection of ours.
@@ -182,6 +188,7 @@ impl AuditAction {
             Self::Adopt => "adopt",
             Self::AddEntry => "add_entry",
             Self::RemoveEntry => "remove_entry",
+            Self::PutBackByOthers => "put_back_by_others",
             Self::Approve => "approve",
             Self::Rebind => "rebind",
             Self::EndHold => "end_hold",

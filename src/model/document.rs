@@ -116,6 +116,31 @@ impl fmt::Display for EntryKey {
     }
 }
 
+/// What a PUT does to one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryChange {
+    /// It is added.
+    Add,
+    /// Its `enabled` is corrected.
+    Correct,
+    /// It is removed.
+    Remove,
+}
+
+impl EntryChange {
+    /// Every change.
+    pub const ALL: [Self; 3] = [Self::Add, Self::Correct, Self::Remove];
+
+    /// As one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add_entry",
+            Self::Correct => "correct_entry",
+            Self::Remove => "remove_entry",
+        }
+    }
+}
+
 /// What a document has, as far as a loss of it would be noticed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {

@@ -116,10 +116,10 @@ pub struct RepositoryFacts {
     pub name: String,
     /// The login of the account that owns it.
     pub owner: String,
-    /// Whether it is archived.
-    pub archived: bool,
-    /// `public`, `private` or `internal`.
-    pub visibility: String,
-    /// Its topics.
-    pub topics: Vec<String>,
+    /// Whether it is archived; `None` where GitHub's answer does not say.
+    pub archived: Option<bool>,
+    /// `public`, `private` or `internal`; `None` where GitHub's answer does not say.
+    pub visibility: Option<String>,
+    /// Its topics; `None` where GitHub's answer does not say.
+    pub topics: Option<Vec<String>>,
 }

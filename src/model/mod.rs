@@ -23,7 +23,7 @@ pub use datadog::{
     Owned, OwnedBy,
 };
 pub use delivery::{Delivery, cut};
-pub use document::{Contents, Document, DocumentMode, Entry, EntryKey, Misshapen, Suspicion};
+pub use document::{Contents, Document, DocumentMode, Entry, EntryChange, EntryKey, Misshapen, Suspicion};
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState, TeamType};
 pub use held::{HeldKey, HeldKind, HoldReason, HoldRule, RuleKind, held_hash};
 pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey, team_or_zero};

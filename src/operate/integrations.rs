@@ -8,6 +8,7 @@ use similar::TextDiff;
 use crate::{
     datadog,
     model::{Answer, Document, Integration},
+    reconcile::DocumentByHand,
     settings::{DatadogCredential, Problem, Settings},
     transport::{retry, retry_answer},
 };
@@ -86,19 +87,31 @@ pub fn diff(id: &str, before: Option<&Document>, after: &Map<String, Value>, wan
     TextDiff::from_lines(&from, &to).unified_diff().header(&names.0, &names.1).to_string()
 }
 
-/// Replaces a document, unless it is no longer what the person was `shown`; then reads it back.
+/// Replaces a document, unless it is no longer what the person was `shown`; then reads it back. Without a `lease`, a worker
+/// may write at the same moment.
 ///
 /// # Errors
-/// When it changed meanwhile, Datadog refuses, or holds something else afterwards.
+/// When it changed meanwhile, is in another Datadog organisation than the ledger's, Datadog refuses, or holds something
+/// else afterwards.
 pub async fn put(
     (reader, writer): (&datadog::Reader, &datadog::Writer),
     id: &str,
     shown: Option<&Document>,
     config: &Map<String, Value>,
+    lease: Option<&DocumentByHand>,
 ) -> anyhow::Result<()> {
+    if let Some(lease) = lease {
+        lease.check_keys(reader).await?;
+    }
     let now = read(reader, id).await?;
-    ensure!(now.as_ref() == shown, "the document of {id} changed since it was shown; nothing was written");
-    retry(|| writer.put_integration(id, config, None)).await?;
+    let now = now.as_ref();
+    let fence = || lease.map(|lease| lease.fence(now)).transpose();
+    fence()?;
+    ensure!(now == shown, "the document of {id} changed since it was shown; nothing was written");
+    retry(|| async { writer.put_integration(id, config, fence()?).await }).await?;
+    if let Some(lease) = lease {
+        lease.wrote(now, config).await?;
+    }
     let after = read(reader, id).await?;
     ensure!(
         after.is_some_and(|after| after.config == *config),

@@ -33,6 +33,13 @@ pub(super) struct Remembered {
     lists: BTreeMap<TeamId, BTreeSet<RepositoryId>>,
 }
 
+impl Remembered {
+    /// Forgets the lists, and says whether there were any.
+    pub(super) fn forget_lists(&mut self) -> bool {
+        !std::mem::take(&mut self.lists).is_empty()
+    }
+}
+
 impl Eyes {
     /// The teams that are connected: by us as the ledger knows, by others as Datadog's list shows.
     pub(super) async fn linked(&self, ledger: &Ledger) -> sqlx::Result<Result<Linked, Trouble>> {

@@ -61,7 +61,7 @@ use std::{
 };
 
 pub use adopt::{Adoption, Asked, Candidate, Outcome};
-pub use document::DocumentPlan;
+pub use document::{DocumentByHand, DocumentPlan};
 pub use fold::unproven;
 pub use foresee::{Foresight, OrgPlan, Survey};
 pub use pass::Taken;

@@ -7,15 +7,17 @@ use futures_util::future::join_all;
 
 use super::{
     RepositoriesOf,
-    linked::parts,
+    linked::{Remembered, parts},
     links::Linked,
     survey::Eyes,
     wants::{Served, Wants},
 };
 use crate::{
     ledger::{DocumentState, EntryRow, Ledger, OrgRow},
-    model::{Answer, Class, EntryKey, Lane, Mode, OrgId, RepositoryFacts, RepositoryId, Time, Trouble},
-    plan::RepositoryFilter,
+    model::{
+        Answer, Class, Entry, EntryKey, Lane, Mode, OrgId, RepositoryFacts, RepositoryId, Time, Trouble,
+    },
+    plan::{Fit, RepositoryFilter},
 };
 
 /// The repositories that GitHub shows of an organisation.
@@ -26,6 +28,47 @@ pub(super) struct Listed {
     pub(super) team: BTreeMap<RepositoryId, String>,
     /// Teams that are gone, though our connections of them are not yet.
     pub(super) gone: BTreeSet<String>,
+}
+
+/// What the repositories of each organisation are asked by.
+struct Asked<'a> {
+    filter: &'a RepositoryFilter,
+    /// The teams that are connected; `None` when all repositories count.
+    linked: Option<&'a Linked>,
+    preview: bool,
+    now: Time,
+}
+
+/// What the lists of an organisation say is wanted.
+#[derive(Default)]
+struct Wanted {
+    entries: Vec<Entry>,
+    rows: BTreeMap<EntryKey, EntryRow>,
+    /// Entries of which too little is known.
+    unknown: Vec<(EntryKey, Trouble)>,
+}
+
+impl Wanted {
+    fn of(listed: &Listed, org: &OrgRow, filter: &RepositoryFilter) -> Self {
+        let mut wanted = Self::default();
+        for repository in listed.repositories.values() {
+            let entry = filter.entry(repository);
+            match filter.fit(repository, &org.bound_login) {
+                Fit::LeftOut(_) => {}
+                Fit::Unknown(field) => wanted.unknown.push((entry.key(), unsaid(repository, field))),
+                Fit::Taken => {
+                    let row = EntryRow {
+                        repository: Some((org.facts.id, repository.id)),
+                        team: listed.team.get(&repository.id).cloned(),
+                        ..EntryRow::default()
+                    };
+                    wanted.rows.insert(entry.key(), row);
+                    wanted.entries.push(entry);
+                }
+            }
+        }
+        wanted
+    }
 }
 
 /// One of our entries, with the repository that it stands for.
@@ -41,7 +84,6 @@ impl Eyes {
         state: &DocumentState,
         preview: bool,
     ) -> sqlx::Result<Wants> {
-        let now = state.read_at;
         let mut wants = Wants { writes: true, ..Wants::default() };
         let mut ours: BTreeMap<OrgId, Vec<Mine<'_>>> = BTreeMap::new();
         for (key, row) in &state.entries {
@@ -84,67 +126,12 @@ impl Eyes {
                 "whose repositories are wanted is not known: set github.orgs, or run `teamlink sync` first";
             wants.unread(Trouble::new(Class::Permanent, why), []);
         }
+        let asked = Asked { filter, linked: linked.as_ref(), preview, now: state.read_at };
         for org in orgs.into_iter().filter(|org| self.options.serves(org)) {
             let mine = ours.remove(&org.facts.id).unwrap_or_default();
-            let keys = mine.iter().map(|(key, ..)| *key);
-            let mode = match self.options.policy(&org.facts.login, &org.bound_login).mode {
-                _ if preview => Mode::Sync,
-                mode => mode,
-            };
-            if mode == Mode::Observe || ledger.paused(Lane::Org(org.facts.id)).await?.whole.is_some() {
-                wants.spare(keys);
-                continue;
+            if let Err(trouble) = self.of_org(ledger, &asked, &org, &mine, &mut wants).await? {
+                wants.unread(trouble, mine.iter().map(|(key, ..)| *key));
             }
-            let served = match self.served(ledger, &org, linked.as_ref()).await? {
-                Ok(served) => served,
-                Err(trouble) => {
-                    wants.unread(trouble, keys);
-                    continue;
-                }
-            };
-            let known =
-                if preview { Default::default() } else { self.remembered(ledger, org.facts.id).await? };
-            let listed = match self.listed(org.facts.id, &served, &known, &mut wants.lists).await {
-                Ok(listed) => listed,
-                Err(trouble) => {
-                    wants.unread(trouble, keys);
-                    continue;
-                }
-            };
-            let taken = |one: &&RepositoryFacts| filter.leaves_out(one, &org.bound_login).is_none();
-            for repository in listed.repositories.values().filter(taken) {
-                let entry = filter.entry(repository);
-                let row = EntryRow {
-                    repository: Some((org.facts.id, repository.id)),
-                    team: listed.team.get(&repository.id).cloned(),
-                    suspected: None,
-                };
-                wants.rows.insert(entry.key(), row);
-                wants.entries.push(entry);
-            }
-            if mode == Mode::Upsert {
-                wants.spare(keys);
-                continue;
-            }
-            let unwanted: Vec<_> =
-                mine.into_iter().filter(|(key, ..)| !wants.rows.contains_key(*key)).collect();
-            let fates =
-                unwanted.iter().map(|mine| self.fate(org.facts.id, mine, &served, &listed, filter, now));
-            let fates = join_all(fates).await;
-            for ((key, ..), fate) in unwanted.into_iter().zip(fates) {
-                match fate {
-                    Fate::Goes(why) => drop(wants.reasons.insert(key.clone(), why)),
-                    Fate::Suspected { since } => {
-                        let again = since + self.options.grace;
-                        wants.second_look = Some(wants.second_look.map_or(again, |at| at.min(again)));
-                        wants.suspected.insert(key.clone(), since);
-                        wants.spared.insert(key.clone());
-                    }
-                    Fate::Stays => drop(wants.spared.insert(key.clone())),
-                    Fate::Unread(trouble) => wants.unread(trouble, [key]),
-                }
-            }
-            wants.served.insert(served.login.to_lowercase(), served);
         }
         let wanted: BTreeSet<RepositoryId> =
             wants.rows.values().filter_map(|row| Some(row.repository?.1)).collect();
@@ -155,6 +142,76 @@ impl Eyes {
         // Those of organisations that are not served any more are left alone.
         wants.spared.extend(ours.into_values().flatten().map(|(key, ..)| key.clone()));
         Ok(wants)
+    }
+
+    /// Adds what is wanted of one organisation, and what becomes of our entries of it.
+    async fn of_org(
+        &self,
+        ledger: &Ledger,
+        asked: &Asked<'_>,
+        org: &OrgRow,
+        mine: &[Mine<'_>],
+        wants: &mut Wants,
+    ) -> sqlx::Result<Result<(), Trouble>> {
+        let keys = || mine.iter().map(|(key, ..)| *key);
+        let mode = match self.options.policy(&org.facts.login, &org.bound_login).mode {
+            _ if asked.preview => Mode::Sync,
+            mode => mode,
+        };
+        if mode == Mode::Observe || ledger.paused(Lane::Org(org.facts.id)).await?.whole.is_some() {
+            wants.spare(keys());
+            return Ok(Ok(()));
+        }
+        let served = match self.served(ledger, org, asked.linked).await? {
+            Ok(served) => served,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
+        let mut known =
+            if asked.preview { Remembered::default() } else { self.remembered(ledger, org.facts.id).await? };
+        let (wanted, fates) = loop {
+            let listed = match self.listed(org.facts.id, &served, &known, &mut wants.lists).await {
+                Ok(listed) => listed,
+                Err(trouble) => return Ok(Err(trouble)),
+            };
+            let wanted = Wanted::of(&listed, org, asked.filter);
+            let unwanted = mine.iter().filter(|(key, ..)| !wanted.rows.contains_key(*key));
+            let unwanted: Vec<&Mine<'_>> = unwanted.filter(|_| mode != Mode::Upsert).collect();
+            let fates = unwanted.iter().map(|mine| self.fate(org.facts.id, mine, &served, &listed, asked));
+            let fates: Vec<(&EntryKey, Fate)> =
+                unwanted.iter().map(|(key, ..)| *key).zip(join_all(fates).await).collect();
+            // The event that told of another team may have been lost: each team is read before an entry goes.
+            let by_memory = fates.iter().any(|(_, fate)| matches!(fate, Fate::NoTeam(_)));
+            if !(by_memory && known.forget_lists()) {
+                break (wanted, fates);
+            }
+        };
+        wants.rows.extend(wanted.rows);
+        wants.entries.extend(wanted.entries);
+        for (key, trouble) in wanted.unknown {
+            wants.unread(trouble, [&key]);
+        }
+        if mode == Mode::Upsert {
+            wants.spare(keys());
+            return Ok(Ok(()));
+        }
+        for (key, fate) in fates {
+            match fate {
+                Fate::Goes(why) => drop(wants.reasons.insert(key.clone(), why)),
+                Fate::NoTeam(name) => {
+                    drop(wants.reasons.insert(key.clone(), format!("no linked team has {name}")));
+                }
+                Fate::Suspected { since } => {
+                    let again = since + self.options.grace;
+                    wants.second_look = Some(wants.second_look.map_or(again, |at| at.min(again)));
+                    wants.suspected.insert(key.clone(), since);
+                    wants.spared.insert(key.clone());
+                }
+                Fate::Stays => drop(wants.spared.insert(key.clone())),
+                Fate::Unread(trouble) => wants.unread(trouble, [key]),
+            }
+        }
+        wants.served.insert(served.login.to_lowercase(), served);
+        Ok(Ok(()))
     }
 
     /// Under which names an organisation is to be listed. Its login is read by its id: the one in the ledger may be
@@ -205,26 +262,25 @@ impl Eyes {
         (_, row, id): &Mine<'_>,
         served: &Served,
         listed: &Listed,
-        filter: &RepositoryFilter,
-        now: Time,
+        asked: &Asked<'_>,
     ) -> Fate {
         let name = |repository: &RepositoryFacts| format!("{}/{}", repository.owner, repository.name);
-        let moved = |repository: &RepositoryFacts| match filter.leaves_out(repository, &served.bound_login) {
-            Some(why) => format!("{}: {why}", name(repository)),
-            None => format!("the repository is {} now", name(repository)),
-        };
         if let Some(repository) = listed.repositories.get(id) {
-            return Fate::Goes(moved(repository));
+            return match asked.filter.fit(repository, &served.bound_login) {
+                Fit::LeftOut(why) => Fate::Goes(format!("{}: {why}", name(repository))),
+                Fit::Taken => Fate::Goes(format!("the repository is {} now", name(repository))),
+                Fit::Unknown(field) => Fate::Unread(unsaid(repository, field)),
+            };
         }
         match self.github.repository(org, *id).await {
             Answer::Present(found) if !found.owner.eq_ignore_ascii_case(&served.login) => {
-                Fate::Goes(moved(&found))
+                Fate::Goes(format!("the repository is {} now", name(&found)))
             }
             Answer::Present(found) => match (&served.teams, &row.team) {
                 (Some(_), Some(team)) if listed.gone.contains(team) => Fate::Stays,
                 (Some(teams), Some(team)) if teams.contains_key(team) => {
                     match self.github.team_repository(&served.login, team, &found.name).await {
-                        Answer::Absent => Fate::Goes(format!("no linked team has {}", name(&found))),
+                        Answer::Absent => Fate::NoTeam(name(&found)),
                         Answer::Present(()) => Fate::Unread(short(&format!("team {team}"), &name(&found))),
                         Answer::Forbidden(trouble) | Answer::Failed(trouble) => Fate::Unread(trouble),
                     }
@@ -234,18 +290,19 @@ impl Eyes {
                         Class::Transient,
                         format!("Datadog's list of team connections {wrong}"),
                     )),
-                    None => Fate::Goes(format!("no linked team has {}", name(&found))),
+                    None => Fate::NoTeam(name(&found)),
                 },
                 (None, _) => Fate::Unread(short(&served.login, &name(&found))),
             },
             Answer::Absent => match self.sees(&served.login).await {
                 Err(trouble) => Fate::Unread(trouble),
                 Ok(()) => match row.suspected {
-                    Some(since) if since + self.options.grace <= now => {
+                    Some(since) if since + self.options.grace <= asked.now => {
+                        let now = asked.now;
                         Fate::Goes(format!("404 by id at {since} and at {now}, while its org answered"))
                     }
                     // One that began ahead of the clock, which was set back since, begins again.
-                    since => Fate::Suspected { since: since.map_or(now, |since| since.min(now)) },
+                    since => Fate::Suspected { since: since.map_or(asked.now, |since| since.min(asked.now)) },
                 },
             },
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => Fate::Unread(trouble),
@@ -269,8 +326,13 @@ impl Eyes {
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
         };
         let is_it = found.owner.eq_ignore_ascii_case(login) && found.name.eq_ignore_ascii_case(name);
-        if !is_it || filter.leaves_out(&found, bound_login).is_some() {
+        if !is_it {
             return Ok(());
+        }
+        match filter.fit(&found, bound_login) {
+            Fit::Taken => {}
+            Fit::LeftOut(_) => return Ok(()),
+            Fit::Unknown(field) => return Err(unsaid(&found, field)),
         }
         let Some(teams) = teams else { return Err(short(login, name)) };
         for team in teams.keys() {
@@ -290,10 +352,18 @@ fn short(whose: &str, repository: &str) -> Trouble {
     Trouble::new(Class::Transient, why)
 }
 
+/// An answer that lacks a field.
+fn unsaid(repository: &RepositoryFacts, field: &str) -> Trouble {
+    let RepositoryFacts { owner, name, .. } = repository;
+    Trouble::new(Class::Transient, format!("GitHub's answer about {owner}/{name} lacks `{field}`"))
+}
+
 /// What becomes of an entry that no list wants.
 enum Fate {
     /// It may go, for this reason.
     Goes(String),
+    /// No linked team has the repository of this name, as far as the teams' lists say.
+    NoTeam(String),
     /// One look of the two found its repository gone.
     Suspected { since: Time },
     /// It stays for as long as its team is connected.

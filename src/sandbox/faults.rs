@@ -58,6 +58,9 @@ pub(crate) struct Rule {
     /// A list of GitHub's teams lacks the one with this slug.
     #[serde(default)]
     pub(crate) lacks: Option<String>,
+    /// A document is written without the entries that hold this text.
+    #[serde(default)]
+    pub(crate) drops: Option<String>,
     /// A write sends no webhooks.
     #[serde(default)]
     pub(crate) drop_webhooks: bool,

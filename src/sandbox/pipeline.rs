@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -60,7 +60,7 @@ pub(crate) async fn around(
         path: path.clone(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         agent: header_text(&parts.headers, header::USER_AGENT.as_str()).unwrap_or("(none)").to_owned(),
-        body: body.clone(),
+        body: rule.as_ref().and_then(|rule| without(rule.drops.as_deref()?, &body)).unwrap_or(body.clone()),
     });
     parts.extensions.insert(call.clone());
     if exempt {
@@ -169,6 +169,16 @@ async fn spoil(rule: &Rule, of_datadog: bool, response: Response) -> Response {
         }
     }
     Response::from_parts(parts, body)
+}
+
+/// A document as it is written without the entries that hold a text.
+fn without(text: &str, body: &Bytes) -> Option<Bytes> {
+    let mut body: Value = serde_json::from_slice(body).ok()?;
+    let config = body.pointer_mut("/data/attributes/config")?.as_object_mut()?;
+    for list in config.values_mut().filter_map(Value::as_array_mut) {
+        list.retain(|entry| !entry.to_string().contains(text));
+    }
+    Some(Bytes::from(body.to_string()))
 }
 
 /// Adds to the total that a list page tells; returns whether it tells one.

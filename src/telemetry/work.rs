@@ -15,8 +15,8 @@ use crate::{
         Outcome as Stored, Settlement, lane_number,
     },
     model::{
-        ConnectionKey, Integration, Lane, OrgFacts, OrgId, Owned, RemovedByOthers, Subject, TeamId, Time,
-        Trouble,
+        ConnectionKey, EntryKey, Integration, Lane, OrgFacts, OrgId, Owned, RemovedByOthers, Subject, TeamId,
+        Time, Trouble,
     },
     plan::Guarded,
 };
@@ -222,6 +222,18 @@ pub fn document_put(integration: Integration, added: usize, removed: usize, corr
     info!(document = integration.as_str(), added, removed, corrected, "document replaced");
 }
 
+/// Somebody else put back an entry that we removed, and it is left to them.
+pub fn entry_put_back(integration: Integration, entry: &EntryKey, why: &str) {
+    counter!("teamlink_actions_total", "kind" => "put_back_by_others", "outcome" => "done").increment(1);
+    warn!(document = integration.as_str(), %entry, why, "somebody put an entry back; it is theirs now");
+}
+
+/// Entries that we removed were there again, and are removed once more.
+pub fn entries_removed_again(integration: Integration, entries: usize) {
+    let document = integration.as_str();
+    warn!(document, entries, "somebody put entries back that teamlink removed; they are removed once more");
+}
+
 /// A document does not read back as it was written.
 pub fn document_differs(integration: Integration) {
     counter!("teamlink_actions_total", "kind" => "read_back", "outcome" => "differs").increment(1);
@@ -360,12 +372,6 @@ pub fn pass_not_begun(error: &anyhow::Error) {
 /// The daemon is up.
 pub fn started(listen: std::net::SocketAddr, role: &'static str) {
     info!(%listen, role, "teamlink {} is up", env!("CARGO_PKG_VERSION"));
-}
-
-/// The ledger would not even park a delivery: a stub stands for it.
-pub fn not_parked(delivery: &str, error: &str) {
-    counter!("teamlink_actions_total", "kind" => "park", "outcome" => "stub").increment(1);
-    error!(delivery, error, "a delivery cannot be parked; a stub stands for it, and its body is lost");
 }
 
 /// The settings of this worker are in force.

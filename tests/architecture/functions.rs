@@ -14,7 +14,6 @@ const LONG: &[(&str, &str)] = &[
     ("reconcile/adopt.rs", "begin"),
     ("reconcile/apply/mod.rs", "create"),
     ("reconcile/look/settlement.rs", "settlement"),
-    ("reconcile/repositories.rs", "repositories"),
     ("sandbox/pipeline.rs", "around"),
 ];
 

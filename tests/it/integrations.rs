@@ -201,7 +201,8 @@ async fn a_document_that_changed_since_it_was_shown_is_not_replaced() {
     let shown = integrations::read(&reader, "github").await.unwrap();
     put(&world, "github", document(&["app", "another's"])).await;
     let mine = document(&["mine"]).as_object().unwrap().clone();
-    let refused = integrations::put((&reader, &writer), "github", shown.as_ref(), &mine).await.unwrap_err();
+    let refused =
+        integrations::put((&reader, &writer), "github", shown.as_ref(), &mine, None).await.unwrap_err();
     assert!(refused.to_string().contains("changed since it was shown; nothing was written"), "{refused}");
     let now = world.datadog(Method::GET, GITHUB, Value::Null).await;
     assert_eq!(now["data"]["attributes"]["config"], document(&["app", "another's"]));

@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::{
     Contents, EntryKey, HeldKey, HeldKind, HoldReason, HoldRule, Integration, RepositoryId, Subject,
+    Suspicion,
 };
 
 on_both! {
@@ -31,6 +32,10 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         .await
         .unwrap();
     let remove = HeldKey::new(HeldKind::Delete, connection.clone());
+    let accepted = Contents { entries: [EntryKey("r".into())].into(), fields: ["note".to_owned()].into() };
+    let suspicion = Suspicion { since: at(2), lacks: "a hash".into() };
+    let removed = [(EntryKey("old".into()), RemovedEntry { at: at(2), removals: 1 })];
+    let looked = LastLook { generation: 3, full_at: Some(at(5)), put_at: None };
     let entries = [(EntryKey("r".into()), EntryRow { suspected: Some(at(1)), ..EntryRow::default() })];
     let look = Settlement {
         org: Some(OrgFacts { id: ORG, login: "Acme".into() }),
@@ -55,8 +60,10 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
         }],
         audit: vec![line],
         document: Some(SettledDocument {
-            accepted: Contents::default(),
-            suspicion: None,
+            accepted: accepted.clone(),
+            suspicion: Some(suspicion.clone()),
+            removed_entries: removed.clone().into(),
+            look: looked,
             integration: Integration::Github,
             entries: entries.clone().into(),
             datadog_org: Some(5),
@@ -107,6 +114,8 @@ async fn all_that_may_be_asked_is_answered(opened: Opened) {
     assert_eq!(ledger.team_lists(ORG, Duration::ZERO).await.unwrap().len(), 0);
     let document = ledger.document_state(Integration::Github, TTL, at(4)).await.unwrap();
     assert_eq!((&document.entries, document.datadog_org), (&entries.into(), Some(5)));
+    assert_eq!((document.accepted, document.suspicion), (accepted, Some(suspicion)));
+    assert_eq!((document.removed_entries, document.last_look), (removed.into(), Some(looked)));
     assert!(ledger.due_whole(Lane::Document(Integration::Github), at(4)).await.unwrap().is_some());
 
     let set = ledger.held_set(LANE, at(4)).await.unwrap().unwrap();

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::{Limits, guard::WINDOW_IS_FULL};
-use crate::model::{Contents, DocumentMode, Entry, EntryKey, HoldReason, HoldRule, Integration};
+use crate::model::{Contents, DocumentMode, Entry, EntryChange, EntryKey, HoldReason, HoldRule, Integration};
 
 /// What a document is to become.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +117,15 @@ pub fn merge(
     })
 }
 
+/// What a document has.
+///
+/// # Errors
+/// As [`merge`].
+pub fn contents(integration: Integration, config: &Map<String, Value>) -> Result<Contents, String> {
+    let (ours, mode) = (BTreeSet::new(), DocumentMode::Additive);
+    merge(integration, Some(config), &ours, &[], mode, |_| true).map(|merged| merged.contents())
+}
+
 impl Merged {
     /// Whether a PUT is needed.
     pub fn changed(&self) -> bool {
@@ -128,12 +137,44 @@ impl Merged {
         self.entries.is_empty()
     }
 
+    /// Whether there is such an entry.
+    pub fn has(&self, key: &EntryKey) -> bool {
+        self.places.contains_key(key)
+    }
+
     /// What is there.
     pub fn contents(&self) -> Contents {
         Contents {
             entries: self.places.keys().cloned().collect(),
             fields: self.rest.keys().cloned().collect(),
         }
+    }
+
+    /// What a PUT does to each entry.
+    pub fn changes(&self) -> BTreeMap<EntryKey, EntryChange> {
+        let removed = self.removed.values().map(|key| (key.clone(), EntryChange::Remove));
+        let corrected =
+            self.corrected.keys().map(|place| (self.entries[*place].0.clone(), EntryChange::Correct));
+        let added = self.added.keys().map(|key| (key.clone(), EntryChange::Add));
+        removed.chain(corrected).chain(added).collect()
+    }
+
+    /// How many entries there are once this is in Datadog.
+    pub fn left(&self) -> usize {
+        self.entries.len() - self.removed.len() + self.added.len()
+    }
+
+    /// Leaves out every change but those to these entries. What would empty the list so is left out too.
+    pub fn only(mut self, changes: impl Fn(&EntryKey) -> bool) -> Self {
+        let emptied = self.left() == 0;
+        let entries = &self.entries;
+        self.added.retain(|key, _| changes(key));
+        self.corrected.retain(|place, _| changes(&entries[*place].0));
+        self.removed.retain(|_, key| changes(key));
+        if self.left() == 0 && !emptied {
+            self.removed.clear();
+        }
+        self
     }
 
     /// The document to PUT: everything in its old order, new entries sorted at the end.
@@ -194,8 +235,7 @@ impl Merged {
         };
         let waits: BTreeSet<EntryKey> =
             self.removed.values().filter(|key| !approved.contains(key)).cloned().collect();
-        let (removals, left) =
-            (waits.len() + done, self.entries.len() - self.removed.len() + self.added.len());
+        let (removals, left) = (waits.len() + done, self.left());
         let reason = if removals > limits.max_removals {
             let why = format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals);
             Some(HoldReason::new(HoldRule::MaxRemovals, why))

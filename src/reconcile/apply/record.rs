@@ -68,7 +68,7 @@ impl Run<'_> {
             ParkedStep::Create(key) => (AuditAction::Create, key),
             ParkedStep::Delete(key) => (AuditAction::Delete, key),
             // These write no connection; the look that makes them parks them itself.
-            ParkedStep::Look(_) | ParkedStep::Replace(_) => return,
+            ParkedStep::Look(_) | ParkedStep::Replace(_) | ParkedStep::Entry(..) => return,
         };
         telemetry::work::parked(self.hands.lease.lane, team, key, action, trouble);
         let (subject, id) = (Subject::Connection(key.clone()), id.map(ConnectionId::as_str));

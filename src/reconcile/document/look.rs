@@ -5,9 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::DocumentPlan;
 use crate::{
     datadog,
-    ledger::{DocumentState, Ledger, LedgerError, MarkResult, Next, Settlement},
-    model::{Answer, Class, EntryKey, Integration, Suspicion, Time, Trouble},
-    plan::Read,
+    ledger::{
+        AuditEntry, AuditOutcome, DocumentState, LeasedMark, Ledger, LedgerError, MarkResult, Next,
+        RejectedEntry, RemovedEntry, Settlement,
+    },
+    model::{
+        Answer, Cause, Class, Document, EntryChange, EntryKey, HeldKey, Integration, Suspicion, Time, Trouble,
+    },
+    plan::{self, Merged, Read},
     reconcile::{DocumentOptions, lease::Lease, survey::Eyes, wants::Wants},
     telemetry,
 };
@@ -15,16 +20,34 @@ use crate::{
 /// How often the document is read before a PUT, when others go on writing it.
 const ROUNDS: usize = 5;
 
+/// How many PUTs a look sends at most, when Datadog rejects entries. The next look goes on.
+const PUTS: usize = 64;
+
+/// So many entries are rejected before any PUT is accepted, and it is not the entries.
+const ALL_REJECTED: usize = 8;
+
+/// So many PUTs in a row have added an entry that no read has shown, and it is not sent again.
+const UNSEEN: u32 = 3;
+
 /// How a look ended.
 pub(super) enum End {
-    /// The document is as far in step as it may be; `put` says whether that took a PUT.
-    Done { plan: Box<DocumentPlan>, put: bool, reads_back: bool },
-    /// Nothing was read, or nothing was written.
+    /// The document is as far in step as it may be.
+    Done {
+        /// The last plan.
+        plan: Box<DocumentPlan>,
+        /// Whether every PUT reads back as it was written.
+        reads_back: bool,
+        /// Whether something is left to be sent.
+        unfinished: bool,
+    },
+    /// It could not be read, or not written.
     Failed(Trouble),
     /// What was read lacks something that was there: nothing is decided until a later read lacks the same.
     Suspect(Suspicion),
     /// Nobody knows whether it was written.
-    Ambiguous(Trouble, Box<DocumentPlan>),
+    Ambiguous(Trouble, Box<Merged>),
+    /// Nobody asked for this look, and the document is as the last one left it.
+    Calm,
 }
 
 /// Looks at a document and settles its mark.
@@ -43,10 +66,16 @@ pub(in crate::reconcile) async fn look(
         Some(options) => {
             let window = eyes.options.window;
             let mut state = ledger.document_state(integration, window, started).await?;
-            let wants = eyes.wants(ledger, options, integration, &mut state, false).await?;
-            let mut look = Look { eyes, ledger, lease, integration, options, state, wants, started };
-            let end = look.bring_into_step(writer).await?;
-            look.settlement(end, &mark)
+            if is_calm(eyes, integration, &state, &mark, started).await {
+                let wants = Wants::default();
+                let look = Look::new(eyes, ledger, lease, (integration, options), state, wants, &mark);
+                look.settlement(End::Calm, &mark)
+            } else {
+                let wants = eyes.wants(ledger, options, integration, &mut state, false).await?;
+                let mut look = Look::new(eyes, ledger, lease, (integration, options), state, wants, &mark);
+                let end = look.bring_into_step(writer).await?;
+                look.settlement(end, &mark)
+            }
         }
     };
     settlement.marks.push(MarkResult { team: None, generation: mark.generation, next });
@@ -60,33 +89,172 @@ pub(in crate::reconcile) async fn look(
     Ok(())
 }
 
+/// Whether the document is as the last look left it, when this one only reads again after a PUT.
+async fn is_calm(
+    eyes: &Eyes,
+    integration: Integration,
+    state: &DocumentState,
+    mark: &LeasedMark,
+    now: Time,
+) -> bool {
+    let Some(last) = state.last_look else { return false };
+    let asked = last.generation != mark.generation || last.full_at.is_some_and(|at| at <= now);
+    if asked || last.put_at.is_none() || state.suspicion.is_some() || mark.failures > 0 {
+        return false;
+    }
+    let Answer::Present(document) = eyes.datadog.integration(integration.as_str()).await else {
+        return false;
+    };
+    let is_here = state.datadog_org.is_none_or(|org| document.org_id.is_none_or(|here| here == org));
+    is_here && plan::contents(integration, &document.config).is_ok_and(|contents| contents == state.accepted)
+}
+
 pub(super) struct Look<'a> {
     pub(super) eyes: &'a Eyes,
-    pub(super) ledger: &'a Ledger,
-    pub(super) lease: &'a Lease,
+    ledger: &'a Ledger,
+    lease: &'a Lease,
     pub(super) integration: Integration,
-    pub(super) options: &'a DocumentOptions,
+    options: &'a DocumentOptions,
+    /// What is known of the document. It changes with each read and each PUT.
     pub(super) state: DocumentState,
     pub(super) wants: Wants,
     pub(super) started: Time,
+    pub(super) cause: Cause,
+    pub(super) of_event: bool,
+    /// Whether what is parked is tried again.
+    tries: bool,
+    /// Additions that were stored before they are sent.
+    intended: BTreeSet<EntryKey>,
+    /// Removals that asked for a slot, and those that got none.
+    asked: BTreeSet<EntryKey>,
+    without_slot: BTreeSet<EntryKey>,
+    /// What is not sent because Datadog rejects it.
+    pub(super) rejected: BTreeMap<EntryKey, RejectedEntry>,
+    /// How many PUTs were sent, and when the last one was accepted.
+    sent: usize,
+    pub(super) put_at: Option<Time>,
+    reads_back: bool,
+    pub(super) audit: Vec<AuditEntry>,
+    pub(super) spent: Vec<HeldKey>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    fn new(
+        eyes: &'a Eyes,
+        ledger: &'a Ledger,
+        lease: &'a Lease,
+        (integration, options): (Integration, &'a DocumentOptions),
+        state: DocumentState,
+        wants: Wants,
+        mark: &LeasedMark,
+    ) -> Self {
+        // A pass and a person have what is parked tried again; a look of its own does not.
+        let asked = state.last_look.is_none_or(|last| last.generation != mark.generation);
+        let tries = asked && matches!(mark.cause, Cause::Pass | Cause::Person);
+        let rejected = if tries { BTreeMap::new() } else { state.rejected.clone() };
+        Self {
+            eyes,
+            ledger,
+            lease,
+            integration,
+            options,
+            intended: state.entries.keys().cloned().collect(),
+            state,
+            wants,
+            started: eyes.options.clock.now(),
+            cause: mark.cause,
+            of_event: mark.asks.event,
+            tries,
+            asked: BTreeSet::new(),
+            without_slot: BTreeSet::new(),
+            rejected,
+            sent: 0,
+            put_at: None,
+            reads_back: true,
+            audit: Vec::new(),
+            spent: Vec::new(),
+        }
+    }
+
+    /// Reads and writes until nothing is left that may be written. When Datadog rejects a PUT, each half of its changes is
+    /// tried by itself, so that what is rejected in the end is one entry.
     async fn bring_into_step(&mut self, writer: &datadog::Writer) -> Result<End, LedgerError> {
-        let id = self.integration.as_str();
-        let mut intended = self.state.entries.clone();
-        let (mut asked, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        let mut parts: Vec<Option<BTreeSet<EntryKey>>> = vec![None];
+        let mut last = None;
+        while let Some(part) = parts.pop() {
+            let (plan, now) = match self.ready(part.as_ref()).await? {
+                Ok(ready) => ready,
+                Err(end) => return Ok(end),
+            };
+            let last = last.insert(plan);
+            if !self.wants.writes || !now.changed() {
+                self.in_step(&now, last);
+                continue;
+            }
+            if self.sent >= PUTS {
+                return Ok(End::Done {
+                    plan: Box::new(last.clone()),
+                    reads_back: self.reads_back,
+                    unfinished: true,
+                });
+            }
+            if !self.lease.allows_write(self.eyes.options.timeout) {
+                let id = self.integration.as_str();
+                let why = format!("too little of the lease is left to replace the document of {id}");
+                return Ok(End::Failed(Trouble::new(Class::Transient, why)));
+            }
+            self.sent += 1;
+            let (id, config, fence) = (self.integration.as_str(), now.document(), Some(self.lease.fence()));
+            match writer.put_integration(id, &config, fence).await {
+                Ok(answer) => {
+                    self.note_put(&now, &answer).await;
+                    last.remote = Some(answer);
+                }
+                Err(trouble) if trouble.ambiguous => return Ok(End::Ambiguous(trouble, Box::new(now))),
+                Err(trouble) if trouble.class == Class::Permanent => {
+                    let changes = now.changes();
+                    if changes.len() > 1 {
+                        let (first, second) = halves(changes);
+                        parts.extend([Some(second), Some(first)]);
+                        continue;
+                    }
+                    for (key, change) in changes {
+                        self.reject(key, change, trouble.clone());
+                    }
+                    if self.put_at.is_none() && self.rejected.len() >= ALL_REJECTED {
+                        self.rejected = self.state.rejected.clone();
+                        return Ok(End::Failed(trouble));
+                    }
+                    self.in_step(&now.only(|_| false), last);
+                }
+                Err(trouble) => return Ok(End::Failed(trouble)),
+            }
+        }
+        match last {
+            Some(plan) => {
+                Ok(End::Done { plan: Box::new(plan), reads_back: self.reads_back, unfinished: false })
+            }
+            None => Ok(End::Calm),
+        }
+    }
+
+    /// Reads the document once its intents and slots are stored. Answers the whole plan, and what of it is sent now: the
+    /// changes of this part that Datadog does not reject.
+    async fn ready(
+        &mut self,
+        part: Option<&BTreeSet<EntryKey>>,
+    ) -> Result<Result<(DocumentPlan, Merged), End>, LedgerError> {
         for _ in 0..ROUNDS {
             let mut plan =
                 match self.eyes.merged(self.integration, self.options, &self.state, &mut self.wants).await {
                     Ok(plan) => plan,
-                    Err(trouble) => return Ok(End::Failed(trouble)),
+                    Err(trouble) => return Ok(Err(End::Failed(trouble))),
                 };
-            match plan.read {
+            match &plan.read {
                 Read::Suspect(suspicion) => {
                     // What it shows was there, whatever it lacks.
                     self.state.accepted.extend(plan.merged.contents());
-                    return Ok(End::Suspect(suspicion));
+                    return Ok(Err(End::Suspect(suspicion.clone())));
                 }
                 // What this read shows, the next one before the PUT must show too.
                 Read::Believed | Read::Confirmed { much: false, .. } => {
@@ -95,61 +263,181 @@ impl Look<'_> {
                 }
                 Read::Confirmed { much: true, .. } => self.state.accepted.extend(plan.merged.contents()),
             }
+            self.saw(&plan.merged);
+            self.reject_unseen(&plan.merged);
+            let now = self.sent_now(&plan.merged, part);
             if !self.wants.writes {
-                return Ok(End::Done { plan: Box::new(plan), put: false, reads_back: true });
+                return Ok(Ok((plan, now)));
             }
-            let new: BTreeMap<_, _> = (plan.merged.added.keys())
-                .filter(|key| !intended.contains_key(*key))
-                .map(|key| (key.clone(), self.wants.rows.get(key).cloned().unwrap_or_default()))
-                .collect();
-            let removals = plan.merged.slots_needed(&self.state.approved);
-            if !(new.is_empty() && removals.is_subset(&asked)) {
-                let now = self.eyes.options.clock.now();
-                if !new.is_empty() {
-                    self.ledger.intend_entries(self.lease.fence, self.integration, &new, now).await?;
-                }
-                refused.extend(self.without_slot(&removals).await?);
-                intended.extend(new);
-                asked.extend(removals);
-                continue;
+            if self.prepare(&now).await? {
+                plan.merged = plan.merged.within(&self.without_slot);
+                let now = self.sent_now(&plan.merged, part);
+                return Ok(Ok((plan, now)));
             }
-            plan.merged = plan.merged.within(&refused);
-            if !plan.merged.changed() {
-                return Ok(End::Done { plan: Box::new(plan), put: false, reads_back: true });
-            }
-            if !self.lease.allows_write(self.eyes.options.timeout) {
-                let why = format!("too little of the lease is left to replace the document of {id}");
-                return Ok(End::Failed(Trouble::new(Class::Transient, why)));
-            }
-            let config = plan.merged.document();
-            return match writer.put_integration(id, &config, Some(self.lease.fence())).await {
-                Err(trouble) if trouble.ambiguous => Ok(End::Ambiguous(trouble, Box::new(plan))),
-                Err(trouble) => Ok(End::Failed(trouble)),
-                Ok(put) => {
-                    plan.remote = Some(put);
-                    let back = self.eyes.datadog.integration(id).await;
-                    let reads_back = matches!(&back, Answer::Present(back) if back.config == config);
-                    if let Answer::Present(_) | Answer::Absent = back
-                        && !reads_back
-                    {
-                        telemetry::work::document_differs(self.integration);
-                    }
-                    Ok(End::Done { plan: Box::new(plan), put: true, reads_back })
-                }
-            };
         }
-        let why = format!("others go on writing the document of {id}");
-        Ok(End::Failed(Trouble::new(Class::Transient, why)))
+        let why = format!("others go on writing the document of {}", self.integration.as_str());
+        Ok(Err(End::Failed(Trouble::new(Class::Transient, why))))
     }
 
-    /// Takes slots of the guard's window. Answers the removals that got none.
-    async fn without_slot(&self, removals: &BTreeSet<EntryKey>) -> sqlx::Result<BTreeSet<EntryKey>> {
+    /// Stores what is about to be added, and takes slots for what is about to be removed. Says whether there was nothing to
+    /// store, so that the last read may be written upon.
+    async fn prepare(&mut self, now: &Merged) -> Result<bool, LedgerError> {
+        let new: BTreeMap<_, _> = (now.added.keys())
+            .filter(|key| !self.intended.contains(*key))
+            .map(|key| (key.clone(), self.row(key, 1)))
+            .collect();
+        let removals = now.slots_needed(&self.state.approved);
+        if new.is_empty() && removals.is_subset(&self.asked) {
+            return Ok(true);
+        }
         let options = &self.eyes.options;
-        let slot = |key: &EntryKey| self.subject(key);
-        let needed: Vec<_> = removals.iter().map(slot).collect();
+        if !new.is_empty() {
+            self.ledger.intend_entries(self.lease.fence, self.integration, &new, options.clock.now()).await?;
+        }
+        let slots: Vec<_> = removals.iter().map(|key| self.subject(key)).collect();
         let (max, window) = (options.max_per_window, options.window);
         let granted =
-            self.ledger.take_slots(self.lease.lane, &needed, max, window, options.clock.now()).await?;
-        Ok(removals.iter().filter(|key| !granted.contains(&slot(key))).cloned().collect())
+            self.ledger.take_slots(self.lease.lane, &slots, max, window, options.clock.now()).await?;
+        let without = removals.iter().filter(|key| !granted.contains(&self.subject(key))).cloned();
+        self.without_slot.extend(without.collect::<Vec<_>>());
+        self.intended.extend(new.into_keys());
+        self.asked.extend(removals);
+        Ok(false)
     }
+
+    /// What of a plan is sent now.
+    fn sent_now(&self, merged: &Merged, part: Option<&BTreeSet<EntryKey>>) -> Merged {
+        let of_part = |key: &EntryKey| part.is_none_or(|part| part.contains(key));
+        let goes = |key: &EntryKey| of_part(key) && !self.rejected.contains_key(key);
+        let now = merged.clone().only(goes);
+        // The old name of a repository goes with the PUT that adds the new one, or after it.
+        let torn: BTreeSet<&EntryKey> = now.removed.values().filter(|key| self.is_torn(key, &now)).collect();
+        if torn.is_empty() {
+            return now;
+        }
+        let torn: BTreeSet<EntryKey> = torn.into_iter().cloned().collect();
+        now.only(|key| !torn.contains(key))
+    }
+
+    fn is_torn(&self, old: &EntryKey, now: &Merged) -> bool {
+        let repository = self.state.entries.get(old).and_then(|row| row.repository);
+        let Some(repository) = repository.filter(|_| self.wants.renamed.contains(old)) else { return false };
+        let mut names =
+            self.wants.rows.iter().filter(|(_, row)| row.repository.is_some_and(|it| it.1 == repository.1));
+        !names.any(|(new, _)| now.added.contains_key(new) || now.has(new))
+    }
+
+    /// Entries that a read shows are no longer unseen.
+    fn saw(&mut self, merged: &Merged) {
+        for (key, row) in &mut self.state.entries {
+            if merged.has(key) {
+                row.unseen_puts = 0;
+            }
+        }
+    }
+
+    /// Entries that PUT after PUT has added and no read has shown are not sent again.
+    fn reject_unseen(&mut self, merged: &Merged) {
+        let unseen = |key: &&EntryKey| {
+            let puts = self.state.entries.get(*key).map_or(0, |row| row.unseen_puts);
+            puts >= UNSEEN && !self.tries
+        };
+        let unseen: Vec<EntryKey> = merged.added.keys().filter(unseen).cloned().collect();
+        for key in unseen {
+            let why = format!("Datadog accepted {UNSEEN} PUTs with {key}, and no read shows it");
+            self.reject(key, EntryChange::Add, Trouble::new(Class::Permanent, why));
+        }
+    }
+
+    fn reject(&mut self, key: EntryKey, change: EntryChange, error: Trouble) {
+        if self.rejected.contains_key(&key) {
+            return;
+        }
+        let attempts = self.state.rejected.get(&key).map_or(0, |known| known.attempts) + 1;
+        self.rejected.insert(key, RejectedEntry { change, error, attempts });
+    }
+
+    /// Nothing of this part is left to be sent: what is ours is what is there of it.
+    fn in_step(&mut self, now: &Merged, plan: &DocumentPlan) {
+        if !plan.is_undecided(self.eyes.options.clock.now()) {
+            self.own(now, &BTreeSet::new());
+        }
+    }
+
+    /// Notes what a PUT did, and reads it back.
+    async fn note_put(&mut self, now: &Merged, answer: &Document) {
+        let id = self.integration.as_str();
+        let at = self.eyes.options.clock.now();
+        let dropped = dropped(self.integration, now, answer);
+        for key in &dropped {
+            let why = format!("Datadog accepted the PUT and left {key} out");
+            self.reject(key.clone(), EntryChange::Add, Trouble::new(Class::Permanent, why));
+        }
+        self.audit.extend(self.audit_of(now, &dropped, AuditOutcome::Done));
+        self.spent.extend(self.spent_by(now));
+        telemetry::work::document_put(
+            self.integration,
+            now.added.len() - dropped.len(),
+            now.removed.len(),
+            now.corrected.len(),
+        );
+        let again = now.removed.values().filter(|key| self.state.removed_entries.contains_key(*key)).count();
+        if again > 0 {
+            telemetry::work::entries_removed_again(self.integration, again);
+        }
+        for key in now.removed.values() {
+            let removals = self.state.removed_entries.get(key).map_or(0, |known| known.removals) + 1;
+            self.state.removed_entries.insert(key.clone(), RemovedEntry { at, removals });
+        }
+        self.own(now, &dropped);
+        self.state.accepted = now.contents_once_put();
+        self.state.accepted.entries.retain(|key| !dropped.contains(key));
+        self.state.suspicion = None;
+        self.put_at = Some(at);
+        let expected = if dropped.is_empty() { now.document() } else { answer.config.clone() };
+        let back = self.eyes.datadog.integration(id).await;
+        let reads_back = matches!(&back, Answer::Present(back) if back.config == expected);
+        if let Answer::Present(_) | Answer::Absent = back
+            && !reads_back
+        {
+            telemetry::work::document_differs(self.integration);
+        }
+        self.reads_back &= reads_back;
+    }
+
+    /// What is ours once `now` is in Datadog, without what Datadog dropped of it. What is rejected and was never seen stays
+    /// ours: it may show up yet.
+    fn own(&mut self, now: &Merged, dropped: &BTreeSet<EntryKey>) {
+        let mut entries = BTreeMap::new();
+        for key in now.ours().into_iter().filter(|key| !dropped.contains(key)) {
+            let known = self.state.entries.get(&key).map_or(0, |row| row.unseen_puts);
+            let unseen = if now.added.contains_key(&key) { known + 1 } else { known };
+            let row = self.row(&key, unseen);
+            entries.insert(key, row);
+        }
+        for (key, row) in &self.state.entries {
+            if row.unseen_puts > 0 && self.rejected.contains_key(key) {
+                entries.entry(key.clone()).or_insert_with(|| row.clone());
+            }
+        }
+        self.state.entries = entries;
+    }
+}
+
+/// Two halves of changes, additions in the first: a list is not emptied before they came.
+fn halves(changes: BTreeMap<EntryKey, EntryChange>) -> (BTreeSet<EntryKey>, BTreeSet<EntryKey>) {
+    let mut changes: Vec<(EntryChange, EntryKey)> =
+        changes.into_iter().map(|(key, change)| (change, key)).collect();
+    changes.sort();
+    let second = changes.split_off(changes.len() / 2);
+    let keys = |half: Vec<(EntryChange, EntryKey)>| half.into_iter().map(|(_, key)| key).collect();
+    (keys(changes), keys(second))
+}
+
+/// The additions that Datadog's answer to a PUT lacks. An answer that lacks other entries too is not believed.
+fn dropped(integration: Integration, now: &Merged, answer: &Document) -> BTreeSet<EntryKey> {
+    let Ok(contents) = plan::contents(integration, &answer.config) else { return BTreeSet::new() };
+    let lacks: BTreeSet<EntryKey> =
+        now.contents_once_put().entries.difference(&contents.entries).cloned().collect();
+    if lacks.iter().all(|key| now.added.contains_key(key)) { lacks } else { BTreeSet::new() }
 }

@@ -5,16 +5,23 @@
 //! lost, so the GET is the last thing before the PUT: intents, and slots of the guard's window, are committed first,
 //! then the document is read and merged once more. The read-back finds what another writer did to us.
 
+use std::collections::BTreeSet;
+
 use super::{DocumentOptions, Options, Source, Survey, survey::Eyes, wants::Wants};
 use crate::{
     ledger::{DocumentState, Ledger},
-    model::{Answer, Class, Document, EntryKey, HoldReason, HoldRule, Integration, Lane, Mode, Trouble},
+    model::{
+        Answer, Class, Document, DocumentMode, EntryKey, HoldReason, HoldRule, Integration, Lane, Mode, Time,
+        Trouble,
+    },
     plan::{self, Merged, Read},
 };
 
+mod by_hand;
 mod look;
 mod settlement;
 
+pub use by_hand::DocumentByHand;
 pub(super) use look::look;
 
 /// A document as it is, and as it is to become.
@@ -26,6 +33,18 @@ pub struct DocumentPlan {
     pub merged: Merged,
     /// What the read is worth.
     pub read: Read,
+}
+
+impl DocumentPlan {
+    /// Whether a person decides about something in it.
+    fn is_waiting(&self) -> bool {
+        !(self.merged.held.is_empty() && self.merged.held_additions.is_empty())
+    }
+
+    /// Whether what the read lacks counts as there. Until that ends, the document is what it was.
+    fn is_undecided(&self, now: Time) -> bool {
+        self.read.clone().still_suspected(self.is_waiting(), now).is_some()
+    }
 }
 
 impl Survey {
@@ -60,9 +79,11 @@ impl Eyes {
         state: &mut DocumentState,
         preview: bool,
     ) -> sqlx::Result<Wants> {
+        let paused = ledger.paused(Lane::Document(integration)).await?.whole.is_some();
         let entries = match &options.source {
             Source::Repositories { of, filter } => {
-                let wants = self.repositories(ledger, *of, filter, state, preview).await?;
+                let mut wants = self.repositories(ledger, *of, filter, state, preview).await?;
+                wants.writes &= preview || !paused;
                 // A new name is no removal: it counts towards no limit, and nobody need approve it.
                 state.approved.extend(wants.renamed.iter().cloned());
                 return Ok(wants);
@@ -70,7 +91,6 @@ impl Eyes {
             Source::Declared(entries) => entries.clone(),
         };
         let mode = self.options.policy.mode;
-        let paused = ledger.paused(Lane::Document(integration)).await?.whole.is_some();
         let mut wants =
             Wants { entries, writes: preview || mode != Mode::Observe && !paused, ..Wants::default() };
         if mode == Mode::Upsert && !preview {
@@ -93,27 +113,29 @@ impl Eyes {
                 Answer::Absent => None,
                 Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
             };
-            let org = remote.as_ref().and_then(|document| document.org_id);
-            if let (Some(known), Some(org)) = (state.datadog_org, org)
-                && known != org
-            {
-                let why = format!(
-                    "the keys are those of Datadog organisation {org}, and this ledger's documents are in {known}; \
-                     use the keys of {known}, or another ledger"
-                );
-                return Err(Trouble::new(Class::Auth, why));
-            }
-            let ours = state.entries.keys().cloned().collect();
-            let spared = |key: &EntryKey| {
-                wants.spared.contains(key) || wants.spare_others && !state.entries.contains_key(key)
+            check_org(state, remote.as_ref())?;
+            let wanted = |key: &EntryKey| wants.entries.iter().any(|entry| entry.key() == *key);
+            let (grace, now) = (self.options.grace, self.options.clock.now());
+            let put_back = match (options.mode, &wants.unread) {
+                (DocumentMode::Additive, None) => state.put_back(now),
+                _ => BTreeSet::new(),
             };
+            let put_back: BTreeSet<EntryKey> = put_back.into_iter().filter(|key| !wanted(key)).collect();
+            let ours: BTreeSet<EntryKey> = state.entries.keys().chain(&put_back).cloned().collect();
+            let spared =
+                |key: &EntryKey| wants.spared.contains(key) || wants.spare_others && !ours.contains(key);
             let config = remote.as_ref().map(|document| &document.config);
             let merged = plan::merge(integration, config, &ours, &wants.entries, options.mode, spared)
                 .map_err(|why| Trouble::new(Class::Invalid, why))?;
-            let suspicion = state.suspicion.as_ref();
-            let (grace, now) = (self.options.grace, self.options.clock.now());
-            let read = plan::judge_read(&merged.contents(), &state.accepted, &ours, suspicion, grace, now);
-            let merged = merged.guard(&self.options.limits, state.removed, &state.held, &state.approved);
+            let added = state.entries.keys().cloned().collect();
+            let (contents, suspicion) = (merged.contents(), state.suspicion.as_ref());
+            let read = plan::judge_read(&contents, &state.accepted, &added, suspicion, grace, now);
+            // A removal that somebody undid is the same removal, unless it would empty the list now.
+            let mut approved = state.approved.clone();
+            if merged.left() > 0 {
+                approved.extend(put_back);
+            }
+            let merged = merged.guard(&self.options.limits, state.removed, &state.held, &approved);
             let others = merged.removed.values().filter(|key| !state.entries.contains_key(*key));
             let others: Vec<EntryKey> = others.cloned().collect();
             if !self.check_others(options, &others, wants).await {
@@ -153,6 +175,20 @@ impl Eyes {
             }
         }
         checked
+    }
+}
+
+/// Checks that a document is where this ledger's documents are.
+fn check_org(state: &DocumentState, document: Option<&Document>) -> Result<(), Trouble> {
+    match (state.datadog_org, document.and_then(|document| document.org_id)) {
+        (Some(known), Some(org)) if known != org => {
+            let why = format!(
+                "the keys are those of Datadog organisation {org}, and this ledger's documents are in {known}; \
+                 use the keys of {known}, or another ledger"
+            );
+            Err(Trouble::new(Class::Auth, why))
+        }
+        _ => Ok(()),
     }
 }
 

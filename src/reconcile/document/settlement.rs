@@ -1,53 +1,67 @@
 //! What is stored of a look at a document, and when it is looked at again. Asks nobody.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
 use super::{
     DocumentPlan,
     look::{End, Look},
 };
 use crate::{
     ledger::{
-        AuditAction, AuditEntry, AuditOutcome, EntryRow, Held, LeasedMark, Next, ParkedAction, ParkedStep,
-        SettledDocument, Settlement,
+        AuditAction, AuditEntry, AuditOutcome, DocumentState, EntryRow, Held, LastLook, LeasedMark, Next,
+        ParkedAction, ParkedStep, RejectedEntry, SettledDocument, Settlement,
     },
-    model::{Class, EntryKey, HeldKey, HeldKind, HoldReason, Subject, Trouble},
+    model::{Class, EntryKey, HeldKey, HeldKind, HoldReason, Subject, Time, Trouble},
     plan::Merged,
     reconcile::{lease, pace},
     telemetry,
 };
 
+/// After a PUT, the document is read again so much later: what another writer undoes shows then.
+const READS_AFTER_A_PUT: [Duration; 3] =
+    [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(120)];
+
 impl Look<'_> {
     /// What is stored of the look, and what comes next.
-    pub(super) fn settlement(&self, end: End, mark: &LeasedMark) -> (Settlement, Next) {
+    pub(super) fn settlement(mut self, end: End, mark: &LeasedMark) -> (Settlement, Next) {
         let options = &self.eyes.options;
         let now = options.clock.now();
-        let mut settlement = Settlement { looked_at: vec![None], ..Settlement::default() };
-        let mut document = SettledDocument {
-            integration: self.integration,
-            entries: self.state.entries.clone(),
-            datadog_org: None,
-            accepted: self.state.accepted.clone(),
-            suspicion: self.state.suspicion.clone(),
-            lists: self.wants.lists.clone(),
-            read_at: self.started,
-        };
-        // Where nothing is decided, what is held stays held.
-        settlement.held = self.held_before();
+        let last = self.state.last_look.unwrap_or_default();
+        let mut look =
+            LastLook { generation: mark.generation, full_at: Some(now), put_at: self.put_at.or(last.put_at) };
+        // Where nothing is decided, what is held stays held, and what is parked parked.
+        let mut settlement =
+            Settlement { looked_at: vec![None], held: self.held_before(), ..Settlement::default() };
+        settlement.parked = self.parked();
+        let mut datadog_org = None;
         let next = match end {
-            End::Done { plan, put, reads_back } => {
-                let next = self.next(mark, reads_back);
-                self.settle(*plan, put, mark, &mut settlement, &mut document);
+            End::Calm => {
+                look.full_at = last.full_at;
+                // Such a read shows what was accepted.
+                let DocumentState { entries, accepted, .. } = &mut self.state;
+                let shown = entries.iter_mut().filter(|(key, _)| accepted.entries.contains(key));
+                shown.for_each(|(_, row)| row.unseen_puts = 0);
+                at(look.full_at, look.put_at, now)
+            }
+            End::Done { plan, reads_back, unfinished } => {
+                datadog_org = plan.remote.as_ref().and_then(|document| document.org_id);
+                let next = if unfinished { Next::At(now) } else { self.next(mark, reads_back, &mut look) };
+                self.settle(*plan, &mut settlement);
                 next
             }
-            End::Ambiguous(trouble, plan) => {
-                let added = plan.merged.added.keys();
-                document.entries.extend(added.map(|key| (key.clone(), self.row(key))));
-                settlement.audit = self.audit(&plan.merged, mark, AuditOutcome::Unknown);
-                // What it removes may be gone by the next read.
-                let mut accepted = plan.merged.contents();
-                for key in plan.merged.removed.values() {
-                    accepted.entries.remove(key);
+            End::Ambiguous(trouble, merged) => {
+                for key in merged.added.keys() {
+                    let row = self.row(key, 1);
+                    self.state.entries.entry(key.clone()).or_insert(row);
                 }
-                document.accepted = accepted;
+                self.audit.extend(self.audit_of(&merged, &BTreeSet::new(), AuditOutcome::Unknown));
+                // What it removes may be gone by the next read.
+                for key in merged.removed.values() {
+                    self.state.accepted.entries.remove(key);
+                }
                 let at = now + options.timeout + lease::MARGIN;
                 Next::Retry { at, floor: at, error: trouble, burns: false }
             }
@@ -58,45 +72,37 @@ impl Look<'_> {
             }
             End::Failed(trouble) => self.retry(trouble, mark),
             End::Suspect(suspicion) => {
-                let at = suspicion.since + options.grace;
-                document.suspicion = Some(suspicion);
-                Next::At(at.max(now))
+                let again = (suspicion.since + options.grace).max(now);
+                self.state.suspicion = Some(suspicion);
+                Next::At(again)
             }
         };
-        settlement.document = Some(document);
+        settlement.audit = self.audit;
+        settlement.spent = self.spent;
+        settlement.document = Some(SettledDocument {
+            integration: self.integration,
+            entries: self.state.entries,
+            datadog_org,
+            accepted: self.state.accepted,
+            suspicion: self.state.suspicion,
+            removed_entries: self.state.removed_entries,
+            look,
+            lists: self.wants.lists,
+            read_at: self.started,
+        });
         (settlement, next)
     }
 
     /// Stores a look that brought the document as far into step as it may be.
-    fn settle(
-        &self,
-        DocumentPlan { remote, merged, read }: DocumentPlan,
-        put: bool,
-        mark: &LeasedMark,
-        settlement: &mut Settlement,
-        document: &mut SettledDocument,
-    ) {
+    fn settle(&mut self, plan: DocumentPlan, settlement: &mut Settlement) {
+        let waits = plan.is_waiting();
+        let DocumentPlan { merged, read, .. } = plan;
+        let put = self.put_at.is_some();
         // As long as a person has not decided, the document is what it was.
-        let waits = !(merged.held.is_empty() && merged.held_additions.is_empty());
         let now = self.eyes.options.clock.now();
-        let undecided = if put { None } else { read.still_suspected(waits, now) };
-        if put {
-            document.accepted = merged.contents_once_put();
-        } else if undecided.is_none() {
-            document.accepted = merged.contents();
-        }
-        if put || !merged.changed() && undecided.is_none() {
-            document.entries = merged.ours().into_iter().map(|key| (key.clone(), self.row(&key))).collect();
-        }
-        document.suspicion = undecided;
-        document.datadog_org = remote.and_then(|document| document.org_id);
-        if put {
-            let (added, removed) = (merged.added.len(), merged.removed.len());
-            telemetry::work::document_put(self.integration, added, removed, merged.corrected.len());
-            settlement.audit = self.audit(&merged, mark, AuditOutcome::Done);
-            let removed = merged.removed.values().map(|key| self.held_key(HeldKind::Delete, key));
-            let added = merged.added.keys().map(|key| self.held_key(HeldKind::Create, key));
-            settlement.spent = removed.chain(added).collect();
+        self.state.suspicion = if put { None } else { read.still_suspected(waits, now) };
+        if !put && self.state.suspicion.is_none() {
+            self.state.accepted = merged.contents();
         }
         // Entries that stay only because a read failed are undecided: their held rows stay too.
         let unread = self.state.held.iter().filter(|(key, _)| {
@@ -108,23 +114,50 @@ impl Look<'_> {
         let additions = merged.held_additions.iter();
         let additions = additions.map(|(key, (_, reason))| self.held(HeldKind::Create, key, reason));
         settlement.held = removals.chain(additions).collect();
+        let removals = merged.removed.values().filter(|key| self.state.approved.contains(*key));
+        let additions = merged.added.keys().filter(|key| self.state.approved_additions.contains(*key));
+        let removals = removals.map(|key| self.held_key(HeldKind::Delete, key));
+        let additions = additions.map(|key| self.held_key(HeldKind::Create, key));
+        settlement.approved = removals.chain(additions).collect();
+        self.forget_removed(&merged);
+    }
+
+    /// Forgets what was removed for good, and reports what somebody else put back for good.
+    fn forget_removed(&mut self, merged: &Merged) {
+        let now = self.eyes.options.clock.now();
+        let mut known = std::mem::take(&mut self.state.removed_entries);
+        known.retain(|key, _| !self.wants.entries.iter().any(|entry| entry.key() == *key));
+        let (there, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            known.into_iter().partition(|(key, _)| self.state.accepted.entries.contains(key));
+        self.state.removed_entries = gone.into_iter().filter(|(_, it)| it.is_young(now)).collect();
+        for (key, removed) in there {
+            let waits = merged.held.contains_key(&key) || self.rejected.contains_key(&key);
+            let once = removed.removals == 1 && removed.is_young(now);
+            if waits || once && merged.spared.contains(&key) {
+                self.state.removed_entries.insert(key, removed);
+                continue;
+            }
+            let why =
+                format!("it is there again after {} removals, the last at {}", removed.removals, removed.at);
+            telemetry::work::entry_put_back(self.integration, &key, &why);
+            self.audit.push(self.line(AuditAction::PutBackByOthers, &key, why, AuditOutcome::Done));
+        }
     }
 
     /// When the document is looked at again after a look that came to its end.
-    fn next(&self, mark: &LeasedMark, reads_back: bool) -> Next {
-        match &self.wants.unread {
-            Some(trouble) => self.retry(trouble.clone(), mark),
-            // Something else may undo each of our PUTs, so that they must become rarer.
-            None if !reads_back => {
-                let id = self.integration.as_str();
-                let why = format!("the document of {id} does not read back as it was written");
-                self.retry(Trouble::new(Class::Transient, why), mark)
-            }
-            None => {
-                let lag = pace::lag_look(mark.event_at, self.started);
-                lag.into_iter().chain(self.wants.second_look).min().map_or(Next::Nothing, Next::At)
-            }
+    fn next(&self, mark: &LeasedMark, reads_back: bool, look: &mut LastLook) -> Next {
+        if let Some(trouble) = &self.wants.unread {
+            return self.retry(trouble.clone(), mark);
         }
+        if !reads_back {
+            // Something else may undo each of our PUTs, so that they must become rarer.
+            let why =
+                format!("the document of {} does not read back as it was written", self.integration.as_str());
+            return self.retry(Trouble::new(Class::Transient, why), mark);
+        }
+        let lag = pace::lag_look(mark.event_at, self.started);
+        look.full_at = lag.into_iter().chain(self.wants.second_look).min();
+        at(look.full_at, look.put_at, self.eyes.options.clock.now())
     }
 
     fn retry(&self, trouble: Trouble, mark: &LeasedMark) -> Next {
@@ -156,31 +189,67 @@ impl Look<'_> {
     }
 
     /// The row of an entry of ours.
-    fn row(&self, key: &EntryKey) -> EntryRow {
+    pub(super) fn row(&self, key: &EntryKey, unseen_puts: u32) -> EntryRow {
         let known = self.wants.rows.get(key).or(self.state.entries.get(key)).cloned().unwrap_or_default();
-        EntryRow { suspected: self.wants.suspected.get(key).copied(), ..known }
+        EntryRow { suspected: self.wants.suspected.get(key).copied(), unseen_puts, ..known }
     }
 
-    /// The audit of a PUT.
-    fn audit(&self, merged: &Merged, mark: &LeasedMark, outcome: AuditOutcome) -> Vec<AuditEntry> {
-        let line = |action, key: &EntryKey, reason: String| AuditEntry {
+    /// What is parked: the entries that Datadog rejects.
+    fn parked(&self) -> Vec<ParkedAction> {
+        let parked = |(key, it): (&EntryKey, &RejectedEntry)| ParkedAction {
+            team: None,
+            step: ParkedStep::Entry(it.change, key.clone()),
+            error: it.error.clone(),
+            attempts: it.attempts,
+        };
+        self.rejected.iter().map(parked).collect()
+    }
+
+    /// The held actions that a PUT carries out.
+    pub(super) fn spent_by(&self, merged: &Merged) -> Vec<HeldKey> {
+        let removed = merged.removed.values().map(|key| self.held_key(HeldKind::Delete, key));
+        let added = merged.added.keys().map(|key| self.held_key(HeldKind::Create, key));
+        removed.chain(added).collect()
+    }
+
+    /// The audit of a PUT, without the additions that Datadog dropped.
+    pub(super) fn audit_of(
+        &self,
+        merged: &Merged,
+        dropped: &BTreeSet<EntryKey>,
+        outcome: AuditOutcome,
+    ) -> Vec<AuditEntry> {
+        let added = merged.added.keys().filter(|key| !dropped.contains(*key));
+        let added =
+            added.map(|key| self.line(AuditAction::AddEntry, key, "it is wanted".to_owned(), outcome));
+        let removed = merged.removed.values().map(|key| {
+            let known = self.state.removed_entries.get(key).map(|_| "somebody put it back".to_owned());
+            let reason = self.wants.reasons.get(key).cloned().or(known);
+            let reason = reason.unwrap_or_else(|| "it is not wanted".to_owned());
+            self.line(AuditAction::RemoveEntry, key, reason, outcome)
+        });
+        added.chain(removed).collect()
+    }
+
+    fn line(&self, action: AuditAction, key: &EntryKey, reason: String, outcome: AuditOutcome) -> AuditEntry {
+        AuditEntry {
             team: None,
             action,
             subject: self.subject(key),
             connection: None,
-            cause: mark.cause,
-            of_event: mark.asks.event,
+            cause: self.cause,
+            of_event: self.of_event,
             reason,
             proof: None,
             outcome,
             detail: None,
-        };
-        let added =
-            merged.added.keys().map(|key| line(AuditAction::AddEntry, key, "it is wanted".to_owned()));
-        let removed = merged.removed.values().map(|key| {
-            let unwanted = || "it is not wanted".to_owned();
-            line(AuditAction::RemoveEntry, key, self.wants.reasons.get(key).cloned().unwrap_or_else(unwanted))
-        });
-        added.chain(removed).collect()
+        }
     }
+}
+
+/// At the first of these: when GitHub is asked again, and the next read after a PUT.
+fn at(full_at: Option<Time>, put_at: Option<Time>, now: Time) -> Next {
+    let reads = put_at.into_iter().flat_map(|put| READS_AFTER_A_PUT.map(|after| put + after));
+    let next = reads.filter(|at| *at > now).chain(full_at).min();
+    next.map_or(Next::Nothing, Next::At)
 }

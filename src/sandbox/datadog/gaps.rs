@@ -37,6 +37,8 @@ pub(crate) struct Gaps {
     tallies: BTreeMap<Key, Tally>,
     /// Who put each entry there, by integration.
     authors: BTreeMap<String, BTreeMap<String, String>>,
+    /// What each client ever put there: who puts it back from an old copy does not make it theirs.
+    ever: BTreeMap<Key, BTreeSet<String>>,
 }
 
 /// The entries of all lists of a document, as text.
@@ -74,11 +76,16 @@ impl Gaps {
             tally.gaps.push(now.saturating_sub(look.at));
             tally.overwritten += look.added.difference(&after).count() as u64;
             tally.overwritten += look.removed.intersection(&after).count() as u64;
-            let kept = |entry: &&String| after.contains(*entry) || look.removed.contains(*entry);
+            let own = self.ever.get(&key);
+            let kept = |entry: &&String| {
+                let was_own = own.is_some_and(|own| own.contains(*entry));
+                was_own || after.contains(*entry) || look.removed.contains(*entry)
+            };
             tally.removed_of_others += look.theirs.iter().filter(|entry| !kept(entry)).count() as u64;
         }
         let authors = self.authors.entry(integration.to_owned()).or_default();
         authors.retain(|entry, _| after.contains(entry));
+        self.ever.entry(key).or_default().extend(after.difference(&before).cloned());
         for entry in &after {
             authors.entry(entry.clone()).or_insert_with(|| client.to_owned());
         }

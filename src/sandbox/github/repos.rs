@@ -25,7 +25,17 @@ pub(super) async fn list(
 ) -> Result<Response, Refusal> {
     let world = read(&shared);
     let org = world.org(&org, call.at)?;
-    Ok(page(&call, world.repos_of(org.id, call.at), |repo| wire::repo(&call.base, org, repo)))
+    let mut repos: Vec<_> = world.repos_of(org.id, call.at).collect();
+    // Documented: the newest first, unless `full_name` or `asc` is asked for. They come by name.
+    let by_name = call.param("sort").is_some_and(|sort| sort == "full_name");
+    if !by_name {
+        repos.sort_by_key(|repo| repo.id);
+    }
+    let ascending = call.param("direction").map_or(by_name, |direction| direction == "asc");
+    if !ascending {
+        repos.reverse();
+    }
+    Ok(page(&call, repos.into_iter(), |repo| wire::repo(&call.base, org, repo)))
 }
 
 pub(super) async fn show(

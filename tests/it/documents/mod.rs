@@ -1,7 +1,10 @@
 //! The documents of entity integrations, kept by the worker: from nothing, by events, by passes, beside others who write
 //! the same document, and never shrunk by an answer that failed.
 
+mod by_hand;
 mod declared;
+mod entries;
+mod large;
 mod linked;
 mod person;
 mod suspect;
@@ -10,8 +13,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    documents::{approve_held, become_, config, names, put, puts, repo, repositories, repository, set},
-    world::text,
+    documents::{ORG, approve_held, become_, config, names, put, puts, repo, repositories, repository, set},
+    world::{World, text},
 };
 
 #[tokio::test]
@@ -137,6 +140,66 @@ async fn observe_writes_nothing_and_upsert_removes_nothing() {
 }
 
 #[tokio::test]
+async fn a_field_that_is_missing_in_githubs_answer_decides_nothing() {
+    let settings = [
+        ("TEAMLINK_INTEGRATIONS__GITHUB__TOPICS", "backend"),
+        ("TEAMLINK_INTEGRATIONS__GITHUB__VISIBILITY", "private"),
+    ];
+    let world = World::new(0, &[&[ORG], &settings[..]].concat()).await;
+    world.seed(json!({"orgs": [{"login": "acme", "repos": [{"name": "app", "private": true}]}]})).await;
+    world.github(Method::PUT, "/repos/acme/app/topics", json!({"names": ["backend"]})).await;
+    approve_held(&world, &[]).await;
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["app"]));
+    let lacking = async |field: &str| {
+        let mut list = world.github(Method::GET, "/orgs/acme/repos", Value::Null).await;
+        let app = list.as_array_mut().unwrap().iter_mut().find(|it| it["name"] == "app").unwrap();
+        app.as_object_mut().unwrap().remove(field);
+        world.faults(json!([{"method": "GET", "path": "/orgs/acme/repos", "body": list}])).await;
+    };
+    for field in ["topics", "archived", "visibility"] {
+        lacking(field).await;
+        let diff = world.teamlink(&["integrations", "diff", "github"]).await;
+        assert_eq!(diff.status.code(), Some(1), "{field}: {}", text(&diff));
+        assert!(text(&diff).contains(&format!("about acme/app lacks `{field}`")), "{}", text(&diff));
+        world.faults(json!([])).await;
+    }
+    // What is known goes ahead.
+    world.github(Method::POST, "/orgs/acme/repos", json!({"name": "new", "private": true})).await;
+    world.github(Method::PUT, "/repos/acme/new/topics", json!({"names": ["backend"]})).await;
+    lacking("topics").await;
+    let sync = world.teamlink(&["sync"]).await;
+    assert_ne!(sync.status.code(), Some(0), "{}", text(&sync));
+    assert_eq!(names(&world).await, set(&["app", "new"]));
+}
+
+#[tokio::test]
+async fn a_document_is_paused_alone_and_looked_at_when_it_is_resumed() {
+    let mut world = repositories(&["app"], &[]).await;
+    world.pass().await;
+    world.start().await;
+    let paused = world.teamlink(&["pause", "integration:github", "--reason", "CHANGE-1"]).await;
+    assert!(paused.status.success(), "{}", text(&paused));
+    world.github(Method::POST, "/orgs/acme/repos", json!({"name": "new"})).await;
+    let sync = world.teamlink(&["sync"]).await;
+    assert_eq!(sync.status.code(), Some(2), "{}", text(&sync));
+    assert!(text(&sync).contains("pause of integration:github"), "{}", text(&sync));
+    assert_eq!(names(&world).await, set(&["app"]));
+    world.teamlink(&["resume", "integration:github"]).await;
+    become_(&world, &["app", "new"]).await;
+    // One of everything holds it too, and its end is noticed.
+    world.teamlink(&["pause", "all"]).await;
+    world.github(Method::POST, "/orgs/acme/repos", json!({"name": "newer"})).await;
+    world.teamlink(&["sync"]).await;
+    assert_eq!(puts(&world).await.len(), 2);
+    world.teamlink(&["resume", "all"]).await;
+    become_(&world, &["app", "new", "newer"]).await;
+    world.stop().await;
+    let wrong = world.teamlink(&["pause", "integration:slack"]).await;
+    assert!(text(&wrong).contains("names no document that teamlink keeps"), "{}", text(&wrong));
+}
+
+#[tokio::test]
 async fn a_key_of_another_datadog_organisation_writes_nothing() {
     let world = repositories(&["app"], &[]).await;
     world.pass().await;
@@ -211,6 +274,33 @@ async fn removals_of_entries_take_slots_of_the_guards_window() {
     repo(&world, "repo-6", json!({"name": "renamed"})).await;
     world.pass().await;
     assert_eq!(names(&world).await, set(&["renamed"]), "nor does what is replaced");
+}
+
+#[tokio::test]
+async fn what_exclusive_takes_from_others_takes_slots_too_and_another_such_writer_is_reported() {
+    let settings = [
+        ("TEAMLINK_INTEGRATIONS__GITHUB__MODE", "exclusive"),
+        ("TEAMLINK_GUARD__MAX_PER_WINDOW", "5"),
+        ("TEAMLINK_GUARD__MAX_SHARE", "1"),
+    ];
+    let world = repositories(&["app"], &settings).await;
+    world.pass().await;
+    let theirs = |count: usize| {
+        let others = (0..count).map(|number| repository(&format!("theirs-{number}")));
+        let entries: Vec<Value> = [repository("app")].into_iter().chain(others).collect();
+        json!({"enabled_repos": entries})
+    };
+    for _ in 0..2 {
+        put(&world, "github", &theirs(2)).await;
+        world.pass().await;
+        assert_eq!(names(&world).await, set(&["app"]));
+    }
+    let audit = text(&world.teamlink(&["audit"]).await);
+    assert!(audit.contains("somebody put it back"), "{audit}");
+    put(&world, "github", &theirs(44)).await;
+    let held = world.teamlink(&["sync"]).await;
+    assert_eq!(held.status.code(), Some(2), "{}", text(&held));
+    assert_eq!(names(&world).await.len(), 44, "one slot was left");
 }
 
 #[tokio::test]

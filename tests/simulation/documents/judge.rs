@@ -95,18 +95,17 @@ async fn ends(world: &Documents, log: &[Put], failures: &mut Vec<Failure>) {
         let (told, wanted) = (world.told(which).await, keys_of(&world.setups[which].wanted));
         let reports =
             |key: &EntryKey| told.held.contains(key) || told.parked.iter().any(|it| it.contains(&key.0));
-        let whole = told.parked.iter().any(|it| it.ends_with(INTEGRATION.as_str()));
         // Another teamlink may be exclusive.
         let alone = !world.writers().any(|it| it != which && world.is_exclusive(it));
         for key in wanted.difference(&there) {
-            if alone && !reports(key) && !whole {
+            if alone && !reports(key) {
                 fail("a wanted entry is missing", format!("{key} of teamlink {which}"));
             }
         }
         let unlearned = world.wire.unlearned(Writer::Teamlink(which));
         for key in there.difference(&wanted) {
             let ours = authors.get(key) == Some(&Writer::Teamlink(which)) && !unlearned.contains(key);
-            if ours && !world.removes_nothing(which) && !reports(key) && !whole {
+            if ours && !world.removes_nothing(which) && !reports(key) {
                 fail("an entry of ours stays unreported", format!("{key} of teamlink {which}"));
             }
         }

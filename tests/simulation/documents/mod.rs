@@ -22,6 +22,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{seeds, stay_on_one_processor, world::rustls};
 use judge::Failure;
+use script::Beginning;
 use world::Documents;
 
 /// Worlds of the long form.
@@ -88,22 +89,54 @@ fn a_document_that_several_write_loses_nothing_of_others() {
     assert!(wrong.is_empty(), "{} of {tried} documents went wrong", wrong.len());
 }
 
+/// What happens in the long life of one document.
+const STEPS: usize = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
+
+#[test]
+fn one_document_with_two_teamlinks_and_a_person_lives_long() {
+    rustls();
+    let dice = &mut StdRng::seed_from_u64(0x10_000);
+    let beginning = loop {
+        let beginning = script::beginning(dice);
+        if beginning.setups.len() == 2 {
+            break beginning;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (failures, puts) = runtime.block_on(lives(0, beginning, STEPS, dice));
+    println!("{STEPS} steps, {puts} PUTs, {} failures", failures.len());
+    for Failure { cause, what } in failures.iter().take(20) {
+        println!("    {cause}: {what}");
+    }
+    assert!(failures.is_empty());
+    assert!(puts > STEPS as u64 / 20, "{puts} PUTs");
+}
+
 /// One world's life: what went wrong in it, and how often a teamlink wrote.
 async fn live(seed: u64) -> (Vec<Failure>, u64) {
     let dice = &mut StdRng::seed_from_u64(seed ^ 0xd0c5);
+    let beginning = script::beginning(dice);
+    let steps = dice.random_range(4..25);
+    lives(seed, beginning, steps, dice).await
+}
+
+/// The life of a world in which so much happens.
+async fn lives(seed: u64, beginning: Beginning, steps: usize, dice: &mut StdRng) -> (Vec<Failure>, u64) {
     let dir = crate::scratch();
-    let mut world = Documents::new(seed, script::beginning(dice), dir.path()).await;
     let told = env::var("TEAMLINK_SEED").is_ok();
     if told {
-        println!("  {:?}", world.setups);
+        println!("  {beginning:?}");
     }
-    for _ in 0..dice.random_range(2..8) {
+    let mut world = Documents::new(seed, beginning, dir.path()).await;
+    let mut left = steps;
+    while left > 0 {
         let lies = script::lies(dice);
         if told {
             println!("  {} {lies:?}", world.clock.now());
         }
         world.wire.lies(lies);
-        for _ in 0..dice.random_range(1..6) {
+        for _ in 0..dice.random_range(1..6).min(left) {
+            left -= 1;
             let happening = script::happening(dice);
             if told {
                 println!("  {} {happening:?}", world.clock.now());

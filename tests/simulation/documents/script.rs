@@ -28,6 +28,8 @@ pub struct Beginning {
     pub setups: Vec<DocumentSetup>,
     /// The entries that a person put there before. `None` stands for no document.
     pub before: Option<Vec<&'static str>>,
+    /// What every PUT meets that has a certain entry, to the end of the world.
+    pub standing: Option<Lie>,
 }
 
 /// What happens.
@@ -78,11 +80,23 @@ pub enum Lie {
     PutFails,
     /// A PUT with this entry is answered 400.
     Rejects(&'static str),
+    /// A PUT with this entry is carried out without it, and answered with what is there.
+    Drops(&'static str),
+    /// A PUT with this entry is carried out without it, and answered as if it were there.
+    DropsUnsaid(&'static str),
 }
 
 impl Lie {
     pub fn is_about_writes(self) -> bool {
-        matches!(self, Self::PutCut | Self::PutFails | Self::Rejects(_))
+        matches!(self, Self::PutCut | Self::PutFails) || self.names().is_some()
+    }
+
+    /// The entry that a PUT must have to meet this lie.
+    pub fn names(self) -> Option<&'static str> {
+        match self {
+            Self::Rejects(key) | Self::Drops(key) | Self::DropsUnsaid(key) => Some(key),
+            _ => None,
+        }
     }
 }
 
@@ -106,8 +120,18 @@ pub fn beginning(dice: &mut StdRng) -> Beginning {
     if let [_, second] = &mut setups[..] {
         second.document = DocumentMode::Additive;
     }
-    let before = dice.random_bool(0.7).then(|| some(dice, 5));
-    Beginning { setups, before }
+    let mut before = dice.random_bool(0.7).then(|| some(dice, 5));
+    let standing = dice.random_bool(0.3).then(|| poison(dice));
+    if let (Some(before), Some(poison)) = (&mut before, standing.and_then(Lie::names)) {
+        before.retain(|key| *key != poison);
+    }
+    Beginning { setups, before, standing }
+}
+
+/// An entry that Datadog does not take.
+fn poison(dice: &mut StdRng) -> Lie {
+    let key = one_of(dice, &KEYS);
+    one_of(dice, &[Lie::Rejects(key), Lie::Drops(key), Lie::DropsUnsaid(key)])
 }
 
 fn setup(dice: &mut StdRng) -> DocumentSetup {
@@ -140,7 +164,7 @@ pub fn lies(dice: &mut StdRng) -> Vec<Told> {
         Lie::Fails,
         Lie::PutCut,
         Lie::PutFails,
-        Lie::Rejects(one_of(dice, &KEYS)),
+        poison(dice),
     ];
     let count = dice.random_range(1..3);
     lies.sample(dice, count)

@@ -82,6 +82,8 @@ pub fn keys(config: Option<&Map<String, Value>>) -> BTreeSet<EntryKey> {
 struct State {
     service: Direct,
     clock: Clock,
+    /// What every PUT meets that has a certain entry, whoever sends it.
+    standing: Option<Lie>,
     told: Mutex<(Vec<Told>, StdRng)>,
     log: Mutex<Log>,
 }
@@ -135,9 +137,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Wire {
-    pub fn new(service: Direct, clock: Clock, seed: u64) -> Self {
+    pub fn new(service: Direct, clock: Clock, standing: Option<Lie>, seed: u64) -> Self {
         let told = Mutex::new((Vec::new(), StdRng::seed_from_u64(!seed)));
-        Self(Arc::new(State { service, clock, told, log: Mutex::default() }))
+        Self(Arc::new(State { service, clock, standing, told, log: Mutex::default() }))
     }
 
     /// Answers the teamlinks with these lies from now on.
@@ -193,21 +195,19 @@ impl State {
 
     /// The lie that this request meets, if it meets one.
     fn lie(&self, writer: Writer, writes: bool, body: &Value) -> Option<Lie> {
-        if writer == Writer::Person {
-            return None;
-        }
-        let (told, dice) = &mut *lock(&self.told);
         let names = |key: &str| {
             let list = body.pointer("/data/attributes/config/enabled_projects").and_then(Value::as_array);
             list.into_iter().flatten().any(|entry| entry["project_key"] == key)
         };
+        if let Some(standing) = self.standing.filter(|lie| lie.names().is_some_and(names)) {
+            return Some(standing);
+        }
+        if writer == Writer::Person {
+            return None;
+        }
+        let (told, dice) = &mut *lock(&self.told);
         let meets = |told: &&mut Told| {
-            told.times > 0
-                && told.lie.is_about_writes() == writes
-                && match told.lie {
-                    Lie::Rejects(key) => names(key),
-                    _ => true,
-                }
+            told.times > 0 && told.lie.is_about_writes() == writes && told.lie.names().is_none_or(names)
         };
         let met = told.iter_mut().filter(meets).find(|told| dice.random_bool(told.share))?;
         met.times -= 1;
@@ -243,7 +243,7 @@ impl State {
             log.heard(writer, &answer, now);
             return Ok(answer);
         }
-        let body: Value = serde_json::from_slice(request.body()).unwrap();
+        let mut body: Value = serde_json::from_slice(request.body()).unwrap();
         let before = self.document().await;
         let lie = self.lie(writer, true, &body);
         let sent = body.pointer("/data/attributes/config").and_then(Value::as_object).cloned();
@@ -263,7 +263,15 @@ impl State {
             Some(Lie::Rejects(key)) => return Ok(status(400, &format!("project {key} is not known"))),
             _ => {}
         }
-        let answer = self.service.clone().oneshot(request).await?;
+        let request = match lie {
+            Some(Lie::Drops(key) | Lie::DropsUnsaid(key)) => {
+                let list = body.pointer_mut("/data/attributes/config/enabled_projects");
+                list.and_then(Value::as_array_mut).unwrap().retain(|entry| entry["project_key"] != key);
+                request.map(|_| Bytes::from(body.to_string()))
+            }
+            _ => request,
+        };
+        let reply = self.service.clone().oneshot(request).await?;
         let after = self.document().await;
         let (had, has) = (keys(before.as_ref()), keys(after.as_ref()));
         let mut log = lock(&self.log);
@@ -290,7 +298,7 @@ impl State {
             told,
             unanswered,
             before,
-            sent,
+            sent: sent.clone(),
             authors,
             lacked,
             added,
@@ -298,7 +306,8 @@ impl State {
         });
         match lie {
             Some(Lie::PutCut) => Err(std::io::ErrorKind::ConnectionReset.into()),
-            _ => Ok(answer),
+            Some(Lie::DropsUnsaid(_)) => Ok(answer(sent.as_ref())),
+            _ => Ok(reply),
         }
     }
 }
@@ -347,6 +356,11 @@ fn told(lie: Lie, there: Option<Map<String, Value>>) -> http::Response<Bytes> {
             with(entries.unwrap_or_default().into_iter().step_by(2).collect())
         }
         Lie::Fails => status(500, "it failed"),
-        Lie::Stale(_) | Lie::PutCut | Lie::PutFails | Lie::Rejects(_) => answer(there.as_ref()),
+        Lie::Stale(_)
+        | Lie::PutCut
+        | Lie::PutFails
+        | Lie::Rejects(_)
+        | Lie::Drops(_)
+        | Lie::DropsUnsaid(_) => answer(there.as_ref()),
     }
 }

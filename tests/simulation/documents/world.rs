@@ -77,13 +77,13 @@ fn worker(wire: &Wire, which: usize, ledger: &Ledger, setup: &DocumentSetup, clo
 
 impl Documents {
     pub async fn new(seed: u64, beginning: Beginning, dir: &Path) -> Self {
-        let Beginning { setups, before } = beginning;
+        let Beginning { setups, before, standing } = beginning;
         let clock = Clock::simulated(START, seed);
         let options = sandbox::Options { seed, ..Default::default() };
         let told = clock.clone();
         let now = move || u64::try_from(told.now().0).unwrap();
         let sandbox::InProcess { service, .. } = sandbox::in_process(&options, now).unwrap();
-        let wire = Wire::new(service, clock.clone(), seed);
+        let wire = Wire::new(service, clock.clone(), standing, seed);
         let mut machines = Vec::new();
         for (which, setup) in setups.iter().enumerate() {
             let path = dir.join(format!("ledger-{which}.db"));
@@ -228,7 +228,12 @@ impl Documents {
         let parked = ledger.parked().await.unwrap();
         Told {
             held: state.held.into_keys().chain(state.held_additions.into_keys()).collect(),
-            ours: state.entries.into_keys().collect(),
+            ours: state
+                .entries
+                .into_iter()
+                .filter(|(_, row)| row.unseen_puts == 0)
+                .map(|(key, _)| key)
+                .collect(),
             parked: parked.into_iter().map(|it| it.subject).collect(),
             suspects: state.suspicion.is_some(),
         }
