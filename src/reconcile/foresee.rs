@@ -16,7 +16,7 @@ use crate::{
         Class, ConnectionKey, DatadogTeamId, Lane, MirrorTeam, Mode, OrgFacts, Owned, Pause, RemovedByOthers,
         TeamId, Time, Trouble,
     },
-    plan::Guarded,
+    plan::{Guarded, Plan, Why},
 };
 
 /// How often a person's plan is tried where one list lacks what another read shows: teams that come and go shift the
@@ -56,7 +56,7 @@ impl OrgPlan {
 
     /// Whether another look may change the answer.
     pub fn in_doubt(&self) -> bool {
-        self.plan.as_ref().is_ok_and(|guarded| super::look::in_doubt(&guarded.ready))
+        self.plan.as_ref().is_ok_and(|guarded| in_doubt(&guarded.ready))
     }
 }
 
@@ -258,4 +258,27 @@ fn rival(look: &Look<'_>, team: TeamId) -> Option<TeamId> {
         .iter()
         .copied()
         .find(|other| *other != team && teams.get(other).is_some_and(|it| it.facts.slug == *slug))
+}
+
+/// Whether a plan leaves something open: a doubt that another look may settle, or steps that wait for the end
+/// of a pause.
+fn in_doubt(plan: &Plan) -> bool {
+    plan.left_alone.iter().any(|left| match left.why {
+        Why::Suspected { .. }
+        | Why::Grace { .. }
+        | Why::MayBeMade { .. }
+        | Why::SomebodyRemoves { .. }
+        | Why::NotRead { .. }
+        | Why::Conflict { .. }
+        | Why::NotVisible { .. }
+        | Why::Paused { .. } => true,
+        Why::Satisfied { .. }
+        | Why::Ignored
+        | Why::Unmapped
+        | Why::NoSuchHandle { .. }
+        | Why::Policy { .. }
+        | Why::OfAnother { .. }
+        | Why::Protected { .. }
+        | Why::Orphan { .. } => false,
+    })
 }

@@ -24,6 +24,7 @@
 
 mod adopt;
 mod apply;
+mod by_id;
 mod directory;
 mod document;
 mod drift;

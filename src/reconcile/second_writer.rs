@@ -9,37 +9,11 @@ use super::{
     survey::{Eyes, Surveyed},
 };
 use crate::{
-    datadog::Filter,
-    model::{Answer, ConnectionKey, DatadogTeamId, Owned, Trouble},
+    model::{Answer, ConnectionKey, DatadogTeamId, Owned},
     plan::{self, Actual, Plan},
 };
 
 impl Eyes {
-    /// Reads by their ids our connections that a plan makes again or disowns because the list lacks them: one that slides to a
-    /// page that was read already is in no page. What Datadog shows is not visible yet. Returns whether there is any.
-    ///
-    /// # Errors
-    /// When they cannot be read: nothing is disowned on the word of one list.
-    pub(super) async fn shows_by_id(
-        &self,
-        known: &Known,
-        plan: &Plan,
-        actual: &mut Actual,
-    ) -> Result<bool, Trouble> {
-        let missing = plan::missing_connections(plan, actual);
-        if missing.is_empty() {
-            return Ok(false);
-        }
-        let connection_ids = missing.iter().map(|owned| owned.id.to_string()).collect();
-        let shown = self.datadog.connections(&Filter { connection_ids, ..Filter::default() }).await?;
-        let is_shown = |owned: &Owned| shown.iter().any(|connection| connection.id == owned.id);
-        let young: Vec<_> =
-            missing.into_iter().filter(is_shown).map(|owned| (owned.key, known.now)).collect();
-        let any = !young.is_empty();
-        actual.young.extend(young);
-        Ok(any)
-    }
-
     /// Returns the connections of ours that somebody else has removed, as far as no look has noted that yet: neither the
     /// list nor a read by id shows them.
     pub(super) async fn removed_by_others(&self, known: &Known, plan: &Plan, actual: &Actual) -> Vec<Owned> {

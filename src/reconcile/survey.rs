@@ -21,9 +21,8 @@ use crate::{
     github,
     ledger::{Held, Ledger, OrgState, Removed},
     model::{
-        Answer, Class, ConnectionId, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule, Lane,
-        MirrorTeam, MissingTeam, OrgFacts, OrgId, RemovedByOthers, TeamFacts, TeamId, TeamState, Time,
-        Trouble,
+        Answer, Class, ConnectionKey, Connections, DatadogTeamId, HeldKey, HoldRule, Lane, MirrorTeam,
+        MissingTeam, OrgFacts, OrgId, RemovedByOthers, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
     plan::{self, Action, Actual, DatadogTeams, Desired, Guarded, Mirror, Planned, Policy},
     transport::List,
@@ -151,30 +150,6 @@ impl Eyes {
         let removed = self.removed_by_others(known, &plan, &actual).await;
         let guarded = self.judge(known, teams, plan, &actual, removed);
         Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect(), undecided })
-    }
-
-    /// Reads by their ids the connections that Datadog answered with 201 and that no list shows yet: those that were made for
-    /// these teams, and those that they want by now. Returns those that are not found.
-    async fn read_answered(
-        &self,
-        known: &Known,
-        (teams, desired): (&BTreeSet<TeamId>, &Desired),
-        connections: &mut Connections,
-    ) -> Result<BTreeMap<ConnectionKey, ConnectionId>, Trouble> {
-        let wants = |key| desired.wanted_keys.get(key).is_some_and(|team| teams.contains(team));
-        let creates = known.actual.create_intents.iter();
-        let creates = creates.filter(|(key, create)| teams.contains(&create.team) || wants(*key));
-        let answered =
-            creates.filter_map(|(key, create)| Some((key.clone(), create.answered.as_ref()?.id.clone())));
-        let mut missed: BTreeMap<_, _> =
-            answered.filter(|(key, id)| connections.with_id(key, id).is_none()).collect();
-        if !missed.is_empty() {
-            let connection_ids = missed.values().map(ToString::to_string).collect();
-            let filter = Filter { connection_ids, ..Filter::default() };
-            connections.extend(self.datadog.connections(&filter).await?);
-            missed.retain(|key, id| connections.with_id(key, id).is_none());
-        }
-        Ok(missed)
     }
 
     /// The Datadog teams that are gone of the rows and the begun adoptions of these teams, and the teams of which that cannot

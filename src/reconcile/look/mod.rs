@@ -29,7 +29,7 @@ use crate::{
         Answer, Asks, Class, ConnectionKey, GithubHandle, HeldKey, Integration, Lane, MirrorTeam, Mode,
         OrgFacts, OrgId, Target, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
-    plan::{Action, Desired, Guarded, Plan, Planned, StepKey, Why},
+    plan::{Action, Desired, Guarded, Planned, StepKey},
     telemetry,
 };
 
@@ -475,27 +475,4 @@ pub(super) fn held(guarded: &Guarded) -> impl Iterator<Item = Held> {
 
 fn is_delete(planned: &Planned) -> bool {
     matches!(planned.action, Action::Delete { .. })
-}
-
-/// Whether a plan leaves something open: a doubt that another look may settle, or steps that wait for the end
-/// of a pause.
-pub(super) fn in_doubt(plan: &Plan) -> bool {
-    plan.left_alone.iter().any(|left| match left.why {
-        Why::Suspected { .. }
-        | Why::Grace { .. }
-        | Why::MayBeMade { .. }
-        | Why::SomebodyRemoves { .. }
-        | Why::NotRead { .. }
-        | Why::Conflict { .. }
-        | Why::NotVisible { .. }
-        | Why::Paused { .. } => true,
-        Why::Satisfied { .. }
-        | Why::Ignored
-        | Why::Unmapped
-        | Why::NoSuchHandle { .. }
-        | Why::Policy { .. }
-        | Why::OfAnother { .. }
-        | Why::Protected { .. }
-        | Why::Orphan { .. } => false,
-    })
 }
