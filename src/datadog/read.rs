@@ -1,9 +1,6 @@
 //! The questions that teamlink asks Datadog.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use futures_util::future::join_all;
 
@@ -13,10 +10,7 @@ use super::{
     wire::{self, Integration, One, TeamSync},
 };
 use crate::{
-    model::{
-        Answer, Class, Connection, ConnectionId, DatadogOrg, DatadogTeam, DatadogTeamId, Document, Lane,
-        Trouble,
-    },
+    model::{Answer, Class, Connection, DatadogOrg, DatadogTeam, DatadogTeamId, Document, Lane, Trouble},
     transport::{self, Asked, Kept, List, Page},
     upstream::{many, one},
 };
@@ -63,59 +57,13 @@ impl Reader {
     }
 
     /// All connections that pass the filter: all pages or none. One list of ids may be of any length. A list whose total
-    /// is wrong still proves what it shows. A list by ids also proves what it lacks. To act on what any other list lacks,
-    /// call [`Reader::connections_with`].
+    /// is wrong still proves what it shows. Only a list by ids proves what it lacks.
     ///
     /// # Errors
     /// Those of any request; permanent when two lists hold more than 50 ids; transient when the list goes on contradicting
     /// itself.
     pub async fn connections(&self, filter: &Filter) -> Result<Vec<Connection>, Trouble> {
         Ok(self.list_connections(filter).await?.items)
-    }
-
-    /// The same for whoever knows some that should be in the list, and would act if they were not. When the list's total
-    /// is wrong, or a look's list took more than one window of a rate limit, those that it lacks are read by their ids.
-    ///
-    /// # Errors
-    /// As for [`Reader::connections`]; invalid when another read shows what the list lacks.
-    pub async fn connections_with<'k>(
-        &self,
-        filter: &Filter,
-        known: impl IntoIterator<Item = &'k ConnectionId>,
-    ) -> Result<Vec<Connection>, Trouble> {
-        let asked = self.client.http.gate().monotonic();
-        let list = self.list_connections(filter).await?;
-        let took_windows = self.look.is_some() && list.began < asked;
-        if list.wrong_total.is_some() || took_windows {
-            let listed: HashSet<&ConnectionId> = list.items.iter().map(|connection| &connection.id).collect();
-            // In one order, whatever the caller's: the same look asks the same again.
-            let lacks: BTreeSet<&ConnectionId> =
-                known.into_iter().filter(|id| !listed.contains(id)).collect();
-            if let Some(id) = self.shown_by_id(&lacks).await? {
-                if let Some(lane) = self.look {
-                    self.looked(lane);
-                }
-                let why = format!("the list of team connections lacks {id}, which its id shows");
-                return Err(Trouble::new(Class::Invalid, why));
-            }
-        }
-        Ok(list.items)
-    }
-
-    /// The first of these connections that its id shows.
-    async fn shown_by_id<'k>(
-        &self,
-        ids: &BTreeSet<&'k ConnectionId>,
-    ) -> Result<Option<&'k ConnectionId>, Trouble> {
-        if ids.is_empty() {
-            return Ok(None);
-        }
-        let filter =
-            Filter { connection_ids: ids.iter().map(ToString::to_string).collect(), ..Filter::default() };
-        // Pages of other questions are no answer to this one, nor is what the look's last attempt was shown.
-        let attempt = "look for team connections that a list lacks";
-        let shown = self.list_kept((attempt, Some(None)), &filter).await?.items;
-        Ok(ids.iter().copied().find(|id| shown.iter().any(|connection| connection.id == **id)))
     }
 
     /// The list itself, which says whether its total is wrong.
@@ -132,18 +80,11 @@ impl Reader {
             // An id proves what is not there, so that it is read now: another worker may have written since.
             None
         };
-        self.list_kept(("list team connections", kept), filter).await
-    }
-
-    async fn list_kept(
-        &self,
-        (attempt, kept): (&str, Option<Option<Lane>>),
-        filter: &Filter,
-    ) -> Result<List<Connection>, Trouble> {
         let began = self.client.http.gate().monotonic();
         let queries = filter.queries()?;
         let path = ["team", "connections"];
-        let parts = queries.iter().map(|query| self.list(("list_connections", attempt, kept), &path, query));
+        let asked = ("list_connections", "list team connections", kept);
+        let parts = queries.iter().map(|query| self.list(asked, &path, query));
         let mut all = List { items: Vec::new(), began, wrong_total: None };
         let mut seen = HashSet::new();
         // Each is read as far as it can be, so that what was read stays read.

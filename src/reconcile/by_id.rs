@@ -34,28 +34,36 @@ impl Eyes {
         Ok(missed)
     }
 
-    /// Reads by their ids our connections that a plan makes again or disowns because the list lacks them: one that slides to a
-    /// page that was read already is in no page. What Datadog shows is not visible yet. Returns whether there is any.
+    /// Plans for these teams. Our connections that the plan makes again or disowns because the list lacks them are read by
+    /// their ids first: a list may be cut, and what slides to a page that was read already is in no page. What Datadog
+    /// shows by its id is not visible yet.
     ///
     /// # Errors
     /// When they cannot be read: nothing is disowned on the word of one list.
-    pub(super) async fn shows_by_id(
+    pub(super) async fn plan_by_ids(
         &self,
         known: &Known,
-        plan: &Plan,
+        (teams, desired): (&BTreeSet<TeamId>, &Desired),
         actual: &mut Actual,
-    ) -> Result<bool, Trouble> {
-        let missing = plan::missing_connections(plan, actual);
+        troubled: &BTreeMap<TeamId, String>,
+    ) -> Result<Plan, Trouble> {
+        let planned = |actual: &Actual| {
+            plan::plan(&known.mirror, teams, desired, actual, troubled, &self.policy(known))
+        };
+        let plan = planned(actual);
+        let missing = plan::missing_connections(&plan, actual);
         if missing.is_empty() {
-            return Ok(false);
+            return Ok(plan);
         }
         let connection_ids = missing.iter().map(|owned| owned.id.to_string()).collect();
         let shown = self.datadog.connections(&Filter { connection_ids, ..Filter::default() }).await?;
         let is_shown = |owned: &Owned| shown.iter().any(|connection| connection.id == owned.id);
         let young: Vec<_> =
             missing.into_iter().filter(is_shown).map(|owned| (owned.key, known.now)).collect();
-        let any = !young.is_empty();
+        if young.is_empty() {
+            return Ok(plan);
+        }
         actual.young.extend(young);
-        Ok(any)
+        Ok(planned(actual))
     }
 }

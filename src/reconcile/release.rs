@@ -412,10 +412,7 @@ impl Eyes {
         if let Some(trouble) = undecided.into_values().next() {
             return Err(trouble);
         }
-        let mut plan = self.planned(known, &teams, &desired, &actual, &BTreeMap::new());
-        if self.shows_by_id(known, &plan, &mut actual).await? {
-            plan = self.planned(known, &teams, &desired, &actual, &BTreeMap::new());
-        }
+        let plan = self.plan_by_ids(known, (&teams, &desired), &mut actual, &BTreeMap::new()).await?;
         Ok(self.judge(known, &teams, plan, &actual, Vec::new()))
     }
 

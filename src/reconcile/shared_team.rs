@@ -28,7 +28,7 @@ impl Eyes {
         let theirs: Vec<&ConnectionId> =
             rows().filter(|owned| teams.contains(&owned.team)).map(|owned| &owned.id).collect();
         if theirs.is_empty() || rows().count() <= FEW + 2 * theirs.len() {
-            return self.all_of(known, &ids).await;
+            return self.all_of(&ids).await;
         }
         let connection_ids = theirs.iter().map(ToString::to_string).collect();
         let by_id = Filter { connection_ids, ..Filter::default() };
@@ -38,22 +38,20 @@ impl Eyes {
             .map(|key| key.datadog_team)
             .collect();
         if !open.is_empty() {
-            let all = self.all_of(known, &open).await?;
+            let all = self.all_of(&open).await?;
             connections.extend(all.iter().map(|(_, connection)| connection.clone()));
         }
         Ok(connections)
     }
 
     /// Lists every connection of these Datadog teams.
-    async fn all_of(&self, known: &Known, ids: &BTreeSet<DatadogTeamId>) -> Result<Connections, Trouble> {
+    async fn all_of(&self, ids: &BTreeSet<DatadogTeamId>) -> Result<Connections, Trouble> {
         if ids.is_empty() {
             return Ok(Connections::default());
         }
-        let rows = known.actual.owned.values().filter(|owned| ids.contains(&owned.key.datadog_team));
         let team_ids = ids.iter().map(ToString::to_string).collect();
         let filter = Filter { team_ids, ..Filter::default() };
-        let all = self.datadog.connections_with(&filter, rows.map(|owned| &owned.id)).await?;
-        Ok(all.into_iter().collect())
+        Ok(self.datadog.connections(&filter).await?.into_iter().collect())
     }
 }
 

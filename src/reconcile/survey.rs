@@ -143,10 +143,7 @@ impl Eyes {
             self.check_search(teams, &desired, &actual, &directory).await?;
         }
         let troubled = undecided.iter().map(|(team, trouble)| (*team, trouble.message.clone())).collect();
-        let mut plan = self.planned(known, teams, &desired, &actual, &troubled);
-        if self.shows_by_id(known, &plan, &mut actual).await? {
-            plan = self.planned(known, teams, &desired, &actual, &troubled);
-        }
+        let plan = self.plan_by_ids(known, (teams, &desired), &mut actual, &troubled).await?;
         let removed = self.removed_by_others(known, &plan, &actual).await;
         let guarded = self.judge(known, teams, plan, &actual, removed);
         Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect(), undecided })
@@ -206,17 +203,6 @@ impl Eyes {
             .collect()
     }
 
-    pub(super) fn planned(
-        &self,
-        known: &Known,
-        teams: &BTreeSet<TeamId>,
-        desired: &Desired,
-        actual: &Actual,
-        troubled: &BTreeMap<TeamId, String>,
-    ) -> plan::Plan {
-        plan::plan(&known.mirror, teams, desired, actual, troubled, &self.policy(known))
-    }
-
     /// What the settings and a person allow in the organisation.
     pub(super) fn policy<'a>(&'a self, known: &'a Known) -> Policy<'a> {
         let policy = self.options.policy(&known.mirror.org.login, &known.mirror.bound_login);
@@ -256,9 +242,8 @@ impl Eyes {
         self.check_list(state, &missing).await?;
         let mut troubled = self.why_missing(&known.mirror, &missing).await?;
         let directory = self.directory.whole(false).await?;
-        let rows = known.actual.owned.values().map(|owned| &owned.id);
-        let connections = self.datadog.connections_with(&Filter::github(), rows).await?;
-        let connections: Connections = connections.into_iter().collect();
+        let connections: Connections =
+            self.datadog.connections(&Filter::github()).await?.into_iter().collect();
         let others = self.others(&known, &connections);
         let desired =
             plan::desire(&known.mirror, &self.options.rules, &directory, known.actual.owned.values());
@@ -269,7 +254,7 @@ impl Eyes {
         troubled.extend(undecided.into_iter().map(|(team, trouble)| (team, trouble.message)));
         let orphans = self.plan_orphans(&known, state, &desired, &actual).await?;
         let teams: BTreeSet<TeamId> = known.mirror.teams.keys().copied().collect();
-        let plan = self.planned(&known, &teams, &desired, &actual, &troubled);
+        let plan = self.plan_by_ids(&known, (&teams, &desired), &mut actual, &troubled).await?;
         let guarded = self.judge(&known, &teams, plan, &actual, Vec::new());
         let needed = guarded.slots_needed(&known.population.approved);
         let granted = needed.iter().take(slots).cloned().collect();
