@@ -106,16 +106,7 @@ impl Ledger {
             let mut transaction = self.begin().await?;
             check_fence(&mut transaction, Lane::Org(org), fence).await?;
             for key in keys {
-                sqlx::query(
-                    "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id <> $3
-                         AND kind = 'create' AND answered_at IS NULL AND at < $4",
-                )
-                .bind(key.datadog_team.as_str())
-                .bind(&key.github)
-                .bind(org.0)
-                .bind(over.0)
-                .execute(&mut *transaction)
-                .await?;
+                end_create_of_others(&mut transaction, org, key, over).await?;
             }
             transaction.commit().await?;
             Ok(())
@@ -214,7 +205,7 @@ pub(super) async fn store_intents(
     managed_by: &str,
     now: Time,
 ) -> sqlx::Result<BTreeSet<ConnectionKey>> {
-    keep_late_creates(db, org, intents, now).await?;
+    keep_late_creates(db, org, intents.iter().map(|intent| &intent.key), now).await?;
     // What is made again was removed by an earlier write of ours, if that was to delete it.
     let made = intents.iter().filter(|intent| intent.kind == IntentKind::Create);
     let made: Vec<ConnectionKey> = made.map(|intent| intent.key.clone()).collect();
@@ -273,12 +264,32 @@ pub(super) async fn store_intents(
     Ok(refused)
 }
 
-/// Stores unanswered creates whose intents another write of the same connection is about to replace. They may arrive after
-/// the end of that write. An adoption has sent its create once its intent has `written`.
-async fn keep_late_creates(
+/// Deletes the intent of an unanswered create of this connection that another organisation sent before `over`.
+pub(super) async fn end_create_of_others(
     db: &mut AnyConnection,
     org: OrgId,
-    intents: &[Intended],
+    key: &ConnectionKey,
+    over: Time,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id <> $3
+             AND kind = 'create' AND answered_at IS NULL AND at < $4",
+    )
+    .bind(key.datadog_team.as_str())
+    .bind(&key.github)
+    .bind(org.0)
+    .bind(over.0)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Stores the unanswered creates of these connections, whose intents are about to be replaced or to end. They may arrive
+/// after that. An adoption has sent its create once its intent has `written`.
+pub(super) async fn keep_late_creates<'k>(
+    db: &mut AnyConnection,
+    org: OrgId,
+    keys: impl Iterator<Item = &'k ConnectionKey>,
     now: Time,
 ) -> sqlx::Result<()> {
     let unanswered: Vec<(String, String)> = sqlx::query_as(
@@ -293,13 +304,12 @@ async fn keep_late_creates(
         .into_iter()
         .map(|(team, github)| ConnectionKey { datadog_team: team.as_str().into(), github })
         .collect();
-    let replaced: Vec<&ConnectionKey> =
-        intents.iter().map(|intent| &intent.key).filter(|key| unanswered.contains(*key)).collect();
+    let keys: Vec<&ConnectionKey> = keys.filter(|key| unanswered.contains(*key)).collect();
     rows::insert(
         db,
         "INSERT INTO late_creates (datadog_team_id, github, sent_at) ",
         " ON CONFLICT (datadog_team_id, github) DO UPDATE SET sent_at = excluded.sent_at",
-        &rows::sorted(&replaced, |key| (*key).clone()),
+        &rows::sorted(&keys, |key| (*key).clone()),
         |row, key| {
             row.bind(key.datadog_team.as_str()).bind(key.github.as_str()).bind(now.0);
         },

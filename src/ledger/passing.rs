@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::AnyConnection;
 
-use super::{AuditAction, AuditEntry, MarkResult, Next, PassedOn};
+use super::{AuditAction, AuditEntry, MarkResult, Next, PassedOn, intents};
 use crate::model::{ConnectionKey, TeamId, TeamKey, Time};
 
 /// What became of a row that was to pass.
@@ -37,28 +37,16 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time
     let Some(team) = team else { return Ok(Passing::Lost(*to)) };
     let teams = [*to, TeamKey { org: *from, team: TeamId(team) }];
     // An unanswered create may arrive after teamlink has deleted this row's connection.
+    intents::keep_late_creates(db, to.org, std::iter::once(key), now).await?;
     sqlx::query(
-        "INSERT INTO late_creates (datadog_team_id, github, sent_at)
-         SELECT datadog_team_id, github, at FROM intents
-         WHERE datadog_team_id = $1 AND github = $2 AND kind = 'create' AND org_id = $3
-             AND (answered_at IS NULL OR answered_at < at)
-         ON CONFLICT (datadog_team_id, github) DO UPDATE SET sent_at = excluded.sent_at",
+        "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3 AND kind = 'create'",
     )
     .bind(key.datadog_team.as_str())
     .bind(&key.github)
     .bind(to.org.0)
     .execute(&mut *db)
     .await?;
-    sqlx::query(
-        "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND kind = 'create'
-         AND (org_id = $3 OR (answered_at IS NULL AND at < $4))",
-    )
-    .bind(key.datadog_team.as_str())
-    .bind(&key.github)
-    .bind(to.org.0)
-    .bind((now - *shown).0)
-    .execute(&mut *db)
-    .await?;
+    intents::end_create_of_others(db, to.org, key, now - *shown).await?;
     let open: Option<i64> =
         sqlx::query_scalar("SELECT at FROM intents WHERE datadog_team_id = $1 AND github = $2")
             .bind(key.datadog_team.as_str())
