@@ -105,7 +105,10 @@ async fn poisoned(url: Option<&str>) {
     assert!(kinds.len() >= 100, "{}", kinds.len());
     let all: BTreeSet<String> = (0..kinds.len() * GOOD).map(|number| format!("good-{number}")).collect();
     let mut good = all.iter();
-    for (properties, body) in kinds {
+    let poisons = kinds.len();
+    for (number, (properties, mut body)) in kinds.into_iter().enumerate() {
+        // Without an id, a delivery is named by its body.
+        body.resize(body.len() + number, b' ');
         corner.publish("github.team", properties, &body).await;
         for guid in good.by_ref().take(GOOD) {
             let named = headers(&[("X-GitHub-Event", "team"), ("X-GitHub-Delivery", guid)]);
@@ -119,6 +122,8 @@ async fn poisoned(url: Option<&str>) {
     .await;
     eventually("nothing waits", (0, 0), async || (corner.queued().await, corner.dead().await)).await;
     assert_eq!(worker.consumer.ready(), Ok(()));
+    let stored = worker.stored_guids().await;
+    assert_eq!(stored.difference(&all).count(), poisons, "each is applied, ignored, parked or a stub");
     let parked = worker.parked().await;
     assert!(parked.len() >= 10, "what cannot be read is parked: {parked:?}");
     assert!(parked.iter().all(|(guid, _)| guid.len() <= 100), "{parked:?}");
