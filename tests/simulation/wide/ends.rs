@@ -56,6 +56,8 @@ struct Told {
     waiting_keys: BTreeSet<Key>,
     parked: Vec<String>,
     orphans: i64,
+    /// Removals that a person approved and that were not done.
+    approved: BTreeSet<Key>,
 }
 
 impl Told {
@@ -65,7 +67,11 @@ impl Told {
         let (mut held, mut holding, mut orphans) = (BTreeSet::new(), BTreeSet::new(), 0);
         let (mut rows, mut owned) = (BTreeMap::new(), BTreeMap::new());
         let (mut open, mut waiting, mut waiting_keys) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut approved = BTreeSet::new();
         for org in bound.keys() {
+            let (_, still) = ledger.held_and_approved(*org, world.wall()).await.unwrap();
+            let removals = still.into_iter().filter(|it| it.kind == HeldKind::Delete);
+            approved.extend(removals.map(|it| it.subject.names()));
             let lane = Lane::Org(*org);
             if let Some(set) = ledger.held_set(lane, world.wall()).await.unwrap() {
                 holding.insert(*org);
@@ -111,6 +117,7 @@ impl Told {
             waiting_keys,
             parked,
             orphans,
+            approved,
         }
     }
 
@@ -306,6 +313,12 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
             && !told.holding.contains(&OrgId(*maker))
         {
             *gone.entry(*maker).or_default() += 1;
+        }
+    }
+    for key in &told.approved {
+        let Some((org, team)) = wants.get(key).filter(|_| setting.setup.mode == Mode::Sync) else { continue };
+        if !paused(setting, *org, Some(*team)) && !told.parks(key) {
+            fail("an approval outlives its removal", format!("{} of Datadog team {}", key.1, key.0));
         }
     }
     for (org, count) in gone {

@@ -10,7 +10,7 @@
 //! - `R3` No write for an organisation that is not served; no DELETE of a team that is protected under one of its names,
 //!   except as a replacement.
 //! - `R4` No more removals within the guard's window than its limits allow, however looks divide them.
-//! - `R5` What teamlink made is owned, or reported.
+//! - `R5` What teamlink made is owned, or reported. The approval of a removal ends when a team wants the connection again.
 //! - `R6` Everything is right 150 s after the last fault.
 //! - `R7` An event is looked at within [`EVENT`](super::ends::EVENT), while no fault stands.
 //!
