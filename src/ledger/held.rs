@@ -147,17 +147,20 @@ impl Ledger {
         now: Time,
     ) -> sqlx::Result<(Vec<Held>, BTreeSet<HeldKey>)> {
         let mut connection = self.read.acquire().await?;
+        let counts = |kind| matches!(kind, HeldKind::Delete | HeldKind::Disown);
         let removals = sqlx::query(
-            "SELECT kind, datadog_team_id, github, team_id, reason, rule FROM held WHERE org_id = $1 AND kind = $2",
+            "SELECT kind, datadog_team_id, github, team_id, reason, rule FROM held
+             WHERE org_id = $1 AND kind IN ($2, $3)",
         )
         .bind(org.0)
         .bind(HeldKind::Delete.as_str())
+        .bind(HeldKind::Disown.as_str())
         .fetch_all(&mut *connection)
         .await?;
         let mut held = held_rows(&removals)?;
         let of_teams =
             held_of_teams(&mut connection, Lane::Org(org), teams.iter().copied().map(Some)).await?;
-        held.extend(of_teams.into_iter().filter(|item| item.key.kind != HeldKind::Delete));
+        held.extend(of_teams.into_iter().filter(|item| !counts(item.key.kind)));
         held.retain(|item| item.team.is_some());
         Ok((held, approved_of(&mut connection, Lane::Org(org), now).await?))
     }

@@ -33,6 +33,7 @@ impl Ledger {
                 teams,
                 owned,
                 disowned,
+                unexplained,
                 spent,
                 unwanted,
                 removed_by_others,
@@ -69,6 +70,7 @@ impl Ledger {
             store_teams(db, lane, (teams, &self.rules.in_step_for), now).await?;
             slots::not_ahead(db, now).await?;
             slots::note_deleted(db, disowned, now).await?;
+            slots::note_disowned(db, lane, unexplained, now).await?;
             slots::note_spent(db, spent, now).await?;
             for key in disowned {
                 by_key(db, "DELETE FROM connections WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3", lane, key)
@@ -125,9 +127,9 @@ impl Ledger {
             held::replace_held(db, lane, looked_at, (holds, approved, in_doubt), now).await?;
             let made = owned.iter().map(|owned| &owned.key);
             second_writer::note(db, lane, removed_by_others, made, now).await?;
-            let deleted = disowned.iter().map(|key| HeldKey::new(HeldKind::Delete, key.clone()));
+            let gone = |kind| disowned.iter().map(move |key| HeldKey::new(kind, key.clone()));
             let made = owned.iter().map(|owned| HeldKey::new(HeldKind::Create, owned.key.clone()));
-            let done = deleted.chain(made).chain(spent.iter().cloned());
+            let done = gone(HeldKind::Delete).chain(gone(HeldKind::Disown)).chain(made).chain(spent.iter().cloned());
             held::use_up(db, lane, &done.collect::<Vec<_>>()).await?;
             park_actions(db, lane, looked_at, parked, now).await?;
             store_audit(db, lane, fence, &told(audit, &stay), now).await?;

@@ -271,6 +271,8 @@ pub struct Settlement {
     pub owned: Vec<Owned>,
     /// Connections that are ours no longer. Removed before `owned` is written.
     pub disowned: Vec<ConnectionKey>,
+    /// Those of them that count towards the limit.
+    pub unexplained: BTreeSet<ConnectionKey>,
     /// Held actions of a document that were carried out: their approvals are used up. Those of connections follow from
     /// `owned` and `disowned`.
     pub spent: Vec<HeldKey>,

@@ -1,5 +1,5 @@
-//! The guard's window: each removal that nobody approved takes a slot before it is sent, and the slots of those that
-//! were carried out are what the limits count.
+//! The guard's window: the slots of its removals, and the rows that were disowned in it. Each removal that nobody approved
+//! takes a slot before it is sent, and the slots of those that were carried out are what the limits count.
 //!
 //! A slot is reserved until its removal is confirmed. It is *done* once the connection, or the entry, went by our hand:
 //! a removal that failed, or that somebody else was quicker with, was none. The time of a slot never lies ahead of the
@@ -25,6 +25,8 @@ pub struct Removed {
     pub done: usize,
     /// Those that were begun and whose end is unknown: Datadog shows what became of them.
     pub begun: BTreeSet<ConnectionKey>,
+    /// How many rows were disowned, though neither a delete of ours nor the end of their Datadog team explained it.
+    pub disowned: usize,
 }
 
 impl Ledger {
@@ -105,7 +107,17 @@ impl Ledger {
         Ok(Removed {
             done: self.removals_done(Lane::Org(org), window, now).await?,
             begun: begun.iter().filter_map(Subject::connection).cloned().collect(),
+            disowned: self.disowned(org, window, now).await?,
         })
+    }
+
+    async fn disowned(&self, org: OrgId, window: Duration, now: Time) -> sqlx::Result<usize> {
+        let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM disowned WHERE org_id = $1 AND at > $2")
+            .bind(org.0)
+            .bind((now - window).0)
+            .fetch_one(&self.read)
+            .await?;
+        Ok(usize::try_from(rows).unwrap_or(0))
     }
 
     /// Counts the removals of a lane that were done within the window, but for those that a person approved.
@@ -178,6 +190,27 @@ pub(super) async fn note_deleted(
             note_done(db, &Subject::Connection(key.clone()), now).await?;
         }
     }
+    Ok(())
+}
+
+/// Notes that these rows were disowned and count towards the limit.
+pub(super) async fn note_disowned(
+    db: &mut AnyConnection,
+    lane: Lane,
+    keys: &BTreeSet<ConnectionKey>,
+    now: Time,
+) -> sqlx::Result<()> {
+    rows::insert(
+        db,
+        "INSERT INTO disowned (datadog_team_id, github, org_id, at) ",
+        " ON CONFLICT (datadog_team_id, github) DO UPDATE SET org_id = excluded.org_id, at = excluded.at",
+        &keys.iter().collect::<Vec<_>>(),
+        |row, key: &&ConnectionKey| {
+            row.bind(key.datadog_team.as_str()).bind(key.github.clone());
+            row.bind(rows::lane_number(lane)).bind(now.0);
+        },
+    )
+    .await?;
     Ok(())
 }
 

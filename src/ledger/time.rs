@@ -117,7 +117,7 @@ impl After {
     }
 
     /// The moments by table: the column, which rows, and after when.
-    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 18] {
+    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 19] {
         [
             ("teams", "suspected_at", "gone_at IS NULL AND", self.grace),
             ("connections", "unwanted_since", "", self.grace),
@@ -128,6 +128,7 @@ impl After {
             ("document_looks", "put_at", "", self.rest),
             ("removed_entries", "removed_at", "", self.rest),
             ("removal_slots", "at", "", self.slots),
+            ("disowned", "at", "", self.slots),
             ("intents", "at", "", self.intents),
             ("late_creates", "sent_at", "", self.intents),
             ("intents", "answered_at", "", self.answers),

@@ -19,7 +19,7 @@
 //! - `printed_sets`, and `held_sets` of older versions: [`SHOWN`] after a person was last shown the set. The hash can't be
 //!   approved after that. `held list` prints the set again, with the same hash.
 //! - `approvals`: a day after they expired. A clock that is set back by less can't revive one that was deleted.
-//! - `removal_slots`: the guard's window.
+//! - `removal_slots`, `disowned`: the guard's window.
 //! - `leases`: for good, because fences must not go back. One of an organisation that the ledger no longer has goes
 //!   [`GONE`] after it ended.
 //! - `processes`: a day after the process last said that it lives.
@@ -121,6 +121,9 @@ const APPROVALS: &str = "DELETE FROM approvals WHERE expires_at < $1
 const REMOVAL_SLOTS: &str = "DELETE FROM removal_slots WHERE at <= $1 AND (datadog_team_id, github, at) IN
     (SELECT datadog_team_id, github, at FROM removal_slots WHERE at <= $1 LIMIT $2)";
 
+const DISOWNED: &str = "DELETE FROM disowned WHERE at <= $1 AND (datadog_team_id, github) IN
+    (SELECT datadog_team_id, github FROM disowned WHERE at <= $1 LIMIT $2)";
+
 const LATE_CREATES: &str = "DELETE FROM late_creates WHERE sent_at < $1 AND (datadog_team_id, github) IN
     (SELECT datadog_team_id, github FROM late_creates WHERE sent_at < $1 LIMIT $2)";
 
@@ -199,6 +202,7 @@ impl Ledger {
             (SETS_OF_OLDER_VERSIONS, now - SHOWN),
             (APPROVALS, now - DAY),
             (REMOVAL_SLOTS, now - keep.window),
+            (DISOWNED, now - keep.window),
             (LATE_CREATES, now - LATE),
             (LEASES, at - GONE),
             (PROCESSES, at - DAY),

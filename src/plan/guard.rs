@@ -5,6 +5,9 @@
 //! those that wait for their second look, those held, and those planned now. A removal that a person approved counts in
 //! neither figure once it is done. A replacement takes nothing away: it isn't a removal and is never held.
 //!
+//! A row that is disowned takes nothing away from anybody, but what it knew is lost: whoever shows a wrong Datadog would
+//! have all of them forgotten. So `max_share` bounds those too, by themselves, and the last one waits for a person.
+//!
 //! A hold by a limit stays until it is approved or no longer wanted, so that a second look cannot slip under the limits
 //! one by one. A hold by its cause is judged again at each look: once GitHub proves that the team is gone, the removal is
 //! one like any other. An approval lifts the limits, never protection: what is protected is left alone and not held.
@@ -51,6 +54,11 @@ pub struct Population {
     pub approved: BTreeSet<HeldKey>,
     /// Its connections that somebody else removed within a day.
     pub removed_by_others: BTreeMap<ConnectionKey, RemovedByOthers>,
+    /// Rows that the plan disowns and whose connections are missing from Datadog, though neither a delete of ours nor the
+    /// end of their Datadog team explains it.
+    pub disowns: BTreeSet<ConnectionKey>,
+    /// Such rows that were disowned within the window, but for those that a person approved.
+    pub disowned: usize,
     /// When the look began.
     pub now: Time,
 }
@@ -65,6 +73,9 @@ pub struct Guarded {
     /// Connections of ours that this plan is the first to find removed by somebody else.
     #[serde(skip)]
     pub removed_by_others: Vec<Owned>,
+    /// Rows that go ahead to be disowned and that count towards the limit.
+    #[serde(skip)]
+    pub disowns: BTreeSet<ConnectionKey>,
 }
 
 impl Guarded {
@@ -134,6 +145,7 @@ impl Guarded {
         self.ready.left_alone.extend(other.ready.left_alone);
         self.held.extend(other.held);
         self.removed_by_others.extend(other.removed_by_others);
+        self.disowns.extend(other.disowns);
         self
     }
 
@@ -184,7 +196,7 @@ pub fn guard(
 ) -> Guarded {
     let mut guarded =
         Guarded { ready: Plan { left_alone: plan.left_alone, ..Plan::default() }, ..Guarded::default() };
-    let (mut candidates, mut waiting) = (Vec::new(), Vec::new());
+    let (mut candidates, mut disowns, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
     for planned in plan.actions {
         match verdict(&planned, population, &protected) {
             Verdict::Ready => guarded.ready.actions.push(planned),
@@ -194,10 +206,18 @@ pub fn guard(
                 waiting.push(planned);
             }
             Verdict::Counted => candidates.push(planned),
+            Verdict::Disowns => disowns.push(planned),
         }
     }
     waiting.extend(guarded.held.iter().map(|(planned, _)| planned.clone()));
     guarded.ready.keep_what_is_replaced(&waiting);
+    match disowns_too_many(&disowns, &guarded, population, limits) {
+        Some(reason) => guarded.hold(disowns, &reason),
+        None => {
+            guarded.disowns = disowns.iter().filter_map(|planned| planned.action.key()).cloned().collect();
+            guarded.ready.actions.extend(disowns);
+        }
+    }
     match over_a_limit(&candidates, &guarded, population, limits) {
         Some(reason) => guarded.hold(candidates, &reason),
         None => guarded.ready.actions.extend(candidates),
@@ -215,18 +235,13 @@ fn over_a_limit(
     if candidates.is_empty() {
         return None;
     }
-    let now: BTreeSet<HeldKey> = candidates.iter().filter_map(|planned| planned.action.held_key()).collect();
-    let before = population.held.keys().filter(|held| !population.approved.contains(held)).cloned();
-    let held: BTreeSet<HeldKey> = before
-        .chain(guarded.held_items().map(|(held, _, _)| held))
-        .filter(|held| held.kind == HeldKind::Delete && !now.contains(held))
-        .collect();
-    let removals = candidates.len() + held.len() + population.waiting + population.removed;
+    let held = held_beside(candidates, HeldKind::Delete, guarded, population);
+    let removals = candidates.len() + held + population.waiting + population.removed;
     let of = population.owned + population.removed;
     if removals > limits.max_removals {
         let why = format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals);
         Some(HoldReason::new(HoldRule::MaxRemovals, why))
-    } else if of > limits.above && removals as f64 > of as f64 * limits.max_share {
+    } else if limits.share_exceeded(removals, of) {
         let share = limits.max_share;
         let why = format!("{removals} removals of {of} connections exceed `guard.max_share` ({share})");
         Some(HoldReason::new(HoldRule::MaxShare, why))
@@ -234,6 +249,51 @@ fn over_a_limit(
         Some(HoldReason::new(HoldRule::LastConnection, "it would leave the org with no connection"))
     } else {
         None
+    }
+}
+
+/// Returns the limit that these rows exceed together with all others that the organisation disowned within the window.
+fn disowns_too_many(
+    disowns: &[Planned],
+    guarded: &Guarded,
+    population: &Population,
+    limits: &Limits,
+) -> Option<HoldReason> {
+    if disowns.is_empty() {
+        return None;
+    }
+    let now = disowns.len() + held_beside(disowns, HeldKind::Disown, guarded, population);
+    let (rows, of) = (now + population.disowned, population.owned + population.disowned);
+    if limits.share_exceeded(rows, of) {
+        let share = limits.max_share;
+        let why = format!(
+            "Datadog has {rows} of our {of} connections no more, and nothing explains that: more than \
+             `guard.max_share` ({share})"
+        );
+        Some(HoldReason::new(HoldRule::MaxShare, why))
+    } else if remaining(population, &guarded.ready.actions, now) == 0 {
+        let why = "Datadog has none of our connections in the org, and nothing explains that";
+        Some(HoldReason::new(HoldRule::LastConnection, why))
+    } else {
+        None
+    }
+}
+
+/// Counts what is held of this kind without an approval, but for these steps.
+fn held_beside(steps: &[Planned], kind: HeldKind, guarded: &Guarded, population: &Population) -> usize {
+    let now: BTreeSet<HeldKey> = steps.iter().filter_map(|planned| planned.action.held_key()).collect();
+    let before = population.held.keys().filter(|held| !population.approved.contains(held)).cloned();
+    let held: BTreeSet<HeldKey> = before
+        .chain(guarded.held_items().map(|(held, _, _)| held))
+        .filter(|held| held.kind == kind && !now.contains(held))
+        .collect();
+    held.len()
+}
+
+impl Limits {
+    /// Whether so many of so many connections are more than the share.
+    fn share_exceeded(&self, some: usize, of: usize) -> bool {
+        of > self.above && some as f64 > of as f64 * self.max_share
     }
 }
 
@@ -262,8 +322,10 @@ enum Verdict {
     Held(HoldReason),
     /// Is not planned at all.
     LeftAlone(Why),
-    /// Depends on how many others there are.
+    /// A removal: depends on how many others there are.
     Counted,
+    /// A row that is disowned: the same.
+    Disowns,
 }
 
 fn verdict(
@@ -277,6 +339,10 @@ fn verdict(
     let (key, cause) = match &planned.action {
         Action::Delete { key, cause, .. } => (key, cause),
         Action::Create { key, .. } if known.is_none() && !approved => return made_again(key, population),
+        Action::Forget { key } if population.disowns.contains(key) && !approved => {
+            return known.map_or(Verdict::Disowns, Verdict::Held);
+        }
+        Action::Forget { .. } => return Verdict::Ready,
         _ => return known.map_or(Verdict::Ready, Verdict::Held),
     };
     if !is_removal(planned) {

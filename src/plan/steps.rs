@@ -93,7 +93,8 @@ impl Action {
         match self {
             Self::Create { key, .. } => Some(HeldKey::new(HeldKind::Create, key.clone())),
             Self::Delete { key, .. } => Some(HeldKey::new(HeldKind::Delete, key.clone())),
-            Self::CreateTeam { .. } | Self::PassOn { .. } | Self::Record { .. } | Self::Forget { .. } => None,
+            Self::Forget { key } => Some(HeldKey::new(HeldKind::Disown, key.clone())),
+            Self::CreateTeam { .. } | Self::PassOn { .. } | Self::Record { .. } => None,
         }
     }
 
@@ -313,6 +314,14 @@ impl Plan {
             | Action::PassOn { .. }
             | Action::Record { .. }
             | Action::Forget { .. } => None,
+        })
+    }
+
+    /// The connections that it disowns.
+    pub fn disowned(&self) -> impl Iterator<Item = &ConnectionKey> {
+        self.actions.iter().filter_map(|planned| match &planned.action {
+            Action::Forget { key } => Some(key),
+            _ => None,
         })
     }
 

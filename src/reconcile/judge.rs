@@ -49,6 +49,13 @@ impl Eyes {
         population.owned = population.owned.saturating_sub(deleted.len());
         population.waiting = waiting;
         population.removed = known.removed.done + begun.count();
+        let unexplained = |key: &&ConnectionKey| {
+            let row = actual.owned.contains_key(*key) && !deleted.contains(*key);
+            // What somebody else made in its place explains it too.
+            row && !actual.connections.has(key) && !actual.gone.contains(&key.datadog_team)
+        };
+        population.disowns = plan.disowned().filter(unexplained).cloned().collect();
+        population.disowned = known.removed.disowned;
         population.deleted = deleted;
         for owned in &removed {
             let of_key = population.removed_by_others.entry(owned.key.clone()).or_default();

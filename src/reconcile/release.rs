@@ -281,8 +281,9 @@ impl At<'_> {
     async fn plan(&self, cause: &RemovalCause) -> Result<Result<Guarded, Trouble>, LedgerError> {
         let (eyes, state) = (self.eyes, self.state);
         let mut standing = Standing::read(self.ledger, self.org, &eyes.options, false).await?;
-        let removals = state.owned.iter().map(|owned| HeldKey::new(HeldKind::Delete, owned.key.clone()));
-        standing.approved.extend(removals);
+        for kind in [HeldKind::Delete, HeldKind::Disown] {
+            standing.approved.extend(state.owned.iter().map(|owned| HeldKey::new(kind, owned.key.clone())));
+        }
         let mut known = Known::new(state, &eyes.options, state.read_at);
         known.weigh(standing);
         known.read_elsewhere(self.ledger).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use teamlink::{
     mapping::RuleSpec,
-    model::{Lane, Time},
+    model::{LISTS_LAG, Lane, Time},
     plan::{Limits, Why},
 };
 
@@ -183,6 +183,59 @@ fn the_removal_of_a_protected_team_is_left_alone_and_not_held() {
         assert!(plan.held.is_empty() && plan.ready.actions.is_empty(), "{plan:?}");
         let left = &plan.ready.left_alone;
         assert!(left.iter().any(|left| matches!(left.why, Why::Protected { .. })), "{left:?}");
+    });
+}
+
+/// Our rows, whether or not Datadog has their connections.
+async fn rows(world: &World) -> usize {
+    world.state().await.unwrap().size.owned
+}
+
+/// Somebody removes the connections of these teams, and a rule ignores the teams from now on.
+async fn remove_and_ignore(world: &mut World, slugs: &[&str]) {
+    world.clock.advance(LISTS_LAG);
+    for (id, connection) in world.connections().await {
+        if slugs.iter().any(|slug| connection.github == format!("@acme/{slug}")) {
+            world.disconnect(&id).await;
+        }
+    }
+    world.setup.rules.splice(0..0, slugs.iter().map(|slug| RuleSpec::ignore(&format!("acme/{slug}"))));
+    world.restart().await;
+    pass(world, 60).await;
+}
+
+#[test]
+fn what_datadog_has_no_more_is_disowned_up_to_the_share_of_the_window() {
+    run(async |dir| {
+        let mut world = World::new(1, 12, shared(), dir.path()).await;
+        pass(&world, 1).await;
+        remove_and_ignore(&mut world, &["team-1", "team-2", "team-3"]).await;
+        assert_eq!((rows(&world).await, held(&world).await.len()), (9, 0));
+        remove_and_ignore(&mut world, &["team-4"]).await;
+        assert_eq!((rows(&world).await, held(&world).await.len()), (9, 1));
+        assert!(reasons(&world).await[0].contains("4 of our 12 connections"), "{:?}", reasons(&world).await);
+        world.clock.advance(Duration::from_secs(3601));
+        remove_and_ignore(&mut world, &["team-5"]).await;
+        assert_eq!((rows(&world).await, held(&world).await.len()), (8, 1), "a window later");
+        approve(&world).await;
+        world.work(Duration::from_secs(60)).await;
+        assert_eq!((rows(&world).await, held(&world).await.len()), (7, 0));
+        let disowned = audited(&world, "forget").await;
+        assert_eq!(disowned.len(), 5, "{disowned:?}");
+    });
+}
+
+#[test]
+fn rows_that_are_all_without_a_connection_wait_for_a_person_and_serve_once_they_are_wanted_again() {
+    run(async |dir| {
+        let mut world = World::new(1, 2, shared(), dir.path()).await;
+        pass(&world, 1).await;
+        remove_and_ignore(&mut world, &["team-1", "team-2"]).await;
+        assert_eq!((rows(&world).await, held(&world).await.len()), (2, 2));
+        world.setup.rules.drain(0..2);
+        world.restart().await;
+        pass(&world, 60).await;
+        assert_eq!((linked(&world).await.len(), held(&world).await.len()), (2, 0));
     });
 }
 

@@ -65,7 +65,7 @@ async fn the_hash_of_a_set_is_that_of_one_organisation(opened: Opened) {
 async fn an_action_of_a_kind_that_only_a_later_version_knows_is_left_to_that_version(opened: Opened) {
     let ledger = &opened.ledger;
     let hash = ledger.remember_held(LANE, &[held(7)], at(1)).await.unwrap();
-    sqlx::query("UPDATE printed_sets SET actions = REPLACE(actions, 'delete', 'disown')")
+    sqlx::query("UPDATE printed_sets SET actions = REPLACE(actions, 'delete', 'rename')")
         .execute(&ledger.write)
         .await
         .unwrap();

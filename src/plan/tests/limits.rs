@@ -63,6 +63,53 @@ fn a_row_whose_delete_was_interrupted_is_lost_once() {
 }
 
 #[test]
+fn rows_that_nothing_explains_are_disowned_up_to_the_share_and_never_all_of_them() {
+    let key = |slug: &str| held_key(slug).subject.connection().unwrap().clone();
+    let forget = |slug: &str| Planned {
+        team: Some(TeamId(1)),
+        action: Action::Forget { key: key(slug) },
+        reason: String::new(),
+    };
+    let slugs: Vec<String> = (0..10).map(|number| format!("s{number}")).collect();
+    let forgets = |count: usize| slugs.iter().take(count).map(|slug| forget(slug)).collect::<Vec<_>>();
+    let unexplained = |owned, disowned| Population {
+        owned,
+        disowned,
+        disowns: slugs.iter().map(|slug| key(slug)).collect(),
+        ..Population::default()
+    };
+    // 30 % of 30 connections are 9, whatever part of them is done already.
+    assert_eq!(judged(forgets(9), &unexplained(30, 0), LIMITS).disowns.len(), 9);
+    for (count, done) in [(10, 0), (9, 1), (1, 9)] {
+        let held = judged(forgets(count), &unexplained(30 - done, done), LIMITS);
+        assert_eq!((rule_of(&held), held.held.len(), held.disowns.len()), (HoldRule::MaxShare, count, 0));
+    }
+    // What a delete of ours, or the end of a Datadog team, explains.
+    let explained = Population { owned: 30, ..Population::default() };
+    let go = judged(forgets(10), &explained, LIMITS);
+    assert_eq!((go.ready.actions.len(), go.disowns.len()), (10, 0));
+    // The last one waits at any size, and what is held of the others counts.
+    assert_eq!(judged(forgets(1), &unexplained(2, 0), LIMITS).disowns.len(), 1);
+    assert_eq!(rule_of(&judged(forgets(2), &unexplained(2, 0), LIMITS)), HoldRule::LastConnection);
+    let before = HeldKey::new(HeldKind::Disown, key("before"));
+    let reason = HoldReason::new(HoldRule::LastConnection, "as before");
+    let held = [(before, reason.clone())].into();
+    let beside = judged(forgets(1), &Population { held, ..unexplained(2, 0) }, LIMITS);
+    assert_eq!(rule_of(&beside), HoldRule::LastConnection);
+    // A removal counts a row that goes at once.
+    let both = vec![forget("s0"), gone("b")];
+    let one = judged(both, &unexplained(2, 0), Limits { max_share: 1.0, ..LIMITS });
+    assert_eq!((one.disowns.len(), rule_of(&one)), (1, HoldRule::LastConnection));
+    // A hold stays until it is approved.
+    let first = HeldKey::new(HeldKind::Disown, key("s0"));
+    let held = Population { held: [(first.clone(), reason)].into(), ..unexplained(30, 0) };
+    assert_eq!(judged(forgets(1), &held, LIMITS).held.len(), 1);
+    let approved = Population { approved: [first].into(), ..held };
+    let go = judged(forgets(1), &approved, LIMITS);
+    assert_eq!((go.ready.actions.len(), go.disowns.len()), (1, 0), "an approved one counts no more");
+}
+
+#[test]
 fn a_hold_by_a_limit_stays_and_a_hold_by_its_cause_is_judged_again() {
     let hold = |rule| Population {
         owned: 30,

@@ -38,6 +38,8 @@ impl Look<'_> {
         let parked: BTreeSet<TeamId> = stored.parked.iter().filter_map(|action| action.team).collect();
         let waiting_for_a_person: BTreeSet<TeamId> =
             guarded.held.iter().filter_map(|(planned, _)| planned.team).collect();
+        let counts = |key: &&ConnectionKey| guarded.disowns.contains(*key);
+        stored.unexplained = stored.disowned.iter().filter(counts).cloned().collect();
         stored.held = self.holds(guarded);
         stored.approved = self.approved(guarded);
         let ended = self.ended_holds(due, guarded, &stored);
