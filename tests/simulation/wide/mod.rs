@@ -378,7 +378,15 @@ impl History {
                 }
                 // A request that waits to be sent for so long has timed out.
                 Happening::SecondWorks { .. } if !ledger || step != Step::Answer => {}
-                happening => self.happens(happening, dice).await,
+                happening => {
+                    let stopped = self.world.clock.now();
+                    self.happens(happening, dice).await;
+                    if self.world.clock.now() > stopped {
+                        // The one that is stopped meanwhile keeps its lease, and does nothing.
+                        self.working.push((from, stopped));
+                        from = self.world.clock.now();
+                    }
+                }
             }
             if deliver && ledger {
                 self.deliver(Some(dice)).await;
