@@ -309,6 +309,7 @@ async fn write_marks(
             {flags}
             due_at = CASE WHEN marks.first_at IS NOT NULL AND marks.first_at + {max_wait} < excluded.due_at
                           THEN marks.first_at + {max_wait} ELSE excluded.due_at END,
+            not_before = CASE WHEN excluded.asks_at_once THEN 0 ELSE marks.not_before END,
             decided_at = CASE WHEN marks.decided_at > excluded.decided_at
                               THEN marks.decided_at ELSE excluded.decided_at END,
             first_at = COALESCE(marks.first_at, excluded.first_at),

@@ -82,7 +82,8 @@ pub struct Asks {
     pub datadog: bool,
     /// The look may use the reserve of the rate limits that a pass leaves alone.
     pub reserve: bool,
-    /// The look does not wait until its lane has rested from the last one.
+    /// The look does not wait until its lane has rested from the last one, nor for the end of a backoff: what failed may have
+    /// been mended.
     pub at_once: bool,
     /// The creates of an organisation's first pass need no approval.
     pub lifts_creates: bool,
