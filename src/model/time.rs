@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Time(pub i64);
 
+/// 9999-12-31T23:59:59Z.
+const LAST: Time = Time(253_402_300_799_000_000);
+
 impl Time {
     /// The same point as a [`SystemTime`].
     pub fn to_system_time(self) -> SystemTime {
@@ -48,6 +51,19 @@ impl Sub<Duration> for Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_rfc3339_seconds(self.to_system_time()).fmt(f)
+        // A time after the year 9999 has no such form.
+        humantime::format_rfc3339_seconds((*self).min(LAST).to_system_time()).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_can_be_shown() {
+        let shown = [i64::MIN, -1, 0, LAST.0, LAST.0 + 1, i64::MAX].map(|micros| Time(micros).to_string());
+        let (first, last) = ("1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z");
+        assert_eq!(shown, [first, first, first, last, last, last]);
     }
 }

@@ -10,6 +10,8 @@
 //! *structured* (`application/cloudevents+json`, the body within an envelope). A body that cannot be read is
 //! passed on as it is; the intake parks it. Signatures (`X-Hub-Signature-256`) go along; the intake checks them.
 
+use std::time::Duration;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use lapin::{
@@ -28,6 +30,8 @@ const HOST: &str = "X-GitHub-Enterprise-Host";
 const SIGNATURE: &str = "X-Hub-Signature-256";
 /// When our webhook took the delivery, in microseconds since 1970: AMQP's own timestamp has whole seconds only.
 const RECEIVED_AT: &str = "X-Teamlink-Received-At";
+/// No queue keeps a message for longer. What a message says beyond that, or of a time to come, is wrong.
+const OLDEST: Duration = Duration::from_secs(366 * 86_400);
 /// Written to disk by the broker, whatever the queue's type.
 const PERSISTENT: u8 = 2;
 /// How CloudEvents attributes may be spelt as headers: the AMQP binding's two forms, then HTTP's.
@@ -51,7 +55,7 @@ pub fn read(routing_key: &str, properties: &BasicProperties, body: Bytes, now: T
         .or_else(|| short(properties.message_id()).map(str::to_owned))
         .unwrap_or_else(|| hex::encode(Sha256::digest(&body)));
     let received_at = match headers.and_then(|headers| find(headers, RECEIVED_AT)) {
-        Some(AMQPValue::LongLongInt(micros)) => Time(*micros),
+        Some(AMQPValue::LongLongInt(micros)) => Time(*micros).clamp(now - OLDEST, now),
         _ => now,
     };
     Delivery { guid, event, host: header(HOST), signature: header(SIGNATURE), received_at, body }.bounded()
@@ -157,7 +161,7 @@ fn open_envelope(properties: &BasicProperties, body: Bytes) -> (Envelope, Bytes)
 mod tests {
     use super::*;
 
-    const NOW: Time = Time(7);
+    const NOW: Time = Time(1_700_000_000_000_000);
 
     fn with_headers(headers: &[(&str, &str)]) -> BasicProperties {
         let mut table = FieldTable::default();
@@ -179,7 +183,7 @@ mod tests {
             event: "team".into(),
             host: Some("github.example.com".into()),
             signature: Some("sha256=00".into()),
-            received_at: Time(1_700_000_000_123_456),
+            received_at: NOW - Duration::from_micros(123_456),
             body: Bytes::from_static(b"{\"action\":\"created\"}"),
         };
         let (key, properties) = write(&delivery).unwrap();
@@ -187,6 +191,22 @@ mod tests {
         assert_eq!(properties.delivery_mode(), &Some(2));
         assert_eq!(properties.message_id().as_ref().unwrap().as_str(), delivery.guid);
         assert_eq!(read(key.as_str(), &properties, delivery.body.clone(), NOW), delivery);
+    }
+
+    #[test]
+    fn a_message_was_received_neither_in_the_future_nor_years_ago() {
+        for (said, is) in [
+            (i64::MAX, NOW),
+            (NOW.0 + 1, NOW),
+            (NOW.0 - 1, Time(NOW.0 - 1)),
+            (0, NOW - OLDEST),
+            (i64::MIN, NOW - OLDEST),
+        ] {
+            let mut table = FieldTable::default();
+            table.insert(RECEIVED_AT.into(), AMQPValue::LongLongInt(said));
+            let properties = BasicProperties::default().with_headers(table);
+            assert_eq!(read("x", &properties, Bytes::new(), NOW).received_at, is, "{said}");
+        }
     }
 
     #[test]
