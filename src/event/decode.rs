@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{About, Event, EventOrg};
-use crate::model::{Delivery, OrgId, TeamId};
+use crate::model::Delivery;
 
 /// A body from which no event can be read. It never will be, so the delivery is parked with its payload.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,29 +39,33 @@ pub fn decode(delivery: &Delivery) -> Result<Event, Undecodable> {
             _ => Err(undecodable("the body is not a JSON object".to_owned())),
         };
     };
-    let org = organization(name, &body);
+    let account = organization(name, &body);
+    let org = account.as_ref().and_then(org_of);
+    // An organisation without an id is none of ours. One with an id that is none, nothing can be done for.
+    let wrong = account.is_some_and(|account| account.has("id")) && org.is_none();
     let about = match kind {
         Kind::Team { deleted, repositories } => {
             let team = body.object("team");
-            let id: Option<i64> = team.as_ref().and_then(|team| team.get("id"));
-            let id = id.ok_or_else(|| undecodable("`team.id` is missing or no number".to_owned()))?;
+            let team_id = team.as_ref().and_then(|team| team.get("id"));
+            let team_id = team_id.ok_or_else(|| undecodable(no_id("team")))?;
             let said = team.and_then(|team| team.get("deleted")).unwrap_or(false);
-            About::Team { team: TeamId(id), deleted: deleted || said, repositories }
+            About::Team { team: team_id, deleted: deleted || said, repositories }
         }
         Kind::Membership => match body.object("team") {
             Some(team) if team.get("deleted").unwrap_or(false) => match team.get("id") {
-                Some(id) => About::Team { team: TeamId(id), deleted: true, repositories: false },
-                None => return Err(undecodable("`team.id` is missing or no number".to_owned())),
+                Some(team) => About::Team { team, deleted: true, repositories: false },
+                None => return Err(undecodable(no_id("team"))),
             },
             _ => About::Nothing,
         },
-        Kind::Organization { .. } if org.is_none() => {
-            return Err(undecodable("`organization.id` is missing or no number".to_owned()));
-        }
+        Kind::Organization { .. } if org.is_none() => return Err(undecodable(no_id("organization"))),
         Kind::Organization { deleted } => About::Org { deleted },
         Kind::Installation => About::Org { deleted: false },
         Kind::Ignored(about) => about,
     };
+    if wrong && !matches!(about, About::Nothing | About::Unknown) {
+        return Err(undecodable(no_id("organization")));
+    }
     Ok(Event { name: name.to_owned(), action, org, about })
 }
 
@@ -104,23 +108,27 @@ impl Kind {
 
 /// The organisation that an event belongs to. Events about installations name it as the account that the app
 /// is installed on, which may be null, an enterprise (no login) or a user; those are no organisations.
-fn organization(name: &str, body: &Object<'_>) -> Option<EventOrg> {
+fn organization<'a>(name: &str, body: &Object<'a>) -> Option<Object<'a>> {
     let account = match name {
         "installation" | "installation_repositories" => {
             body.object("installation").and_then(|installation| installation.object("account"))
         }
         // Its own `installation` carries no account, and the account itself no dependable type.
         "installation_target" if body.text("target_type").as_deref() == Some("Organization") => {
-            return body.object("organization").or_else(|| body.object("account")).and_then(org_of);
+            return body.object("organization").or_else(|| body.object("account"));
         }
         _ => None,
     };
     let account = account.filter(|account| account.text("type").as_deref() == Some("Organization"));
-    body.object("organization").or(account).and_then(org_of)
+    body.object("organization").or(account)
 }
 
-fn org_of(account: Object<'_>) -> Option<EventOrg> {
-    Some(EventOrg { id: OrgId(account.get("id")?), login: account.text("login") })
+fn org_of(account: &Object<'_>) -> Option<EventOrg> {
+    Some(EventOrg { id: account.get("id")?, login: account.text("login") })
+}
+
+fn no_id(of: &str) -> String {
+    format!("`{of}.id` is missing, or no positive number")
 }
 
 /// A JSON object whose values are read one at a time, each only when it has the type that is asked for.
@@ -133,6 +141,10 @@ impl<'a> Object<'a> {
 
     fn get<T: Deserialize<'a>>(&self, key: &str) -> Option<T> {
         serde_json::from_str(self.0.get(key)?.get()).ok()
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|value| value.get() != "null")
     }
 
     fn object(&self, key: &str) -> Option<Object<'a>> {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{About, Event, decode, marks};
-use crate::model::{Delivery, OrgId, Time};
+use crate::model::{Delivery, OrgId, TeamId, Time};
 
 fn delivery(event: &str, body: impl Into<Bytes>) -> Delivery {
     let event = event.to_owned();
@@ -225,10 +225,43 @@ fn what_a_mark_cannot_do_without_makes_a_body_undecodable() {
     failed to decode a `team` event: not JSON: expected value at line 1 column 1
     failed to decode a `star` event: not JSON: invalid unicode code point at line 1 column 13
     failed to decode a `team_add` event: the body is not a JSON object
-    failed to decode a `team` event: `team.id` is missing or no number
-    failed to decode a `team` event: `team.id` is missing or no number
-    failed to decode a `organization` event: `organization.id` is missing or no number
+    failed to decode a `team` event: `team.id` is missing, or no positive number
+    failed to decode a `team` event: `team.id` is missing, or no positive number
+    failed to decode a `organization` event: `organization.id` is missing, or no positive number
     ");
+}
+
+/// An id that stands for something else in the ledger, or that no ledger can hold.
+#[test]
+fn an_id_that_is_no_positive_number_makes_a_body_undecodable() {
+    let fits = i64::MAX.to_string();
+    for id in ["0", "-1", "-4", "9223372036854775808", "1e3", "7.5", "\"7\"", "[7]", "true"] {
+        let event = |team: &str, org: &str| {
+            format!(
+                r#"{{"action": "deleted", "team": {{"id": {team}}}, "organization": {{"id": {org}, "login": "acme"}}}}"#
+            )
+        };
+        for (name, body, of) in [
+            ("team", event(id, "1"), "team"),
+            (
+                "membership",
+                event(id, "1").replace("deleted\", \"team\": {", "removed\", \"team\": {\"deleted\": true, "),
+                "team",
+            ),
+            ("team", event("7", id), "organization"),
+            ("organization", event("7", id), "organization"),
+            ("repository", event("7", id), "organization"),
+        ] {
+            let error = decode(&delivery(name, body.clone())).expect_err(&body).to_string();
+            assert!(
+                error.contains(&format!("`{of}.id` is missing, or no positive number")),
+                "{body}: {error}"
+            );
+        }
+        assert_eq!(decode(&delivery("star", event(id, id))).unwrap().org, None, "nothing follows from it");
+    }
+    let largest = decode(&delivery("team", format!(r#"{{"action": "created", "team": {{"id": {fits}}}}}"#)));
+    assert!(matches!(largest.unwrap().about, About::Team { team: TeamId(i64::MAX), .. }));
 }
 
 /// Every path in a JSON document.
@@ -253,8 +286,11 @@ fn no_field_but_the_teams_id_is_needed_in_any_example() {
         for path in all.iter().filter(|path| !["/team", "/team/id"].contains(&path.as_str())) {
             for odd in [Value::Null, json!("odd"), json!({"odd": 1}), json!([])] {
                 let mut changed = body.clone();
+                let is_odd_id =
+                    !odd.is_null() && (path == "/organization/id" || path.ends_with("account/id"));
                 *changed.pointer_mut(path).unwrap() = odd;
-                assert!(decode(&delivery(&name, changed.to_string())).is_ok(), "{file}: {path}");
+                let decoded = decode(&delivery(&name, changed.to_string()));
+                assert!(decoded.is_ok() || is_odd_id, "{file}: {path}");
             }
             let (parent, key) = path.rsplit_once('/').unwrap();
             let mut removed = body.clone();

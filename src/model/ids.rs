@@ -1,15 +1,28 @@
-//! Identifiers. GitHub's are numeric and never change; Datadog's are opaque text.
+//! Identifiers. GitHub's are positive numbers and never change; Datadog's are opaque text.
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, Unexpected},
+};
 
 macro_rules! numeric_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        ///
+        /// Only a positive number is read as one: others stand for something else in the ledger.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
         pub struct $name(pub i64);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let id = i64::deserialize(deserializer)?;
+                let wrong = || D::Error::invalid_value(Unexpected::Signed(id), &"a positive number");
+                if id > 0 { Ok(Self(id)) } else { Err(wrong()) }
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -105,7 +118,7 @@ impl fmt::Display for TeamKey {
 
 /// How JSON shows a team where there may be none: 0 stands for no team. Plans that were saved have this form.
 pub mod team_or_zero {
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::IntoDeserializer as _};
 
     use super::TeamId;
 
@@ -123,6 +136,9 @@ pub mod team_or_zero {
     /// Those of the deserializer.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TeamId>, D::Error> {
         let id = i64::deserialize(deserializer)?;
-        Ok((id != 0).then_some(TeamId(id)))
+        if id == 0 {
+            return Ok(None);
+        }
+        TeamId::deserialize(id.into_deserializer()).map(Some)
     }
 }

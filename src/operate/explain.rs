@@ -223,7 +223,7 @@ async fn find(sources: &Sources<'_>, login: &str, slug: &str) -> anyhow::Result<
     if let Some(team) = sources.ledger.find_team(&org, slug).await? {
         return Ok((org, team));
     }
-    let by_id = slug.parse().ok().map(TeamId);
+    let by_id = slug.parse().ok().filter(|id| *id > 0).map(TeamId);
     let answer = match sources.github.team_by_slug(&org.facts.login, slug).await {
         Answer::Absent if by_id.is_some() => {
             sources.github.team(org.facts.id, by_id.unwrap_or(TeamId(0))).await
