@@ -35,6 +35,7 @@
 //! | [`settings`] | defaults, files and environment → checked values, every problem at once | a setting is added |
 //! | [`telemetry`] | one function a fact: its log line and its metric together | something should be seen |
 //! | [`clock`] | what time it is, and how the dice fall | time has to be simulated |
+//! | [`files`] | files of this machine: private ones are made, secrets are read | a file has the wrong permissions |
 //! | [`secret`] | a secret that its file may change while we run | a changed key is not taken up |
 //! | [`shutdown`] | signals → tokens; a drain with a deadline | stopping takes too long |
 //! | [`operate`] | what a person can ask of a running system | `check` should find something more |
@@ -61,6 +62,7 @@
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod files;
 pub mod secret;
 pub mod settings;
 pub mod shutdown;

@@ -4,12 +4,14 @@
 //! The settings read it first; [`Secret::reread`] is called by one task of the daemon. It prints itself never.
 
 use std::{
-    fs, io,
+    io,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::files;
 
 /// A secret, and the file that it is from if it is from one. Clones change together.
 #[derive(Clone, Debug)]
@@ -43,10 +45,10 @@ impl Secret {
     /// written, is no secret.
     ///
     /// # Errors
-    /// When the file cannot be read; the secret stays what it was.
+    /// Those of [`files::read_secret`]; the secret stays what it was.
     pub fn reread(&self) -> io::Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
-        let text = fs::read_to_string(file)?.trim_end().to_owned();
+        let text = files::read_secret(file)?;
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         if text.is_empty() || text == now.0.expose_secret() {
             return Ok(false);
@@ -75,6 +77,8 @@ impl From<&str> for Secret {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

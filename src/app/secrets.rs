@@ -32,13 +32,21 @@ pub(super) async fn reread(
     let mut ticks = ticks(REREAD);
     loop {
         ticks.tick().await;
-        for (files, of) in [(&mut github, Upstream::Github), (&mut datadog, Upstream::Datadog)] {
-            if files.changed() {
+        let changed;
+        // A file system that does not answer stops nothing but this.
+        let looked = tokio::task::spawn_blocking(move || {
+            let changed = [&mut github, &mut datadog, &mut doors].map(Files::changed);
+            (github, datadog, doors, changed)
+        });
+        let Ok(looked) = looked.await else { return };
+        (github, datadog, doors, changed) = looked;
+        for (changed, of) in changed.into_iter().zip([Upstream::Github, Upstream::Datadog]) {
+            if changed {
                 let of_it = gates.iter().filter(|(upstream, _)| *upstream == of);
                 of_it.for_each(|(upstream, gate)| gate.credential_changed(*upstream));
             }
         }
-        if let Some(file) = from.as_ref().filter(|_| doors.changed()) {
+        if let Some(file) = from.as_ref().filter(|_| changed[2]) {
             webhook.send_replace(Server::secrets_in(&file.get()));
         }
     }

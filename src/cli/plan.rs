@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::output;
 use crate::{
     app::{self, upstreams},
-    datadog,
+    datadog, files,
     model::{ConnectionKey, Lane, PauseScope, TeamId},
     operate::plan::{Origin, PlanDocument, document},
     plan::{Action, Guarded, LeftAlone, Planned, Why},
@@ -83,7 +83,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let document = document(&plans, origin, &ledger, ledger.clock().now()).await?;
     if let Some(path) = &args.out {
         let text = serde_json::to_string_pretty(&document)?;
-        std::fs::write(path, text)
+        files::write_private(path, &text)
             .with_context(|| format!("failed to save the plan as {}", path.display()))?;
     }
     match args.format {

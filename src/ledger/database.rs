@@ -1,6 +1,6 @@
 //! The two databases that a ledger may be kept in: how each is opened, and the little in which they differ.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{io, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use backon::{ExponentialBuilder, Retryable};
@@ -14,7 +14,7 @@ use super::{
     Ledger, LedgerError, Turnstile,
     schema::{self, Engine},
 };
-use crate::{clock::Clock, model::Time};
+use crate::{clock::Clock, files, model::Time};
 
 /// SQLite: what is committed survives a power cut; a writer waits this many milliseconds for another process.
 const SQLITE_WRITER: &str =
@@ -57,7 +57,8 @@ pub(super) fn sqlite_file(url: &str) -> anyhow::Result<SqliteConnectOptions> {
 /// One connection writes; readers have connections of their own and see the last commit. A file does not hang up:
 /// connections need no ping before each use.
 async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<Ledger> {
-    let file = sqlite_file(url)?.get_filename().display().to_string();
+    let path = sqlite_file(url)?.get_filename().to_owned();
+    let file = path.display().to_string();
     let options = |mode: &str| {
         let separator = if url.contains('?') { '&' } else { '?' };
         AnyConnectOptions::from_str(&format!("{url}{separator}mode={mode}"))
@@ -67,6 +68,7 @@ async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<
         pool(settings, turnstile.clone()).max_connections(connections).test_before_acquire(false)
     };
     let opening = || format!("failed to open the ledger {file}; its folder must exist and be writable");
+    keep_private(&path).with_context(opening)?;
     // Not by the pool, which tries for half a minute what cannot be mended by trying.
     let mut migrating = AnyConnection::connect_with(&options("rwc")?).await.with_context(opening)?;
     migrating.execute(SQLITE_WRITER).await.with_context(opening)?;
@@ -77,6 +79,28 @@ async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<
     let write = pool(1, SQLITE_WRITER).connect_with(options("rwc")?).await.with_context(opening)?;
     let read = pool(2, SQLITE_READER).connect_lazy_with(options("ro")?);
     Ok(ledger(Engine::Sqlite, write, read))
+}
+
+/// The ledger's file is its owner's alone, because deliveries that are parked lie in it whole. SQLite gives the files that
+/// it keeps beside it the same permissions.
+fn keep_private(file: &Path) -> io::Result<()> {
+    let name = file.as_os_str().to_string_lossy();
+    if name.starts_with("file:") || name.starts_with(':') {
+        return Ok(());
+    }
+    if !file.exists() {
+        files::open_private(file)?;
+    }
+    for ending in ["", "-wal", "-shm", "-journal", ".lock"] {
+        let mut beside = file.as_os_str().to_owned();
+        beside.push(ending);
+        match files::tighten(Path::new(&beside)) {
+            // Another user's file has the permissions that this one wants.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            tightened => tightened?,
+        }
+    }
+    Ok(())
 }
 
 /// All connections do everything. A lost one is found before it is used, and made anew.

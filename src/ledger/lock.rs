@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::{database, schema::Engine};
+use crate::files;
 
 /// Held as long as the daemon lives; the OS lets go of it when the process ends, however it ends.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl DaemonLock {
         let mut name = options.get_filename().as_os_str().to_owned();
         name.push(".lock");
         let path = PathBuf::from(name);
-        let file = File::create(&path)
+        let file = files::open_private(&path)
             .with_context(|| format!("failed to create the lock file {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { file })),

@@ -1,7 +1,11 @@
 //! Typed values out of raw ones. A value that is wrong becomes a problem, and its default is read instead, so
 //! that one load finds every mistake. What nobody asked for is unknown.
 
-use std::{fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use config::{Value, ValueKind};
@@ -12,7 +16,7 @@ use super::{
     Effective, Problem,
     layers::{self, DEFAULT, Values},
 };
-use crate::secret::Secret;
+use crate::{files, secret::Secret};
 
 /// The smallest likeness (Jaro-Winkler, 0 to 1) at which an unknown key is taken for a slip.
 const LIKENESS: f64 = 0.85;
@@ -218,10 +222,10 @@ impl Reader {
             self.problem(key, why, "keep one of the two");
         }
         let shown = text_of(&path);
-        match fs::read_to_string(&shown) {
+        match files::read_secret(Path::new(&shown)) {
             Ok(text) => {
                 self.derived(key, "(hidden)", &format!("{shown} ({origin})"));
-                read(&Value::new(None, text.trim_end().to_owned())).ok().map(|texts| (texts, shown))
+                read(&Value::new(None, text)).ok().map(|texts| (texts, shown))
             }
             Err(error) => {
                 self.problems.push(Problem {

@@ -32,6 +32,7 @@ const MODULES: &[Module] = &[
         "cli",
         &[
             "app",
+            "files",
             "settings",
             "operate",
             "sandbox",
@@ -103,7 +104,7 @@ const MODULES: &[Module] = &[
     ),
     (
         "settings",
-        &["secret", "telemetry", "mapping", "model"],
+        &["files", "secret", "telemetry", "mapping", "model"],
         "settings are read by `app`, `cli` and `operate` only",
     ),
     (
@@ -140,11 +141,12 @@ const MODULES: &[Module] = &[
     ("telemetry", &["ledger", "plan", "model"], "telemetry reads what happened from the types that say so"),
     (
         "ledger",
-        &["clock", "model"],
+        &["clock", "files", "model"],
         "the ledger knows only `model` and what time it is; it neither logs nor decides",
     ),
     ("shutdown", &[], "shutdown knows signals and tokens"),
-    ("secret", &[], "a secret knows its file and nothing else"),
+    ("secret", &["files"], "a secret knows its file and nothing else"),
+    ("files", &[], "files knows nothing of what is in them"),
     ("clock", &["model"], "the clock is the only place that asks what time it is for those who do I/O"),
     ("plan", &["mapping", "model"], PURE),
     ("signature", &[], PURE),

@@ -1,8 +1,9 @@
 //! What `deploy/THREATS.md` says: each test that it names exists, and those that belong nowhere else stand here.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     net::{SocketAddr, TcpListener},
+    os::unix::fs::{PermissionsExt as _, symlink},
     time::Duration,
 };
 
@@ -251,4 +252,35 @@ async fn no_secret_is_told_by_logs_pages_commands_or_debug_whether_it_is_right_o
         assert!(!output.status.success(), "{name} was taken");
         keeps_secrets(name, &text(&output));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_teamlink_makes_is_its_users_alone_and_goes_through_no_link() {
+    let mut world = World::new(1, &[]).await;
+    let ledger = world.file("private.db", "");
+    let beside = |name: &str| ledger.replace("private.db", name);
+    fs::set_permissions(&ledger, Permissions::from_mode(0o644)).unwrap();
+    world.set(&[("TEAMLINK_LEDGER__URL", &format!("sqlite:{ledger}"))]);
+    world.start().await;
+    let plan = beside("plan.json");
+    assert!(world.teamlink(&["plan", "--out", &plan]).await.status.success());
+    for name in ["private.db", "private.db-wal", "private.db-shm", "private.db.lock", "plan.json"] {
+        let mode = fs::metadata(beside(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    world.stop().await;
+
+    let theirs = world.file("theirs", "theirs");
+    fs::remove_file(beside("private.db.lock")).unwrap();
+    for (link, command) in [("plan-link", vec!["plan", "--out", "LINK"]), ("private.db.lock", vec!["run"])] {
+        let link = beside(link);
+        symlink(&theirs, &link).unwrap();
+        let args: Vec<&str> = command.into_iter().map(|it| if it == "LINK" { &link } else { it }).collect();
+        let output = world.teamlink(&args).await;
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert!(text(&output).contains("it is a symbolic link"), "{}", text(&output));
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+    }
+    let shown = world.teamlink(&["plan", "--out", "/dev/stdout"]).await;
+    assert!(shown.status.success(), "{}", text(&shown));
 }
