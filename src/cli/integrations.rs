@@ -157,7 +157,7 @@ async fn put(Put { id, file, yes }: Put, settings: &Settings) -> anyhow::Result<
     };
     if lease.is_none() {
         anstream::eprintln!(
-            "warning: there is no ledger with the lease of this document; a worker that keeps it may write at the same moment"
+            "warning: no ledger was found to lease this document; stop the workers that write it, or they may write at the same time"
         );
     }
     let clients = (&reader, &writer);

@@ -19,9 +19,9 @@ use crate::{
 Examples:
   teamlink ledger rebind --reason \"moved to the EU organisation, CHANGE-1234\"
 
-A ledger belongs to one Datadog organisation, and with the keys of another one nothing is written. `rebind` has it belong
-to the organisation of today's keys. The rows of what teamlink made in the old one are kept, and rebinding back restores
-them. What is held or approved ends, and so does what is known of documents. Stop the workers before.
+A ledger belongs to one Datadog organisation. With keys of another one, teamlink writes nothing. `rebind` binds the ledger
+to the organisation of the current keys. It keeps the rows of the old organisation's connections, and rebinding back
+restores them. It discards holds, approvals and the state of documents. Stop all workers first.
 Exit codes: 0 done, or it belongs there already; 1 failed, or not confirmed.")]
 pub struct Args {
     #[command(subcommand)]
@@ -30,7 +30,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Have the ledger belong to the Datadog organisation of today's keys
+    /// Bind the ledger to the Datadog organisation of the current keys
     Rebind(Rebind),
 }
 
@@ -65,11 +65,11 @@ async fn rebind(Rebind { reason, yes }: Rebind, settings: &Settings) -> anyhow::
     }
     let restored = restores.as_ref().map_or(0, |(_, teams)| *teams);
     anstream::println!("from  {}, with {leaves} connected Datadog teams", called(from.as_ref()));
-    anstream::println!("to    {}, of which {restored} are known", called(to.as_ref()));
+    anstream::println!("to    {}, with {restored} to restore", called(to.as_ref()));
     output::confirm(yes, "bind the ledger to that organisation")?;
     let rebound = rebind::rebind(&ledger, &rebinding, &reason, ledger.clock().now()).await?;
     anstream::println!(
-        "done: {} connections are kept for the way back, {} restored; `teamlink sync` makes the next pass",
+        "done: kept {} connections of the old organisation, restored {}; run `teamlink sync` next",
         rebound.kept,
         rebound.restored
     );

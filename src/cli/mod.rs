@@ -98,11 +98,11 @@ pub enum Command {
     Parked(parked::Args),
     /// Show what was done, why, and what led to it
     Audit(audit::Args),
-    /// Write nothing more for a team, an organisation, to a document, or at all
+    /// Pause writes for a team, an organisation, a document, or everything
     Pause(pause::Args),
     /// End a pause, and look at what was paused
     Resume(pause::Args),
-    /// What concerns the ledger as a whole: bind it to another Datadog organisation
+    /// Bind the ledger to another Datadog organisation
     Ledger(ledger::Args),
     /// Check settings, credentials, permissions and the broker
     Check(check::Args),

@@ -44,8 +44,11 @@ const DOCUMENT: &str = "integration:";
 fn document(name: &str) -> anyhow::Result<Integration> {
     let integration = name.strip_prefix(DOCUMENT).and_then(Integration::from_id);
     Ok(integration.ok_or_else(|| Hinted {
-        error: format!("`{name}` names no document that teamlink keeps"),
-        hint: format!("write {}", Integration::ALL.map(|it| format!("{DOCUMENT}{}", it.as_str())).join(", ")),
+        error: format!("`{name}` is no document that teamlink writes"),
+        hint: format!(
+            "use one of {}",
+            Integration::ALL.map(|it| format!("{DOCUMENT}{}", it.as_str())).join(", ")
+        ),
     })?)
 }
 

@@ -1,4 +1,4 @@
-//! `teamlink pause` and `teamlink resume`: nothing is written for a team, an organisation, to a document, or at all.
+//! `teamlink pause` and `teamlink resume`: writes for a team, an organisation, a document, or everything.
 
 use std::process::ExitCode;
 

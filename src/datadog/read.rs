@@ -184,7 +184,7 @@ impl Reader {
 
     /// The organisation that the keys belong to. *Absent* where Datadog does not say: nobody has recorded this answer.
     pub async fn org(&self) -> Answer<DatadogOrg> {
-        let attempt = "read whose the Datadog keys are";
+        let attempt = "read the organisation of the Datadog keys";
         let user = self.client.get::<wire::CurrentUser>("get_current_user", attempt, &["current_user"], &[]);
         match one(user.await) {
             Answer::Present(user) => user.org().map_or(Answer::Absent, Answer::Present),

@@ -80,10 +80,10 @@ impl Accepting {
         }
     }
 
-    /// What stands for a delivery that cannot even be parked: its GUID's hash, and why. Nothing of it is in it.
+    /// What is stored of a delivery that cannot even be parked: its GUID's hash, and why. It has none of its content.
     pub fn stub(self, error: &str) -> Self {
         let size = self.body.len();
-        let why = format!("it could not be parked, and its {size} bytes are lost: {error}");
+        let why = format!("failed to park it, and its {size} bytes are lost: {error}");
         Self {
             guid: format!("sha256:{}", hex::encode(Sha256::digest(&self.guid))),
             event: String::new(),

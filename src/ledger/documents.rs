@@ -51,7 +51,7 @@ pub struct RejectedEntry {
 pub struct LastLook {
     /// The generation of the mark that it answered.
     pub generation: i64,
-    /// When GitHub is asked again, whether or not somebody asks for that.
+    /// When a look reads GitHub again, even without a new mark.
     pub full_at: Option<Time>,
     /// The last PUT.
     pub put_at: Option<Time>,
@@ -111,12 +111,12 @@ pub struct SettledDocument {
     pub read_at: Time,
 }
 
-/// How long after our PUT an entry that is there again counts as put back by somebody who did not know of that PUT: the last
-/// read comes two minutes after it, and may come late.
+/// How long after our PUT an entry that is there again counts as put back by somebody who read the document before it. The
+/// last read comes two minutes after the PUT, and may come late.
 const PUT_BACK_WITHIN: Duration = Duration::from_secs(150);
 
 impl DocumentState {
-    /// The entries that one PUT of ours removed so short a while ago that they are removed once more if they are there.
+    /// Returns the entries that one recent PUT of ours removed. If they are back, they are removed once more.
     pub fn put_back(&self, now: Time) -> BTreeSet<EntryKey> {
         let once = |it: &RemovedEntry| it.removals == 1 && it.is_young(now);
         self.removed_entries.iter().filter(|(_, it)| once(it)).map(|(key, _)| key.clone()).collect()

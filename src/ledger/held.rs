@@ -19,7 +19,7 @@ const END_HOLD: &str =
 const END_APPROVAL: &str =
     "DELETE FROM approvals WHERE org_id = $1 AND kind = $2 AND datadog_team_id = $3 AND github = $4";
 
-/// The condition on a row of `held` that it waits: no approval of it is in force at the time that a query binds in this place.
+/// Returns the SQL condition for a row of `held` that waits: no approval of it is in force at the bind parameter `time`.
 /// A release waits until it is carried out: under `observe` and in a pause, its approval alone ends nothing.
 pub(super) fn waits_at(time: &str) -> String {
     format!(
@@ -224,7 +224,7 @@ async fn store_approval(
     Ok(())
 }
 
-/// Has an action be held, unless it is: its approval ends with its row. A plan shows what no look has held yet.
+/// Holds an approved action that no look has held yet, because its approval ends with its row.
 async fn keep_held(
     db: &mut AnyConnection,
     lane: Lane,

@@ -64,11 +64,11 @@ pub fn read(path: &Path) -> anyhow::Result<PlanDocument> {
 pub fn check_origin(saved: &PlanDocument, today: &Origin) -> anyhow::Result<()> {
     let Some(of) = &saved.of else {
         bail!(
-            "the plan does not say which GitHub and Datadog it is of, because an older version made it: make it again"
+            "nothing was done, because an older version made the plan, without its GitHub and Datadog; make it again"
         );
     };
     match of.differs(today) {
-        Some(what) => bail!("the plan is of {what}: nothing was done"),
+        Some(what) => bail!("nothing was done, because the plan is for {what}; make it again"),
         None => Ok(()),
     }
 }
@@ -136,7 +136,9 @@ async fn standing(
     let now = survey.plan(login).await?;
     if now.org.id != *id {
         let has = now.org.id;
-        bail!("the plan is of org {id}, and {login} is org {has} now: nothing was done; make the plan again");
+        bail!(
+            "nothing was done, because the plan is for org {id}, but {login} is org {has} now; make it again"
+        );
     }
     let guarded = match &now.plan {
         Ok(guarded) => guarded,

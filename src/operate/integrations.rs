@@ -1,5 +1,5 @@
-//! The documents of entity integrations: read, compared, replaced by hand. What a person writes is a person's: as
-//! with `connections`, the ledger does not hear of it.
+//! The documents of entity integrations: read, compared, replaced by hand. With a lease, the ledger stores what a
+//! person writes.
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Map, Value};

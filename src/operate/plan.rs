@@ -55,11 +55,11 @@ impl Origin {
     /// What a plan of this origin differs in from today's, if it does.
     pub(super) fn differs(&self, today: &Self) -> Option<String> {
         if self.github != today.github {
-            return Some(format!("GitHub at {}, and the settings name {}", self.github, today.github));
+            return Some(format!("GitHub at {}, but the settings name {}", self.github, today.github));
         }
         match (&self.datadog, &today.datadog) {
             (Some(saved), Some(now)) if saved.id != now.id => {
-                Some(format!("Datadog organisation {saved}, and the keys are those of {now}"))
+                Some(format!("Datadog organisation {saved}, but the keys belong to {now}"))
             }
             _ => None,
         }

@@ -67,7 +67,10 @@ pub async fn rebind(
     now: Time,
 ) -> anyhow::Result<Rebound> {
     let workers = ledger.live_workers(now).await?;
-    ensure!(workers == 0, "{workers} workers are running on this ledger; stop them, then try again");
+    ensure!(
+        workers == 0,
+        "nothing was changed, because workers run on this ledger ({workers}); stop them, then try again"
+    );
     let restores = rebinding.restores.as_ref().map(|(org, _)| org.as_str());
     Ok(ledger.rebind_datadog(rebinding.to.as_ref(), restores, reason, now).await?)
 }

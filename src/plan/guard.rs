@@ -5,8 +5,8 @@
 //! those that wait for their second look, those held, and those planned now. A removal that a person approved counts in
 //! neither figure once it is done. A replacement takes nothing away: it isn't a removal and is never held.
 //!
-//! A row that is disowned takes nothing away from anybody, but what it knew is lost: whoever shows a wrong Datadog would
-//! have all of them forgotten. So `max_share` bounds those too, by themselves, and the last one waits for a person.
+//! To disown a row deletes nothing at Datadog, but loses what the row knew, and a wrong Datadog would make teamlink disown
+//! every row. So `max_share` limits disowns too, counted separately, and the last row is held.
 //!
 //! A hold by a limit stays until it is approved or no longer wanted, so that a second look cannot slip under the limits
 //! one by one. A hold by its cause is judged again at each look: once GitHub proves that the team is gone, the removal is
@@ -267,12 +267,12 @@ fn disowns_too_many(
     if limits.share_exceeded(rows, of) {
         let share = limits.max_share;
         let why = format!(
-            "Datadog has {rows} of our {of} connections no more, and nothing explains that: more than \
+            "{rows} of our {of} connections are missing from Datadog, and nothing explains that: more than \
              `guard.max_share` ({share})"
         );
         Some(HoldReason::new(HoldRule::MaxShare, why))
     } else if remaining(population, &guarded.ready.actions, now) == 0 {
-        let why = "Datadog has none of our connections in the org, and nothing explains that";
+        let why = "all our connections in the org are missing from Datadog, and nothing explains that";
         Some(HoldReason::new(HoldRule::LastConnection, why))
     } else {
         None

@@ -180,7 +180,7 @@ impl Publisher {
             return Ok(());
         }
         Err(format!(
-            "RabbitMQ returned the delivery {returned}; add it to queue.bindings, or do not have GitHub send it"
+            "RabbitMQ returned the delivery {returned}; add its key to queue.bindings, or disable the event in GitHub"
         ))
     }
 

@@ -35,8 +35,8 @@ impl Eyes {
     }
 
     /// Plans for these teams. Our connections that the plan makes again or disowns because the list lacks them are read by
-    /// their ids first: a list may be cut, and what slides to a page that was read already is in no page. What Datadog
-    /// shows by its id is not visible yet.
+    /// their ids first: a list may be cut, and lacks one that moves to a page which was read already. One that its id
+    /// shows counts as not visible yet.
     ///
     /// # Errors
     /// When they cannot be read: nothing is disowned on the word of one list.

@@ -90,7 +90,7 @@ impl Eyes {
         };
         if let Teams::Elsewhere = said {
             return Ok(Err(elsewhere(&format!(
-                "of the {} Datadog teams that this ledger has connected, the keys show none",
+                "the keys show none of the {} Datadog teams that this ledger has connected",
                 teams.len()
             ))));
         }
@@ -130,14 +130,12 @@ impl Eyes {
 
 /// The keys are those of another organisation than the ledger's.
 pub(super) fn keys_of(shown: &DatadogOrg, home: &DatadogOrg) -> Trouble {
-    elsewhere(&format!(
-        "the keys are those of Datadog organisation {shown}, and this ledger belongs to {home}"
-    ))
+    elsewhere(&format!("the keys belong to Datadog organisation {shown}, but this ledger to {home}"))
 }
 
 fn elsewhere(what: &str) -> Trouble {
     let why = format!(
-        "{what}: nothing is written; use the keys of that organisation, or bind the ledger to the other one: \
+        "nothing is written, because {what}; use keys of the ledger's organisation, or run \
          `teamlink ledger rebind --reason …`"
     );
     Trouble::new(Class::Auth, why)

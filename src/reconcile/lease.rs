@@ -92,7 +92,7 @@ impl Lease {
                 return Ok(lease);
             }
             if Instant::now() > deadline {
-                bail!("{what} is being worked on by another process for more than 30 s; try again");
+                bail!("another process has worked on {what} for more than 30 s; try again");
             }
             tokio::time::sleep(POLL).await;
         }

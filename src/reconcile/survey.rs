@@ -149,8 +149,8 @@ impl Eyes {
         Ok(Foreseen { desired, guarded, missed: missed.into_keys().collect(), undecided })
     }
 
-    /// The Datadog teams that are gone of the rows and the begun adoptions of these teams, and the teams of which that cannot
-    /// be told. A list that lacks one with a connection of ours decides nothing.
+    /// Returns which Datadog teams of these teams' rows and begun adoptions are gone, and the teams where that is unknown. A
+    /// list that lacks one with a connection of ours proves nothing.
     pub(super) async fn gone(
         &self,
         listed: &DatadogTeams,

@@ -326,15 +326,15 @@ pub fn datadog_sync(continuous: bool) {
     }
 }
 
-/// The ledger would not even park a delivery: a stub stands for it.
+/// The ledger would not even park a delivery, and stores a stub.
 pub fn not_parked(delivery: &str, error: &str) {
     counter!("teamlink_actions_total", "kind" => "park", "outcome" => "stub").increment(1);
-    error!(delivery, error, "a delivery cannot be parked; a stub stands for it, and its body is lost");
+    error!(delivery, error, "failed to park a delivery; a stub without its body is stored");
 }
 
 /// The keys are those of another Datadog organisation than the ledger's.
 pub fn elsewhere(trouble: &Trouble) {
-    error!(error = %trouble, "these are the keys of another Datadog organisation: nothing is looked at or written");
+    error!(error = %trouble, "skipping all looks and writes: the keys belong to another Datadog organisation");
 }
 
 /// An organisation was looked at as a whole.

@@ -117,14 +117,18 @@ async fn a_plan_of_another_deployment_is_not_applied_and_binds_nothing() {
     let plan: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     type Edit = fn(&mut Value);
     let edits: [(&str, Edit, &str); 4] = [
-        ("id", |plan| plan["orgs"][0]["org"]["id"] = json!(4242), "the plan is of org 4242, and acme is org"),
+        (
+            "id",
+            |plan| plan["orgs"][0]["org"]["id"] = json!(4242),
+            "the plan is for org 4242, but acme is org",
+        ),
         (
             "host",
             |plan| plan["of"]["github"] = json!("github.example"),
-            "the plan is of GitHub at github.example",
+            "the plan is for GitHub at github.example",
         ),
-        ("keys", |plan| plan["of"]["datadog"]["id"] = json!("x"), "the plan is of Datadog organisation x"),
-        ("none", |plan| drop(plan.as_object_mut().unwrap().remove("of")), "an older version made it"),
+        ("keys", |plan| plan["of"]["datadog"]["id"] = json!("x"), "the plan is for Datadog organisation x"),
+        ("none", |plan| drop(plan.as_object_mut().unwrap().remove("of")), "an older version made the plan"),
     ];
     for (name, edit, told) in edits {
         let mut other = plan.clone();
@@ -155,7 +159,7 @@ async fn rebinding_shows_both_organisations_and_the_way_back_restores_what_was_o
     let rebind = [&rebind[..], &["--yes"]].concat();
     let done = world.teamlink(&rebind).await;
     assert_eq!(done.status.code(), Some(0), "{}", text(&done));
-    assert!(text(&done).contains("3 connections are kept"), "{}", text(&done));
+    assert!(text(&done).contains("kept 3 connections"), "{}", text(&done));
     let (code, said) = sync(&world).await;
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(writes(&other).await.len(), 1, "the three are made there");
@@ -164,8 +168,8 @@ async fn rebinding_shows_both_organisations_and_the_way_back_restores_what_was_o
     with_keys_of(&mut world, &url);
     let back = world.teamlink(&rebind).await;
     assert_eq!(back.status.code(), Some(0), "{}", text(&back));
-    assert!(text(&back).contains("3 connections are kept"), "{}", text(&back));
-    assert!(text(&back).contains("3 restored"), "{}", text(&back));
+    assert!(text(&back).contains("kept 3 connections"), "{}", text(&back));
+    assert!(text(&back).contains("restored 3"), "{}", text(&back));
     is_untouched(&mut world).await;
     let audit = text(&world.teamlink(&["audit"]).await);
     assert!(audit.contains("rebind") && audit.contains("CHANGE-1"), "{audit}");

@@ -23,10 +23,10 @@ const ROUNDS: usize = 5;
 /// How many PUTs a look sends at most, when Datadog rejects entries. The next look goes on.
 const PUTS: usize = 64;
 
-/// So many entries are rejected before any PUT is accepted, and it is not the entries.
+/// After so many rejected entries and no accepted PUT, the entries are not the cause.
 const ALL_REJECTED: usize = 8;
 
-/// So many PUTs in a row have added an entry that no read has shown, and it is not sent again.
+/// After so many PUTs in a row have added an entry that no read shows, it is not sent again.
 const UNSEEN: u32 = 3;
 
 /// How a look ended.
@@ -148,7 +148,7 @@ impl<'a> Look<'a> {
         wants: Wants,
         mark: &LeasedMark,
     ) -> Self {
-        // A pass and a person have what is parked tried again; a look of its own does not.
+        // A pass and a person retry what is parked. A look that nobody asked for does not.
         let asked = state.last_look.is_none_or(|last| last.generation != mark.generation);
         let tries = asked && matches!(mark.cause, Cause::Pass | Cause::Person);
         let rejected = if tries { BTreeMap::new() } else { state.rejected.clone() };
@@ -177,7 +177,7 @@ impl<'a> Look<'a> {
     }
 
     /// Reads and writes until nothing is left that may be written. When Datadog rejects a PUT, each half of its changes is
-    /// tried by itself, so that what is rejected in the end is one entry.
+    /// tried alone, until one rejected entry is left.
     async fn bring_into_step(&mut self, writer: &datadog::Writer) -> Result<End, LedgerError> {
         let mut parts: Vec<Option<BTreeSet<EntryKey>>> = vec![None];
         let mut last = None;
@@ -238,7 +238,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Reads the document once its intents and slots are stored. Answers the whole plan, and what of it is sent now: the
+    /// Reads the document once its intents and slots are stored. Returns the whole plan, and the part to send now: the
     /// changes of this part that Datadog does not reject.
     async fn ready(
         &mut self,
@@ -279,8 +279,8 @@ impl<'a> Look<'a> {
         Ok(Err(End::Failed(Trouble::new(Class::Transient, why))))
     }
 
-    /// Stores what is about to be added, and takes slots for what is about to be removed. Says whether there was nothing to
-    /// store, so that the last read may be written upon.
+    /// Stores what is about to be added, and takes slots for what is about to be removed. Returns whether there was nothing
+    /// to store: the last read is still valid then.
     async fn prepare(&mut self, now: &Merged) -> Result<bool, LedgerError> {
         let new: BTreeMap<_, _> = (now.added.keys())
             .filter(|key| !self.intended.contains(*key))

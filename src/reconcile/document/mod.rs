@@ -183,7 +183,7 @@ fn check_org(state: &DocumentState, document: Option<&Document>) -> Result<(), T
     match (state.datadog_org, document.and_then(|document| document.org_id)) {
         (Some(known), Some(org)) if known != org => {
             let why = format!(
-                "the keys are those of Datadog organisation {org}, and this ledger's documents are in {known}; \
+                "the keys belong to Datadog organisation {org}, but this ledger's documents are in {known}; \
                  use the keys of {known}, or another ledger"
             );
             Err(Trouble::new(Class::Auth, why))

@@ -82,7 +82,7 @@ async fn a_document_of_another_datadog_organisation_is_not_replaced_by_hand() {
     world.faults(json!([{"method": "GET", "path": "/api/v2/idp/*", "body": other}])).await;
     let (code, said) = put(&world, &file).await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("the keys are those of Datadog organisation 7"), "{said}");
+    assert!(said.contains("the keys belong to Datadog organisation 7"), "{said}");
     assert_eq!(puts(&world).await.len(), 1);
 }
 
@@ -92,5 +92,5 @@ async fn without_a_ledger_a_document_is_replaced_after_a_warning() {
     let file = world.file("github.json", &json!({"enabled_repos": [repository("app")]}).to_string());
     let (code, said) = put(&world, &file).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("warning: there is no ledger"), "{said}");
+    assert!(said.contains("warning: no ledger was found"), "{said}");
 }

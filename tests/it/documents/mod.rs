@@ -196,7 +196,7 @@ async fn a_document_is_paused_alone_and_looked_at_when_it_is_resumed() {
     become_(&world, &["app", "new", "newer"]).await;
     world.stop().await;
     let wrong = world.teamlink(&["pause", "integration:slack"]).await;
-    assert!(text(&wrong).contains("names no document that teamlink keeps"), "{}", text(&wrong));
+    assert!(text(&wrong).contains("is no document that teamlink writes"), "{}", text(&wrong));
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn a_key_of_another_datadog_organisation_writes_nothing() {
     world.faults(json!([{"method": "GET", "path": "/api/v2/idp/*", "body": other}])).await;
     let refused = world.teamlink(&["sync"]).await;
     assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused).contains("the keys are those of Datadog organisation 7"), "{}", text(&refused));
+    assert!(text(&refused).contains("the keys belong to Datadog organisation 7"), "{}", text(&refused));
     assert_eq!(puts(&world).await.len(), 1);
 }
 
