@@ -41,6 +41,7 @@
 //! | [`operate`] | what a person can ask of a running system | `check` should find something more |
 //! | [`admin`] | health and metrics over HTTP | an orchestrator asks |
 //! | [`reconcile`] | the worker: lease, look, apply, settle; the full pass | Datadog was written wrongly, or not |
+//! | [`server`] | the HTTP listener: how many connections, and for how long | somebody holds connections open |
 //! | [`webhook`] | the HTTP door in: limits, signature, then an inbox | GitHub's deliveries are refused |
 //! | [`queue`] | the RabbitMQ door: topology, publisher, consumer | messages stay in the queue |
 //! | [`intake`] | the `Inbox` behind both doors: a delivery is accepted only once it is stored | a delivery got lost |
@@ -77,6 +78,7 @@ pub mod github;
 pub mod intake;
 pub mod ledger;
 pub mod queue;
+pub mod server;
 pub mod transport;
 pub mod webhook;
 

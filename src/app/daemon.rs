@@ -24,6 +24,7 @@ use crate::{
     model::{Asks, Cause},
     queue::{Consumer, DeadQueue, Publisher},
     reconcile::Worker,
+    server,
     settings::Settings,
     shutdown::Tasks,
     telemetry::{self, Metrics},
@@ -171,10 +172,9 @@ impl Daemon {
         let router = router.merge(admin::router(health));
         let stopping = stop.clone();
         tasks.spawn("http", async move {
-            let served =
-                axum::serve(listener, router).with_graceful_shutdown(stopping.cancelled_owned()).await;
+            server::serve(listener, router, server::Limits::of_process(), stopping).await;
             doors_shut.cancel();
-            Ok(served?)
+            Ok(())
         });
         telemetry::work::started(addr, role_name(role));
         let grace = settings.server.shutdown_grace;

@@ -1,12 +1,17 @@
 //! What happens at the doors: deliveries at the webhook and from the queue, and the connection to the broker.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use metrics::{counter, gauge};
 use tracing::{debug, error, info, warn};
 
+use super::seldom::Seldom;
+
 const DELIVERIES: &str = "teamlink_deliveries_total";
 const BROKER: &str = "teamlink_broker_connected";
+
+static TURNED_AWAY: Seldom = Seldom::new();
+static NOT_ACCEPTED: Seldom = Seldom::new();
 
 /// Event names that become a label as they are; every other is `other`, since whoever can send a message could
 /// otherwise make as many time series as they like.
@@ -90,9 +95,20 @@ pub fn delivery_turned_away(event: &str, outcome: Outcome, status: u16, reason: 
         // Our own trouble.
         Outcome::Refused => warn!(status, reason, "delivery refused"),
         // The sender's, who may be anybody.
-        _ => info!(status, reason, "request turned away"),
+        _ => {
+            if let Some(left_out) = TURNED_AWAY.line() {
+                info!(status, reason, left_out, "request turned away");
+            }
+        }
     }
     delivery(event, outcome);
+}
+
+/// The listener could not accept a connection.
+pub fn not_accepted(error: &io::Error) {
+    if let Some(left_out) = NOT_ACCEPTED.line() {
+        warn!(%error, left_out, "failed to accept a connection");
+    }
 }
 
 /// The webhook has no secret to check signatures with.

@@ -16,6 +16,7 @@ use tracing_subscriber::{
 
 mod catalogue;
 pub mod doors;
+mod seldom;
 pub mod upstreams;
 pub mod work;
 

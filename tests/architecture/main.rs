@@ -63,6 +63,7 @@ const MODULES: &[Module] = &[
             "admin",
             "operate",
             "reconcile",
+            "server",
             "webhook",
             "queue",
             "intake",
@@ -126,6 +127,7 @@ const MODULES: &[Module] = &[
     ),
     ("webhook", &["intake", "telemetry", "signature", "model"], DOOR),
     ("queue", &["intake", "telemetry", "model"], DOOR),
+    ("server", &["telemetry"], "the listener knows connections and no routes"),
     (
         "intake",
         &["clock", "telemetry", "ledger", "signature", "event", "model"],

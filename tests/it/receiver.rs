@@ -6,13 +6,14 @@ use futures_util::future::BoxFuture;
 use teamlink::{
     intake::{Inbox, Refused},
     model::Delivery,
-    webhook,
+    server, webhook,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 const MAX_BODY: usize = 25 * 1024 * 1024;
 
@@ -34,7 +35,7 @@ async fn serve() -> std::net::SocketAddr {
     let router = webhook::router(options, Arc::new(Nowhere));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    tokio::spawn(server::serve(listener, router, server::Limits::of_process(), CancellationToken::new()));
     address
 }
 
