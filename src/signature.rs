@@ -13,13 +13,20 @@ pub fn possible(secrets: &[SecretString]) -> bool {
     secrets.iter().any(|secret| !secret.expose_secret().is_empty())
 }
 
+/// Whether a header has the form of a signature, whatever it signs.
+pub fn is_formed(signature: &str) -> bool {
+    digest(signature).is_some()
+}
+
+fn digest(signature: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    hex::decode_to_slice(signature.strip_prefix("sha256=")?, &mut digest).ok()?;
+    Some(digest)
+}
+
 /// Whether `signature` is that of `body` under any of `secrets` but the empty one.
 pub fn matches(signature: &str, body: &[u8], secrets: &[SecretString]) -> bool {
-    let mut expected = [0; 32];
-    let Some(digits) = signature.strip_prefix("sha256=") else { return false };
-    if hex::decode_to_slice(digits, &mut expected).is_err() {
-        return false;
-    }
+    let Some(expected) = digest(signature) else { return false };
     secrets.iter().map(|secret| secret.expose_secret().as_bytes()).filter(|secret| !secret.is_empty()).any(
         |secret| {
             Hmac::<Sha256>::new_from_slice(secret)
@@ -56,6 +63,7 @@ mod tests {
         assert!(!matches(SIGNATURE, b"Hello, World!", &[]));
         for signature in ["", "sha256=", "sha256=zz", &SIGNATURE[7..], &SIGNATURE[..40], "sha1=7571"] {
             assert!(!matches(signature, b"Hello, World!", &[SECRET.into()]), "{signature:?}");
+            assert!(!is_formed(signature), "{signature:?}");
         }
     }
 

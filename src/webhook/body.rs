@@ -25,13 +25,12 @@ pub(super) enum Trouble {
 /// Reads the whole body. The permit stands for its bytes: keep it as long as the body.
 pub(super) async fn read(
     body: Body,
-    length: Option<usize>,
     max: usize,
     in_flight: &Arc<Semaphore>,
     deadline: Instant,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Trouble> {
     let mut stream = body.into_data_stream();
-    let read = timeout_at(deadline, read_stream(&mut stream, length, max, in_flight)).await;
+    let read = timeout_at(deadline, read_stream(&mut stream, max, in_flight)).await;
     let result = read.unwrap_or(Err(Trouble::Slow));
     if matches!(result, Err(Trouble::TooLarge)) {
         discard(Body::from_stream(stream));
@@ -41,7 +40,6 @@ pub(super) async fn read(
 
 async fn read_stream(
     stream: &mut BodyDataStream,
-    length: Option<usize>,
     max: usize,
     in_flight: &Arc<Semaphore>,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Trouble> {
@@ -66,7 +64,6 @@ async fn read_stream(
             continue;
         }
         if rest.is_empty() {
-            rest.reserve(length.unwrap_or_default().max(so_far + piece.len()).min(max));
             rest.extend_from_slice(&first);
         }
         rest.extend_from_slice(&piece);

@@ -41,8 +41,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_millis(8500);
 /// What to tell a sender whose delivery could not be taken for a reason that passes soon.
 const RETRY_SOON: Duration = Duration::from_secs(5);
-/// Bytes of bodies in this process at a time, as multiples of the largest body allowed.
-const BODIES_IN_FLIGHT: usize = 3;
+/// Bytes of large bodies in this process at a time, as multiples of the largest body allowed.
+const LARGE_IN_FLIGHT: usize = 2;
+/// A body of at most this many bytes is a small one, as nearly all of GitHub's are.
+const SMALL: usize = 64 << 10;
+/// Bytes of small bodies in this process at a time. Whoever sends large ones without a secret keeps no small one out.
+const SMALL_IN_FLIGHT: usize = 32 << 20;
 /// Longest event name or GUID taken; GitHub's are 36 bytes at most, and AMQP's short strings end at 255.
 const MAX_NAME: usize = 128;
 
@@ -63,7 +67,8 @@ pub struct Options {
 struct Receiver {
     options: Options,
     inbox: Arc<dyn Inbox>,
-    bytes: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 /// `POST /webhooks/github`, which hands what it receives to `inbox`.
@@ -71,18 +76,18 @@ pub fn router(options: Options, inbox: Arc<dyn Inbox>) -> Router {
     if !signature::possible(&options.secrets.borrow()) {
         doors::no_webhook_secret();
     }
-    let bytes = Arc::new(Semaphore::new(options.max_body.saturating_mul(BODIES_IN_FLIGHT)));
-    Router::new().route("/webhooks/github", post(receive)).with_state(Arc::new(Receiver {
-        options,
-        inbox,
-        bytes,
-    }))
+    let small = Arc::new(Semaphore::new(SMALL_IN_FLIGHT));
+    let large = Arc::new(Semaphore::new(options.max_body.saturating_mul(LARGE_IN_FLIGHT)));
+    let receiver = Receiver { options, inbox, small, large };
+    Router::new().route("/webhooks/github", post(receive)).with_state(Arc::new(receiver))
 }
 
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
     let headers = request.headers();
-    let event = text(headers, "x-github-event").unwrap_or_default().to_owned();
-    let guid = text(headers, "x-github-delivery").unwrap_or_default().to_owned();
+    // What is too long is refused, and not logged before that.
+    let name =
+        |header| text(headers, header).filter(|name| name.len() <= MAX_NAME).unwrap_or_default().to_owned();
+    let (event, guid) = (name("x-github-event"), name("x-github-delivery"));
     let span = info_span!("delivery", delivery.guid = guid, event);
     async move {
         let result = receiver.handle(request, event.clone(), guid).await;
@@ -111,27 +116,26 @@ impl Receiver {
             body::discard(body);
             return Err(Refusal::too_large(self.options.max_body));
         }
-        let signature = text(&head.headers, signature::HEADER)
-            .ok_or_else(|| Refusal::unauthorized("the X-Hub-Signature-256 header is missing"))?;
+        let signature = signature_in(&head.headers)?;
         let form = is_form(&head.headers)?;
         for (name, value) in [("X-GitHub-Event", &event), ("X-GitHub-Delivery", &guid)] {
-            if value.is_empty() || value.len() > MAX_NAME {
+            if value.is_empty() {
                 return Err(Refusal::malformed(format!("the {name} header is missing or too long")));
             }
         }
 
-        let (raw, _in_flight) =
-            body::read(body, length, self.options.max_body, &self.bytes, started + BODY_TIMEOUT)
-                .await
-                .map_err(|trouble| match trouble {
-                    body::Trouble::TooLarge => Refusal::too_large(self.options.max_body),
-                    body::Trouble::Slow => Refusal {
-                        status: StatusCode::REQUEST_TIMEOUT,
-                        ..Refusal::malformed("the body did not arrive in time".into())
-                    },
-                    body::Trouble::Broken => Refusal::malformed("the body broke off".into()),
-                    body::Trouble::Busy => Refusal::later("too many bodies at once", RETRY_SOON),
-                })?;
+        let in_flight = if length.is_some_and(|length| length <= SMALL) { &self.small } else { &self.large };
+        let (raw, _in_flight) = body::read(body, self.options.max_body, in_flight, started + BODY_TIMEOUT)
+            .await
+            .map_err(|trouble| match trouble {
+                body::Trouble::TooLarge => Refusal::too_large(self.options.max_body),
+                body::Trouble::Slow => Refusal {
+                    status: StatusCode::REQUEST_TIMEOUT,
+                    ..Refusal::malformed("the body did not arrive in time".into())
+                },
+                body::Trouble::Broken => Refusal::malformed("the body broke off".into()),
+                body::Trouble::Busy => Refusal::later("too many bodies at once", RETRY_SOON),
+            })?;
         if !signature::matches(signature, &raw, &self.options.secrets.borrow()) {
             return Err(Refusal::unauthorized("the signature matches none of the secrets set here"));
         }
@@ -191,6 +195,17 @@ impl Receiver {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// What may be a signature: whoever sends none is not read.
+fn signature_in(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let signature = text(headers, signature::HEADER)
+        .ok_or_else(|| Refusal::unauthorized("the X-Hub-Signature-256 header is missing"))?;
+    if signature::is_formed(signature) {
+        Ok(signature)
+    } else {
+        Err(Refusal::unauthorized("the X-Hub-Signature-256 header holds no signature"))
+    }
 }
 
 /// GitHub sends either JSON or a form, as the hook is set.

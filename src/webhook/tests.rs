@@ -130,7 +130,11 @@ async fn a_missing_or_wrong_signature_is_answered_401_and_not_stored() {
     let world = World::new(Memory::default());
     let (status, _, error) = world.send(without(good(), "x-hub-signature-256")).await;
     assert_eq!((status, error.as_str()), (401, "the X-Hub-Signature-256 header is missing"));
-    for signature in [sign("another secret", BODY), sign(SECRET, b"{}"), "sha1=00".into()] {
+    let never = Body::from_stream(stream::pending::<std::io::Result<Bytes>>());
+    let unread = with(delivery(BODY).body(never).unwrap(), "x-hub-signature-256", "sha1=00");
+    let (status, _, error) = world.send(unread).await;
+    assert_eq!((status, error.as_str()), (401, "the X-Hub-Signature-256 header holds no signature"));
+    for signature in [sign("another secret", BODY), sign(SECRET, b"{}")] {
         let (status, _, error) = world.send(with(good(), "x-hub-signature-256", &signature)).await;
         assert_eq!((status, error.as_str()), (401, "the signature matches none of the secrets set here"));
     }
@@ -229,10 +233,13 @@ async fn bodies_that_do_not_fit_in_memory_together_are_answered_503() {
         let request = delivery(piece).body(Body::from_stream(rest)).unwrap();
         tokio::spawn(async move { router.oneshot(request).await })
     };
-    let held: Vec<_> = (0..BODIES_IN_FLIGHT).map(|_| stuck()).collect();
+    let held: Vec<_> = (0..LARGE_IN_FLIGHT).map(|_| stuck()).collect();
     // Each holds its bytes once it has been polled.
     tokio::task::yield_now().await;
     assert_eq!(world.send(good()).await, (503, Some("5".into()), "too many bodies at once".into()));
+    // One that says that it is small has a place of its own.
+    let small = with(good(), "content-length", &BODY.len().to_string());
+    assert_eq!(world.send(small).await.0, 202);
     for task in held {
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());

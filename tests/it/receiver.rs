@@ -42,7 +42,8 @@ async fn serve() -> std::net::SocketAddr {
 /// Everything but the length and the body.
 const HEAD: &str = "POST /webhooks/github HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
                     content-type: application/json\r\nx-github-event: team\r\nx-github-delivery: g\r\n\
-                    x-hub-signature-256: sha256=00\r\n";
+                    x-hub-signature-256: \
+                    sha256=0000000000000000000000000000000000000000000000000000000000000000\r\n";
 
 #[tokio::test]
 async fn a_body_of_26_mb_is_answered_413_whether_announced_or_not() {
