@@ -10,6 +10,7 @@ use std::{
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use lapin::{Channel, Connection, ConnectionProperties, Error, ErrorKind, uri::AMQPUri};
 use secrecy::ExposeSecret;
+use tokio::time::timeout;
 
 use super::Options;
 use crate::telemetry::doors;
@@ -19,9 +20,6 @@ use crate::telemetry::doors;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Heartbeat unless the URL says otherwise (`?heartbeat=`): a silent broker is noticed within twice this.
 const HEARTBEAT_S: u16 = 10;
-/// Largest frame unless the URL says otherwise (`?frame_max=`). lapin keeps room for 64 frames a connection: the
-/// broker's own 128 KiB would be 8 MiB, of which a GitHub event, 10 KiB or so, needs nothing.
-const FRAME_MAX: u32 = 32 * 1024;
 /// Waits between attempts to connect grow from this to [`MAX_WAIT`], with jitter on top, so that many workers do
 /// not return to a restarted broker in the same instant.
 const MIN_WAIT: Duration = Duration::from_millis(200);
@@ -32,6 +30,13 @@ const STEADY: Duration = Duration::from_secs(60);
 
 /// AMQP's reply code for something that does not exist.
 pub(super) const NOT_FOUND: u16 = 404;
+
+/// The same for a frame that cannot be read.
+pub(super) const FRAME_ERROR: u16 = 501;
+
+/// The longest that an answer of the broker may take. A broker that has frozen, or a connection that was lost in the middle
+/// of a frame, gives none.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What is wrong between us and the broker, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +79,10 @@ impl Trouble {
                      it is empty, or set queue.declare = false to use it as it is",
                 ),
                 320 => trouble.with_remedy("an operator or a restart closed the connection"),
+                FRAME_ERROR => trouble.with_remedy(
+                    "the headers of a message are larger than a frame; remove `frame_max` from queue.url, or remove the \
+                     message from the queue",
+                ),
                 530 => trouble.with_remedy("check the virtual host in queue.url (rabbitmqctl list_vhosts)"),
                 _ => trouble,
             },
@@ -103,13 +112,14 @@ pub(super) async fn connect(options: &Options, role: &str) -> Result<Connection,
             .with_remedy("write it as amqp://user:password@host:5672/%2f")
     })?;
     uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-    uri.query.frame_max.get_or_insert(FRAME_MAX);
+    // The largest frame is the broker's, unless the URL names a smaller one (`?frame_max=`): the headers of a message are one
+    // frame, however small the frames are that its reader asked for. lapin keeps room for 64 frames a connection.
     let place = format!("{}:{}", uri.authority.host, uri.authority.port);
     let attempted =
         format!("failed to connect to RabbitMQ at {place} as {}", uri.authority.userinfo.username);
     // No auto-recovery and no retries in lapin: the supervised loops here do both.
     let properties = ConnectionProperties::default().with_connection_name(format!("teamlink {role}").into());
-    match tokio::time::timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties)).await {
+    match timeout(CONNECT_TIMEOUT, Connection::connect_uri(uri, properties)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(Trouble::of(&attempted, &error)),
         Err(_) => Err(Trouble::new(format!("{attempted}: it accepts connections but does not answer"))
@@ -161,5 +171,17 @@ fn backoff() -> ExponentialBackoff {
 }
 
 pub(super) async fn open_channel(connection: &Connection) -> Result<Channel, Trouble> {
-    connection.create_channel().await.map_err(|error| Trouble::of("failed to open a channel", &error))
+    answer("failed to open a channel", connection.create_channel()).await
+}
+
+/// Waits for what the broker answers, but not for ever.
+pub(super) async fn answer<T>(
+    attempted: &str,
+    asked: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, Trouble> {
+    match timeout(ANSWER_TIMEOUT, asked).await {
+        Ok(answer) => answer.map_err(|error| Trouble::of(attempted, &error)),
+        Err(_) => Err(Trouble::new(format!("{attempted}: RabbitMQ does not answer"))
+            .with_remedy("look at the broker's log; it may be frozen or overloaded")),
+    }
 }

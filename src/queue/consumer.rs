@@ -26,7 +26,7 @@ use std::{
 
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use lapin::{
-    Channel, Connection,
+    Channel, Connection, Event,
     message::Delivery as Message,
     options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions},
     types::FieldTable,
@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Options,
-    connect::{Supervision, Trouble, connect, open_channel},
+    connect::{FRAME_ERROR, Supervision, Trouble, answer, connect, open_channel},
     held::{Batch, Held},
     pace::{BUDGET, Pace},
     patrol::Patrol,
@@ -105,6 +105,10 @@ impl Consumer {
         while !shutdown.is_cancelled() {
             self.turn();
             if let Err(trouble) = self.session(&mut pace, &mut supervision, &shutdown).await {
+                if trouble.code == Some(FRAME_ERROR) {
+                    // What came before the message in the same breath is committed one by one.
+                    pace.refused();
+                }
                 self.set_ready(Err(trouble.to_string()));
                 let wait = supervision.lost(trouble);
                 shutdown.run_until_cancelled(sleep(wait)).await;
@@ -129,11 +133,27 @@ impl Consumer {
         };
         let Some(connected) = shutdown.run_until_cancelled(connecting).await else { return Ok(()) };
         let (connection, mut channel) = connected?;
+        let mut events = connection.events_listener();
+        // Where lapin reads what it cannot, the consumer hears nothing of it.
+        let lost = async {
+            while let Some(event) = events.next().await {
+                if let Event::Error(error) = event {
+                    return Trouble::of(&format!("lost the queue {:?}", self.options.queue), &error);
+                }
+            }
+            Trouble::new("lost the connection to RabbitMQ")
+        };
+        let mut lost = pin!(lost);
         loop {
             let mut consuming = Consuming::new(self, &connection, &channel, pace);
             consuming.start().await?;
             supervision.connected();
-            match consuming.run(shutdown).await? {
+            let ended = tokio::select! {
+                biased;
+                ended = consuming.run(shutdown) => ended,
+                trouble = &mut lost => Err(trouble),
+            };
+            match ended? {
                 End::Overflow => channel = open_channel(&connection).await?,
                 End::Shutdown => {
                     // A frozen broker must not hold up the exit; everything committed is acknowledged already.
@@ -248,7 +268,7 @@ impl<'a> Consuming<'a> {
             let queue = topology::name(&self.of.options.queue);
             self.channel.basic_consume(queue, "".into(), consume, FieldTable::default()).await
         };
-        self.messages = Some(started.await.map_err(|error| Trouble::of(&attempted, &error))?);
+        self.messages = Some(answer(&attempted, started).await?);
         self.of.set_ready(Ok(()));
         Ok(())
     }
@@ -307,8 +327,8 @@ impl<'a> Consuming<'a> {
     async fn ack(&mut self, batch: &Batch) -> Result<(), Trouble> {
         self.held.committed(batch);
         // Everything up to its last tag is committed.
-        let acked = self.channel.basic_ack(batch.last_tag, BasicAckOptions { multiple: true }).await;
-        acked.map_err(|error| Trouble::of("failed to acknowledge what is committed", &error))
+        let acked = self.channel.basic_ack(batch.last_tag, BasicAckOptions { multiple: true });
+        answer("failed to acknowledge what is committed", acked).await
     }
 
     /// Has the broker send nothing more, and takes in what was under way, as far as the budget allows. What was
@@ -317,7 +337,8 @@ impl<'a> Consuming<'a> {
         let Some(messages) = &mut self.messages else { return Ok(()) };
         // Answered by the broker, so that afterwards nothing more comes.
         let options = BasicCancelOptions { nowait: false };
-        let mut cancel = pin!(self.channel.basic_cancel(messages.tag(), options).fuse());
+        let cancel = self.channel.basic_cancel(messages.tag(), options);
+        let mut cancel = pin!(answer("failed to cancel the consumer", cancel).fuse());
         while self.held.bytes() <= BUDGET {
             tokio::select! {
                 biased;
@@ -329,9 +350,7 @@ impl<'a> Consuming<'a> {
                         break;
                     }
                 },
-                cancelled = &mut cancel => {
-                    cancelled.map_err(|error| Trouble::of("failed to cancel the consumer", &error))?;
-                }
+                cancelled = &mut cancel => cancelled?,
             }
         }
         Ok(())
@@ -350,9 +369,7 @@ impl<'a> Consuming<'a> {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            closed = self.channel.close(200, "too many bytes".into()) => {
-                closed.map_err(|error| Trouble::of("failed to close a channel", &error))
-            }
+            closed = answer("failed to close a channel", self.channel.close(200, "too many bytes".into())) => closed,
             () = drop_the_rest => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Options,
-    connect::{NOT_FOUND, Supervision, Trouble, connect, open_channel},
+    connect::{NOT_FOUND, Supervision, Trouble, answer, connect, open_channel},
     message,
     topology::{self, User},
 };
@@ -86,13 +86,13 @@ impl DeadQueue {
         let queue = &self.options.dead_queue;
         // It stays with the broker until it is parked.
         let options = BasicGetOptions { no_ack: false };
-        let got = channel.basic_get(topology::name(queue), options).await;
-        let got = got.map_err(|error| Trouble::of(&format!("failed to fetch from {queue:?}"), &error))?;
+        let got = channel.basic_get(topology::name(queue), options);
+        let got = answer(&format!("failed to fetch from {queue:?}"), got).await?;
         let Some(got) = got else { return Ok(false) };
         let tag = got.delivery.delivery_tag;
         self.park(got.delivery).await;
-        let acked = channel.basic_ack(tag, BasicAckOptions { multiple: false }).await;
-        acked.map_err(|error| Trouble::of("failed to acknowledge what is parked", &error))?;
+        let acked = channel.basic_ack(tag, BasicAckOptions { multiple: false });
+        answer("failed to acknowledge what is parked", acked).await?;
         Ok(true)
     }
 

@@ -4,7 +4,7 @@ use lapin::Connection;
 
 use super::{
     Options,
-    connect::{NOT_FOUND, Trouble, connect, open_channel},
+    connect::{NOT_FOUND, Trouble, answer, connect, open_channel},
     topology,
 };
 
@@ -58,7 +58,7 @@ pub async fn probe(options: &Options) -> Vec<Finding> {
         findings.push(part.look(&connection, options).await.unwrap_or_else(Finding::from));
     }
     // It was only looked at; how the connection ends does not matter.
-    connection.close(200, "checked".into()).await.ok();
+    answer("failed to leave", connection.close(200, "checked".into())).await.ok();
     findings
 }
 

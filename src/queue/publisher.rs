@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Options,
-    connect::{Supervision, Trouble, connect, open_channel},
+    connect::{Supervision, Trouble, answer, connect, open_channel},
     message,
     topology::{self, User},
 };
@@ -296,8 +296,8 @@ impl Inbox for Publisher {
 async fn confirming(connection: &Connection) -> Result<Channel, Trouble> {
     let channel = open_channel(connection).await?;
     // Without it lapin answers `NotRequested` to every publish. `nowait` false: it must be in force.
-    let confirms = channel.confirm_select(ConfirmSelectOptions { nowait: false }).await;
-    confirms.map_err(|error| Trouble::of("failed to ask for confirms", &error))?;
+    let confirms = channel.confirm_select(ConfirmSelectOptions { nowait: false });
+    answer("failed to ask for confirms", confirms).await?;
     Ok(channel)
 }
 

@@ -10,7 +10,10 @@ use lapin::{
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
 
-use super::{Options, connect::Trouble};
+use super::{
+    Options,
+    connect::{Trouble, answer},
+};
 
 /// How often the broker delivers a message in vain before it calls it dead. RabbitMQ 4 has 20 by default; said
 /// explicitly, so that older ones do the same and redeclaring does not depend on the version.
@@ -65,12 +68,10 @@ pub(super) async fn declare_exchange(
         // We want to hear what is wrong.
         nowait: false,
     };
-    channel
-        .exchange_declare(name(&options.exchange), ExchangeKind::Topic, exchange, FieldTable::default())
+    let attempted = format!("failed to declare the exchange {:?}", options.exchange);
+    let (exchange_name, arguments) = (name(&options.exchange), FieldTable::default());
+    answer(&attempted, channel.exchange_declare(exchange_name, ExchangeKind::Topic, exchange, arguments))
         .await
-        .map_err(|error| {
-            Trouble::of(&format!("failed to declare the exchange {:?}", options.exchange), &error)
-        })
 }
 
 /// Answers how many messages wait in it, and how many consumers it has.
@@ -102,20 +103,16 @@ pub(super) async fn declare_dead_queue(
 
 async fn bind(channel: &Channel, options: &Options) -> Result<(), Trouble> {
     for key in &options.bindings {
-        channel
-            .queue_bind(
-                name(&options.queue),
-                name(&options.exchange),
-                name(key),
-                // We want to hear what is wrong.
-                QueueBindOptions { nowait: false },
-                FieldTable::default(),
-            )
-            .await
-            .map_err(|error| {
-                let what = format!("failed to bind {:?} to {:?} by {key:?}", options.queue, options.exchange);
-                Trouble::of(&what, &error)
-            })?;
+        let bound = channel.queue_bind(
+            name(&options.queue),
+            name(&options.exchange),
+            name(key),
+            // We want to hear what is wrong.
+            QueueBindOptions { nowait: false },
+            FieldTable::default(),
+        );
+        let attempted = format!("failed to bind {:?} to {:?} by {key:?}", options.queue, options.exchange);
+        answer(&attempted, bound).await?;
     }
     Ok(())
 }
@@ -139,10 +136,9 @@ async fn declare(
     };
     // A passive declaration only asks whether the queue exists.
     let arguments = if passive { FieldTable::default() } else { arguments };
-    match channel.queue_declare(name(queue), options, arguments).await {
-        Ok(queue) => Ok((queue.message_count(), queue.consumer_count())),
-        Err(error) => Err(Trouble::of(&format!("failed to declare the queue {queue:?}"), &error)),
-    }
+    let attempted = format!("failed to declare the queue {queue:?}");
+    let declared = answer(&attempted, channel.queue_declare(name(queue), options, arguments)).await?;
+    Ok((declared.message_count(), declared.consumer_count()))
 }
 
 /// Replicated where there is more than one node, and never loses a confirmed message to a crash of one.

@@ -69,6 +69,13 @@ impl Corner {
         self.depth(&self.options.dead_queue).await
     }
 
+    /// Somebody who publishes here over a connection of their own.
+    pub async fn publisher(&self) -> Publisher {
+        let connection = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        Publisher { channel, exchange: self.options.exchange.clone(), _connection: connection }
+    }
+
     /// The same without waiting until the broker has it.
     pub async fn send(&self, key: &str, properties: BasicProperties, body: &[u8]) {
         let options = BasicPublishOptions { mandatory: false, immediate: false };
@@ -86,6 +93,23 @@ impl Corner {
             .unwrap()
             .await
             .unwrap();
+    }
+}
+
+/// Publishes to a corner over a connection of its own.
+pub struct Publisher {
+    channel: Channel,
+    exchange: String,
+    /// Its end would end the channel.
+    _connection: Connection,
+}
+
+impl Publisher {
+    /// Publishes without waiting until the broker has it.
+    pub async fn send(&self, key: &str, properties: BasicProperties, body: &[u8]) {
+        let options = BasicPublishOptions { mandatory: false, immediate: false };
+        let exchange = self.exchange.as_str().into();
+        drop(self.channel.basic_publish(exchange, key.into(), options, body, properties).await.unwrap());
     }
 }
 

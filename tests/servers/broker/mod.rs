@@ -4,6 +4,7 @@ mod consumer;
 mod dead;
 mod documents;
 mod events;
+mod headers;
 mod kill;
 mod messages;
 mod poison;
