@@ -4,7 +4,7 @@
 //! a second, since a command in another process may have marked something.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -115,6 +115,11 @@ impl Worker {
             let is_due = |(lane, progress): (&Lane, &Progress)| progress.due > 0 && !unserved.contains(lane);
             let busy = !crew.tasks.is_empty() || progress.iter().any(is_due);
             let failing = progress.values().any(|lane| lane.passing > 0) && Instant::now() < deadline;
+            if let Some(lane) = lanes.iter().find(|lane| crew.unsettled.contains_key(lane)) {
+                bail!(
+                    "failed to settle what is due of {lane}: a look left it as it was; see the log, and report this"
+                );
+            }
             if !busy && !failing {
                 return Ok(progress);
             }
@@ -293,6 +298,27 @@ impl Worker {
         wait
     }
 
+    /// Whether marks that a turn took on are due as they were before it: whatever its look did, it settled none of them, and
+    /// would be repeated for ever.
+    async fn is_unsettled(
+        &self,
+        lane: Lane,
+        (whole, teams): (Option<&LeasedMark>, &[LeasedMark]),
+        began: Time,
+    ) -> sqlx::Result<bool> {
+        let same = |of: &LeasedMark, now: &LeasedMark| {
+            (of.team, of.generation, of.attempts, of.failures)
+                == (now.team, now.generation, now.attempts, now.failures)
+        };
+        if let Some(whole) = whole {
+            let now = self.ledger.due_whole(lane, began).await?;
+            return Ok(now.is_some_and(|now| same(whole, &now)));
+        }
+        let Lane::Org(org) = lane else { return Ok(false) };
+        let now = self.ledger.due_teams(org, began, CHUNK).await?;
+        Ok(now.iter().any(|now| teams.iter().any(|of| same(of, now))))
+    }
+
     /// One turn of a lane: a look at the organisation as a whole, a chunk of its due teams, or a document.
     async fn turn(&self, due: DueLane, patient: bool) -> Result<After, LedgerError> {
         if patient && !self.upstreams_answer(&due).await {
@@ -313,9 +339,10 @@ impl Worker {
     /// Does what is most urgent in the lane, and nothing that is less urgent with it. A turn that was given because
     /// something `urgent` was due does nothing if that is done: others may wait for its place.
     async fn leased(&self, lease: &Lease, urgent: bool) -> Result<After, LedgerError> {
-        let whole = self.ledger.due_whole(lease.lane, self.now()).await?;
+        let began = self.now();
+        let whole = self.ledger.due_whole(lease.lane, began).await?;
         let teams = match lease.lane {
-            Lane::Org(org) => self.ledger.due_teams(org, self.now(), CHUNK).await?,
+            Lane::Org(org) => self.ledger.due_teams(org, began, CHUNK).await?,
             Lane::Document(_) | Lane::Recovery => Vec::new(),
         };
         let hurries = teams.iter().chain(&whole).any(|mark| mark.asks.reserve);
@@ -355,7 +382,8 @@ impl Worker {
         if let Some(mark) = whole.filter(|mark| mark.asks.reserve == hurries || is_absent) {
             let Some(state) = self.ledger.org_state(org).await? else { return Ok(After::Rests) };
             whole::look_at_whole(&eyes, &self.ledger, &writer, (lease, org), &state, &mark).await?;
-            return Ok(After::GoesOn);
+            let unsettled = self.is_unsettled(lease.lane, (Some(&mark), &[]), began).await?;
+            return Ok(if unsettled { After::Unsettled } else { After::GoesOn });
         }
         if teams.is_empty() {
             return Ok(After::Rests);
@@ -363,7 +391,12 @@ impl Worker {
         let due = teams.iter().filter_map(|mark| mark.team).collect();
         let Some(state) = self.ledger.org_part(org, &due).await? else { return Ok(After::Rests) };
         look::look(&eyes, &self.ledger, &writer, (lease, org), state, &teams, None).await?;
-        Ok(if teams.len() < CHUNK { After::Rests } else { After::GoesOn })
+        let unsettled = self.is_unsettled(lease.lane, (None, &teams), began).await?;
+        Ok(match () {
+            () if unsettled => After::Unsettled,
+            () if teams.len() < CHUNK => After::Rests,
+            () => After::GoesOn,
+        })
     }
 
     /// Puts off what is due in a lane.
@@ -396,6 +429,8 @@ enum After {
     Rests,
     /// The next turn may follow at once.
     GoesOn,
+    /// Its look settled nothing of what it was for: a fault of ours, which must not spin.
+    Unsettled,
 }
 
 /// The turns that are under way.
@@ -403,6 +438,8 @@ enum After {
 struct Crew {
     tasks: JoinSet<(Lane, Result<After, LedgerError>)>,
     turns: Turns,
+    /// How many turns in a row have settled nothing of what they were for.
+    unsettled: HashMap<Lane, u32>,
 }
 
 impl Crew {
@@ -413,12 +450,22 @@ impl Crew {
                 if let Err(error) = &result {
                     telemetry::work::turn_failed(lane, error);
                 }
+                let unsettled = matches!(result, Ok(After::Unsettled));
+                let times =
+                    if unsettled { self.unsettled.get(&lane).map_or(1, |times| times + 1) } else { 0 };
+                if unsettled {
+                    telemetry::work::unsettled(lane, times);
+                    self.unsettled.insert(lane, times);
+                } else {
+                    self.unsettled.remove(&lane);
+                }
                 let rest = match result {
                     Ok(After::GoesOn) => Duration::ZERO,
                     Ok(After::Rests) => rest(lane),
+                    Ok(After::Unsettled) => (POLL * 2_u32.saturating_pow(times)).min(STUCK),
                     Err(_) => rest(lane).max(POLL),
                 };
-                self.turns.end(lane, clock.monotonic() + rest, result.is_err());
+                self.turns.end(lane, clock.monotonic() + rest, unsettled || result.is_err());
             }
             Some(Err(panic)) => {
                 telemetry::work::panicked(&panic);

@@ -332,6 +332,11 @@ pub fn not_parked(delivery: &str, error: &str) {
     error!(delivery, error, "failed to park a delivery; a stub without its body is stored");
 }
 
+/// A look settled nothing of what it was for.
+pub fn unsettled(lane: Lane, times: u32) {
+    error!(%lane, times, "a look left what is due as it was; its lane rests, and this is a fault of teamlink");
+}
+
 /// The keys are those of another Datadog organisation than the ledger's.
 pub fn elsewhere(trouble: &Trouble) {
     error!(error = %trouble, "skipping all looks and writes: the keys belong to another Datadog organisation");

@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
 use teamlink::{
     ledger::{Intended, IntentKind, Ledger},
     model::{Lane, OrgId, Time},
 };
+use tokio::time::timeout;
 
-use crate::support::world::{World, linked};
+use crate::support::world::{World, linked, text};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -173,4 +175,22 @@ async fn an_interrupted_delete_that_is_not_wanted_any_more_is_forgotten() {
     until("the intent is closed", async || ledger.counts(now()).await.unwrap().intents == 0).await;
     world.becomes(&linked(slugs(&world).await), SOON).await;
     world.stop().await;
+}
+
+/// A mark that no look can settle, as a fault of ours once left one: an organisation's with a team's number.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_look_settles_neither_spins_nor_keeps_a_command() {
+    let world = World::new(1, &[]).await;
+    world.pass().await;
+    let org = world.github(Method::GET, "/orgs/acme", Value::Null).await["id"].as_i64().unwrap();
+    let mut ledger = SqliteConnection::connect(&world.env["TEAMLINK_LEDGER__URL"]).await.unwrap();
+    let mark = "INSERT INTO marks (kind, org_id, team_id, generation, cause, due_at, first_at)
+                VALUES ('org', $1, 5, 1, 1, 0, 0)";
+    sqlx::query(mark).bind(org).execute(&mut ledger).await.unwrap();
+    let since = world.seq().await;
+    let synced = timeout(Duration::from_secs(20), world.teamlink(&["sync"])).await.expect("it returns");
+    assert_eq!(synced.status.code(), Some(1), "{}", text(&synced));
+    assert!(text(&synced).contains("failed to settle what is due of org:"), "{}", text(&synced));
+    let asked = world.requests(since).await.len();
+    assert!(asked <= 30, "{asked} requests");
 }
