@@ -69,6 +69,17 @@ impl Corner {
         self.depth(&self.options.dead_queue).await
     }
 
+    /// Removes the bindings of the queue.
+    pub async fn unbind(&self) {
+        let (queue, exchange) = (self.options.queue.as_str(), self.options.exchange.as_str());
+        for key in &self.options.bindings {
+            let arguments = FieldTable::default();
+            let unbound =
+                self.channel.queue_unbind(queue.into(), exchange.into(), key.as_str().into(), arguments);
+            unbound.await.unwrap();
+        }
+    }
+
     /// Somebody who publishes here over a connection of their own.
     pub async fn publisher(&self) -> Publisher {
         let connection = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.unwrap();

@@ -115,16 +115,7 @@ async fn a_queue_or_a_binding_that_is_removed_is_declared_again_before_the_next_
     let corner = Corner::new().await;
     let running = Running::start(corner.options.clone()).await;
     running.accept(delivery(1, "team")).await.unwrap();
-    let (queue, exchange) = (corner.options.queue.as_str(), corner.options.exchange.as_str());
-    for key in &corner.options.bindings {
-        let unbound = corner.channel.queue_unbind(
-            queue.into(),
-            exchange.into(),
-            key.as_str().into(),
-            FieldTable::default(),
-        );
-        unbound.await.unwrap();
-    }
+    corner.unbind().await;
     for number in 2..=20 {
         running.accept(delivery(number, "team")).await.unwrap();
     }
@@ -134,15 +125,7 @@ async fn a_queue_or_a_binding_that_is_removed_is_declared_again_before_the_next_
     // Where the topology is somebody else's, nothing is declared.
     let options = Options { declare: false, ..corner.options.clone() };
     let running = Running::start(options).await;
-    for key in &corner.options.bindings {
-        let unbound = corner.channel.queue_unbind(
-            queue.into(),
-            exchange.into(),
-            key.as_str().into(),
-            FieldTable::default(),
-        );
-        unbound.await.unwrap();
-    }
+    corner.unbind().await;
     let refused = running.accept(delivery(21, "team")).await.unwrap_err();
     assert!(refused.contains("queue.bindings"), "{refused}");
     running.stop().await;
