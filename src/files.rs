@@ -19,8 +19,8 @@ const OTHERS: u32 = 0o077;
 /// The most bytes of a secret.
 const LARGEST_SECRET: u64 = 64 << 10;
 
-/// Opens a file for writing, and creates it if it isn't there. Nobody but its owner can read it. A symbolic link is followed
-/// nowhere but in `/dev`, where `/dev/stdout` is one: whoever can write to the folder would choose the file.
+/// Opens a file for writing, and creates it if it isn't there. Only its owner can read it. It follows no symbolic link,
+/// because whoever can write to the folder would choose the file. In `/dev` it does: `/dev/stdout` is a link.
 ///
 /// # Errors
 /// When it cannot be opened or its permissions cannot be changed, or when it is a symbolic link.
@@ -45,7 +45,7 @@ pub fn open_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Writes a file that nobody but its owner can read, in place of what it held.
+/// Replaces what a file holds. Only its owner can read it then.
 ///
 /// # Errors
 /// Those of [`open_private`], and when it cannot be written.
@@ -71,7 +71,7 @@ pub fn tighten(path: &Path) -> io::Result<()> {
 }
 
 /// Whether a path names a symbolic link.
-pub fn is_link(path: &Path) -> bool {
+fn is_link(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|found| found.is_symlink())
 }
 

@@ -31,7 +31,7 @@ use super::{
 /// What is read at a time. A head must fit into it: GitHub's are 1 KiB, and proxies add theirs.
 const BUFFER: usize = 16 << 10;
 
-/// Serves requests until the sender leaves, is too slow, has to make room, or it is told to stop.
+/// Serves requests until the sender leaves or is too slow, its place is needed, or `stop` is cancelled.
 pub(super) async fn serve(
     stream: TcpStream,
     router: Router,
@@ -65,7 +65,7 @@ pub(super) async fn serve(
     let mut stopping = false;
     loop {
         tokio::select! {
-            // Whoever was cut off knows.
+            // An error here is the sender's, who has noticed it.
             _ = connection.as_mut() => return,
             () = place.closed.cancelled() => return,
             () = stop.cancelled(), if !stopping => {

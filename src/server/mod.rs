@@ -1,6 +1,6 @@
-//! The HTTP listener: accepts connections, serves a router on them, and bounds what they cost. Whoever holds connections open
-//! must not keep anybody out: at the most connections, the oldest half-sent request is closed, then the oldest idle one. It
-//! must not know the routes.
+//! The HTTP listener: accepts connections, serves a router on them, and bounds what they cost. A sender that holds connections
+//! open keeps nobody out: when there are too many, the listener closes the connection with the oldest half-sent request, then
+//! the oldest idle one. It must not know the routes.
 //!
 //! hyper's own limit on the time of a request's head also ends connections that are idle between two requests, which load
 //! balancers keep for minutes. That is why each connection is watched here.
@@ -57,7 +57,7 @@ impl Limits {
     }
 }
 
-/// Serves until it is told to stop. Requests that are being answered then are finished; everything else is closed.
+/// Serves until `stop` is cancelled. It finishes the requests that are being answered then, and closes everything else.
 pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
     let table = Arc::new(Table::new(limits.connections));
     let mut connections = JoinSet::new();
