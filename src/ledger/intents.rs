@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::AnyConnection;
 
 use super::{IntentKind, Ledger, LedgerError, rows, settle::check_fence, slots};
-use crate::model::{ConnectionId, ConnectionKey, GithubHandle, Lane, OrgId, TeamId, TeamKey, Time};
+use crate::model::{ConnectionId, ConnectionKey, GithubHandle, Lane, OrgId, Subject, TeamId, TeamKey, Time};
 
 /// A write that is about to be sent.
 #[derive(Clone, Debug)]
@@ -93,20 +93,24 @@ impl Ledger {
         .await
     }
 
-    /// Deletes the intents of unanswered creates of these connections that another organisation sent before `over`. This one
-    /// may make the connections then.
-    pub async fn end_creates_of_others(
+    /// Ends what other organisations sent before `over` for these connections, which Datadog's lists lack: deletes, which
+    /// were carried out, and creates and adoptions that nobody answered, which were not. This organisation may make the connections
+    /// then. Whoever sent the writes may be gone, and never look again.
+    pub async fn end_writes_of_others(
         &self,
         org: OrgId,
         fence: i64,
         keys: &BTreeSet<ConnectionKey>,
         over: Time,
+        now: Time,
     ) -> Result<(), LedgerError> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
             check_fence(&mut transaction, Lane::Org(org), fence).await?;
             for key in keys {
-                end_create_of_others(&mut transaction, org, key, over).await?;
+                if end_writes_of_others(&mut transaction, org, key, over).await? {
+                    slots::note_done(&mut transaction, &Subject::Connection(key.clone()), now).await?;
+                }
             }
             transaction.commit().await?;
             Ok(())
@@ -264,24 +268,27 @@ pub(super) async fn store_intents(
     Ok(refused)
 }
 
-/// Deletes the intent of an unanswered create of this connection that another organisation sent before `over`.
-pub(super) async fn end_create_of_others(
+/// Deletes the intents of what other organisations sent for this connection before `over`, as far as Datadog's lists show
+/// what became of it: deletes, and creates and adoptions that nobody answered. What was answered and would still be shown
+/// stays: who sent it has the id. Returns whether a delete was among them.
+pub(super) async fn end_writes_of_others(
     db: &mut AnyConnection,
     org: OrgId,
     key: &ConnectionKey,
     over: Time,
-) -> sqlx::Result<()> {
-    sqlx::query(
-        "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id <> $3
-             AND kind = 'create' AND answered_at IS NULL AND at < $4",
+) -> sqlx::Result<bool> {
+    let ended: Vec<String> = sqlx::query_scalar(
+        "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id <> $3 AND at < $4
+             AND (kind = 'delete' OR answered_at IS NULL)
+         RETURNING kind",
     )
     .bind(key.datadog_team.as_str())
     .bind(&key.github)
     .bind(org.0)
     .bind(over.0)
-    .execute(db)
+    .fetch_all(db)
     .await?;
-    Ok(())
+    Ok(ended.iter().any(|kind| kind == IntentKind::Delete.as_str()))
 }
 
 /// Stores the unanswered creates of these connections, whose intents are about to be replaced or to end. They may arrive

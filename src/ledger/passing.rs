@@ -1,7 +1,7 @@
 //! Rows that pass from one organisation to another with a login. A row whose connection is being written stays where it is
-//! until the end of that write is known: passing it would hide who has to find out. Two creates end with that, because
-//! Datadog shows the row's connection: one of the organisation that gets the row, which is what became of it, and one that
-//! nobody answered and that Datadog's lists would show by now, which came to nothing.
+//! until the end of that write is known: passing it would hide who has to find out. Datadog shows the row's connection, and
+//! that ends two kinds of write: a create of the organisation that gets the row, which is what became of it, and what
+//! another one sent so long ago that Datadog's lists would show it, which came to nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub(super) enum Passing {
 
 /// Passes a row to a team of another organisation, unless a write of its connection is under way.
 pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time) -> sqlx::Result<Passing> {
-    let PassedOn { key, id, from, to, waits: (shortest, longest), shown } = passed;
+    let PassedOn { key, id, from, to, waits: (shortest, longest), over } = passed;
     // The row is locked first: a look that is about to delete its connection holds that lock until it has stored its intent.
     let team: Option<i64> = sqlx::query_scalar(
         "UPDATE connections SET org_id = org_id
@@ -46,7 +46,7 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time
     .bind(to.org.0)
     .execute(&mut *db)
     .await?;
-    intents::end_create_of_others(db, to.org, key, now - *shown).await?;
+    intents::end_writes_of_others(db, to.org, key, *over).await?;
     let open: Option<i64> =
         sqlx::query_scalar("SELECT at FROM intents WHERE datadog_team_id = $1 AND github = $2")
             .bind(key.datadog_team.as_str())

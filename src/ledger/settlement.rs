@@ -337,6 +337,6 @@ pub struct PassedOn {
     /// How long to wait at least, and at most, while a write to the connection is open, whose end comes first: as long
     /// again as that write has been open.
     pub waits: (Duration, Duration),
-    /// How long after a write was sent Datadog's lists show whether it was carried out.
-    pub shown: Duration,
+    /// What was sent before this time shows in Datadog's lists, as the look read them, or came to nothing.
+    pub over: Time,
 }

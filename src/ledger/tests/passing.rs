@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::model::Subject;
 
 on_both! {
     a_create_of_who_gets_the_row_ends_with_that,
-    a_create_that_nobody_answered_holds_the_row_only_until_lists_would_show_it,
-    a_create_that_nobody_answered_is_ended_by_another_organisation_once_lists_would_show_it,
+    what_was_sent_holds_the_row_only_until_lists_would_show_it,
+    what_was_sent_is_ended_by_another_organisation_once_lists_would_show_it,
+    a_delete_that_another_organisation_ends_counts_as_a_removal,
     a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once,
 }
 
@@ -21,7 +23,7 @@ async fn between_two(ledger: &Ledger) -> (i64, PassedOn) {
     let recorded = Settlement { owned: vec![owned], ..Settlement::default() };
     ledger.settle(LANE, fence, &recorded, at(1)).await.unwrap();
     let waits = (Duration::from_secs(2), Duration::from_secs(60));
-    (fence, PassedOn { key, id: "c".into(), from: ORG, to, waits, shown: Duration::from_secs(12) })
+    (fence, PassedOn { key, id: "c".into(), from: ORG, to, waits, over: at(0) })
 }
 
 async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
@@ -40,48 +42,79 @@ async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
     assert_eq!(state.late_creates, [(key, at(3))].into(), "nobody answered it, and it may arrive still");
 }
 
-async fn a_create_that_nobody_answered_holds_the_row_only_until_lists_would_show_it(opened: Opened) {
+async fn what_was_sent_holds_the_row_only_until_lists_would_show_it(opened: Opened) {
     let ledger = &opened.ledger;
     let (fence, passed) = between_two(ledger).await;
-    let create =
-        Intended { key: passed.key.clone(), kind: IntentKind::Create, team: Some(TeamId(7)), written: None };
-    ledger.intend(ORG, fence, &[create], "teamlink", at(2)).await.unwrap();
-    let (to, other) = (passed.to.org, Lane::Org(passed.to.org));
-    let others = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
-    let look = Settlement { passed_on: vec![passed], ..Settlement::default() };
-    for (now, passes) in [(14, false), (15, true)] {
-        ledger.settle(other, others, &look, at(now)).await.unwrap();
-        let state = ledger.org_state(to).await.unwrap().unwrap();
-        assert_eq!(!state.owned.is_empty(), passes, "at {now}");
+    let (to, lane) = (passed.to.org, Lane::Org(passed.to.org));
+    let others = ledger.lease(lane, "t", at(2), TTL).await.unwrap().unwrap();
+    let key = |github: &str| ConnectionKey { datadog_team: "d".into(), github: github.to_owned() };
+    let (made, deleted) = (key("@acme/made"), key("@acme/deleted"));
+    let mut rows = Vec::new();
+    for (key, kind) in [(&made, IntentKind::Create), (&deleted, IntentKind::Delete)] {
+        let owned = Owned { key: key.clone(), id: "c".into(), team: TeamId(7), managed_by: None };
+        let recorded = Settlement { owned: vec![owned], ..Settlement::default() };
+        ledger.settle(LANE, fence, &recorded, at(1)).await.unwrap();
+        let write = Intended { key: key.clone(), kind, team: Some(TeamId(7)), written: None };
+        assert_eq!(ledger.intend(ORG, fence, &[write], "teamlink", at(2)).await.unwrap(), [].into());
+        rows.push(PassedOn { key: key.clone(), ..passed.clone() });
     }
-    assert_eq!(ledger.counts(at(15)).await.unwrap().intents, 0);
+    ledger.note_answered(ORG, fence, &[(&deleted, &"c".into())], at(2)).await.unwrap();
+    for (over, passes) in [(2, 0), (3, 2)] {
+        let passed_on = rows.iter().map(|row| PassedOn { over: at(over), ..row.clone() }).collect();
+        let look = Settlement { passed_on, ..Settlement::default() };
+        ledger.settle(lane, others, &look, at(20)).await.unwrap();
+        assert_eq!(ledger.org_state(to).await.unwrap().unwrap().owned.len(), passes, "before {over}");
+    }
+    assert_eq!(ledger.counts(at(20)).await.unwrap().intents, 0);
 }
 
-async fn a_create_that_nobody_answered_is_ended_by_another_organisation_once_lists_would_show_it(
-    opened: Opened,
-) {
-    let ledger = &opened.ledger;
-    let (fence, passed) = between_two(ledger).await;
-    let (to, other) = (passed.to, Lane::Org(passed.to.org));
+/// Stores writes of organisation 1 at 2, whose connections Datadog's lists lack: a create that nobody answered, one that
+/// was answered, and a delete. Returns their keys.
+async fn sent(ledger: &Ledger, fence: i64, row: ConnectionKey) -> [ConnectionKey; 3] {
     let key = |github: &str| ConnectionKey { datadog_team: "d".into(), github: github.to_owned() };
     let (lost, answered) = (key("@acme/lost"), key("@acme/answered"));
-    let keys: BTreeSet<ConnectionKey> = [lost.clone(), answered.clone()].into();
-    let create = |key: &ConnectionKey, team| Intended {
+    let write =
+        |key: &ConnectionKey, kind| Intended { key: key.clone(), kind, team: Some(TeamId(7)), written: None };
+    let kinds = [(&lost, IntentKind::Create), (&answered, IntentKind::Create), (&row, IntentKind::Delete)];
+    let writes: Vec<_> = kinds.iter().map(|(key, kind)| write(key, *kind)).collect();
+    assert_eq!(ledger.intend(ORG, fence, &writes, "teamlink", at(2)).await.unwrap(), [].into());
+    ledger.note_answered(ORG, fence, &[(&answered, &"a".into()), (&row, &"c".into())], at(2)).await.unwrap();
+    [lost, answered, row]
+}
+
+async fn what_was_sent_is_ended_by_another_organisation_once_lists_would_show_it(opened: Opened) {
+    let ledger = &opened.ledger;
+    let (fence, passed) = between_two(ledger).await;
+    let to = passed.to;
+    let keys = sent(ledger, fence, passed.key).await;
+    let others = ledger.lease(Lane::Org(to.org), "t", at(2), TTL).await.unwrap().unwrap();
+    let create = |key: &ConnectionKey| Intended {
         key: key.clone(),
         kind: IntentKind::Create,
-        team: Some(TeamId(team)),
+        team: Some(to.team),
         written: None,
     };
-    let of_one: Vec<_> = keys.iter().map(|key| create(key, 7)).collect();
-    ledger.intend(ORG, fence, &of_one, "teamlink", at(2)).await.unwrap();
-    ledger.note_answered(ORG, fence, &[(&answered, &"c".into())], at(2)).await.unwrap();
-    let others = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
-    let of_other: Vec<_> = keys.iter().map(|key| create(key, to.team.0)).collect();
-    let refused = async |now| ledger.intend(to.org, others, &of_other, "teamlink", at(now)).await.unwrap();
-    for (over, left) in [(2, keys.clone()), (3, [answered].into())] {
-        ledger.end_creates_of_others(to.org, others, &keys, at(over)).await.unwrap();
+    let creates: Vec<_> = keys.iter().map(create).collect();
+    let refused = async |now| ledger.intend(to.org, others, &creates, "teamlink", at(now)).await.unwrap();
+    let all: BTreeSet<ConnectionKey> = keys.iter().cloned().collect();
+    for (over, left) in [(2, all.clone()), (3, [keys[1].clone()].into())] {
+        ledger.end_writes_of_others(to.org, others, &all, at(over), at(20)).await.unwrap();
         assert_eq!(refused(20).await, left, "those before {over} end");
     }
+}
+
+async fn a_delete_that_another_organisation_ends_counts_as_a_removal(opened: Opened) {
+    let ledger = &opened.ledger;
+    let (fence, passed) = between_two(ledger).await;
+    let (to, window) = (passed.to.org, Duration::from_secs(60));
+    let removals = [Subject::Connection(passed.key.clone())];
+    ledger.take_slots(LANE, &removals, 1, window, at(2)).await.unwrap();
+    let keys: BTreeSet<ConnectionKey> = sent(ledger, fence, passed.key).await.into();
+    let others = ledger.lease(Lane::Org(to), "t", at(2), TTL).await.unwrap().unwrap();
+    let done = async || ledger.removals_done(LANE, window, at(20)).await.unwrap();
+    assert_eq!(done().await, 0);
+    ledger.end_writes_of_others(to, others, &keys, at(3), at(20)).await.unwrap();
+    assert_eq!(done().await, 1);
 }
 
 async fn a_row_that_is_being_written_is_asked_for_later_and_later_and_one_that_went_at_once(opened: Opened) {

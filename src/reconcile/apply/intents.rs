@@ -7,7 +7,8 @@ use super::Run;
 use crate::{
     ledger::{AuditAction, AuditOutcome, Intended, Intent, IntentKind, LedgerError, PassedOn},
     model::{
-        Class, ConnectionId, ConnectionKey, GithubHandle, OrgId, Owned, Subject, TeamId, TeamKey, Trouble,
+        Class, ConnectionId, ConnectionKey, GithubHandle, OrgId, Owned, Subject, TeamId, TeamKey, Time,
+        Trouble,
     },
     reconcile::lease::shown_within,
 };
@@ -27,9 +28,10 @@ impl Run<'_> {
         let mark = &hands.options.managed_by;
         let refused = hands.ledger.intend(hands.org, hands.lease.fence, &intents, mark, now).await?;
         if kind == IntentKind::Create && !refused.is_empty() {
-            // Had it been carried out, this look would have seen it. Who sent it may be gone.
-            let over = hands.began - shown_within(hands.options.timeout);
-            hands.ledger.end_creates_of_others(hands.org, hands.lease.fence, &refused, over).await?;
+            hands
+                .ledger
+                .end_writes_of_others(hands.org, hands.lease.fence, &refused, self.over(), now)
+                .await?;
         }
         for Intended { key, team, .. } in intents.iter().filter(|intent| refused.contains(&intent.key)) {
             let why = format!("{key}: another organisation has a claim on this connection");
@@ -79,8 +81,12 @@ impl Run<'_> {
             let to = TeamKey { org: to_org.unwrap_or(here), team };
             let (from, options) = (from_org.unwrap_or(here), self.hands.options);
             let waits = (options.backoff.min, options.backoff.max);
-            let shown = shown_within(options.timeout);
-            self.out.stored.passed_on.push(PassedOn { key, id, from, to, waits, shown });
+            self.out.stored.passed_on.push(PassedOn { key, id, from, to, waits, over: self.over() });
         }
+    }
+
+    /// Returns the time before which every write was sent whose end this look has seen.
+    fn over(&self) -> Time {
+        self.hands.began - shown_within(self.hands.options.timeout)
     }
 }
