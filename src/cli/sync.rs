@@ -95,6 +95,14 @@ async fn say_what_waits(worker: &Worker, ledger: &Ledger, row: &Row) -> anyhow::
             anstream::println!("held: {name}/{slug}: {why}");
         }
     }
+    if progress.postponed > 0 {
+        let teams = if progress.postponed == 1 { "team is" } else { "teams are" };
+        anstream::println!(
+            "\n{name}: {} {teams} not in step yet, because what was read does not settle it; the daemon looks again, or \
+             `teamlink sync` in 12 s",
+            progress.postponed
+        );
+    }
     if progress.removed_by_others > 0 {
         let removed = ledger.removed_by_others(*lane, ledger.clock().now()).await?;
         for (key, removals) in removed.iter().filter(|(_, removals)| removals.is_fight()) {
@@ -166,8 +174,8 @@ struct Row {
 
 /// Whether nothing of a lane waits for anything.
 fn settled(lane: &Progress) -> bool {
-    let Progress { failing, suspected, held, parked, paused, removed_by_others, .. } = lane;
-    [failing, suspected, held, parked, paused, removed_by_others].iter().all(|count| **count == 0)
+    let Progress { failing, suspected, postponed, held, parked, paused, removed_by_others, .. } = lane;
+    [failing, suspected, postponed, held, parked, paused, removed_by_others].iter().all(|count| **count == 0)
 }
 
 fn show(rows: &[Row], format: Format) -> anyhow::Result<()> {
@@ -192,6 +200,7 @@ fn show(rows: &[Row], format: Format) -> anyhow::Result<()> {
                     orphans,
                     unread,
                     suspected,
+                    postponed: _,
                     held,
                     parked,
                     paused,

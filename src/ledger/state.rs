@@ -141,6 +141,9 @@ pub struct Progress {
     /// Teams and repositories that one look found gone, and connections that one look found unwanted: they wait for
     /// the second.
     pub suspected: i64,
+    /// Teams that no look has found in step yet, and that are looked at again at a time to come, though none failed: what
+    /// was read does not settle what they need.
+    pub postponed: i64,
     /// Removals that wait for a person.
     pub held: i64,
     /// Actions that were given up on.
@@ -197,6 +200,11 @@ impl Ledger {
                                AND unwanted_since IS NOT NULL)
                         + (SELECT COUNT(*) FROM entries WHERE integration = $3 AND suspected_at IS NOT NULL)
                         + (SELECT COUNT(*) FROM document_suspicions WHERE integration = $3) AS suspected,
+                    (SELECT COUNT(*) FROM teams
+                     JOIN marks ON kind = 'team' AND marks.org_id = teams.org_id AND marks.team_id = teams.team_id
+                     WHERE teams.org_id = $1 AND gone_at IS NULL AND suspected_at IS NULL AND NOT waiting
+                         AND NOT (in_step AND COALESCE(in_step_for, '') = $7)
+                         AND due_at > $2 AND last_error IS NULL) AS postponed,
                     (SELECT COUNT(*) FROM held WHERE org_id = $1 AND {waits}) AS held,
                     (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
                     (SELECT COUNT(*) FROM paused WHERE org_id IN ($4, $1)) AS paused,
@@ -214,6 +222,7 @@ impl Ledger {
             .bind(rows::EVERYTHING)
             .bind((now - RemovedByOthers::WITHIN).0)
             .bind(i64::try_from(RemovedByOthers::FIGHT).unwrap_or(i64::MAX))
+            .bind(self.rules.in_step_for.as_str())
             .fetch_one(&self.read)
             .await?;
         Ok(Progress {
@@ -223,6 +232,7 @@ impl Ledger {
             passing: row.try_get("passing")?,
             unread: row.try_get("unread")?,
             suspected: row.try_get("suspected")?,
+            postponed: row.try_get("postponed")?,
             held: row.try_get("held")?,
             parked: row.try_get("parked")?,
             paused: row.try_get("paused")?,

@@ -12,7 +12,7 @@ use teamlink::{
     model::Lane,
 };
 
-use crate::support::world::{World, linked};
+use crate::support::world::{World, linked, text};
 
 /// Nothing here hangs on how fast it is; what takes longer than this does not come.
 const LONG: Duration = Duration::from_secs(60);
@@ -148,4 +148,34 @@ async fn a_list_that_is_refused_stays_refused_while_its_teams_answer() {
     world.faults(json!([])).await;
     world.becomes(&linked(&slugs[2..]), LONG).await;
     world.stop().await;
+}
+
+/// A connection of ours that was made just now and is missing may be one that Datadog's lists do not show yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_says_in_sync_only_of_teams_that_a_look_found_in_step() {
+    let world = World::new(3, &[]).await;
+    assert_eq!(world.teamlink(&["sync"]).await.status.code(), Some(0));
+    let list = world.datadog(Method::GET, "/api/v2/team/connections", Value::Null).await;
+    let id = &list["data"][0]["id"];
+    let gone = json!({"data": [{"id": id, "type": "team_connection"}]});
+    world.datadog(Method::DELETE, "/api/v2/team/connections", gone).await;
+
+    let sync = world.teamlink(&["sync"]).await;
+    let said = text(&sync);
+    assert_eq!(sync.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("acme: 1 team is not in step yet, because what was read does not settle it"),
+        "{said}"
+    );
+    assert!(!said.contains("in sync"), "{said}");
+    let json = text(&world.teamlink(&["sync", "--format", "json"]).await);
+    assert!(json.contains("\"postponed\": 1"), "{json}");
+
+    until("the connection stands again", async || {
+        world.teamlink(&["sync"]).await;
+        connections(&world).await == 3
+    })
+    .await;
+    let sync = world.teamlink(&["sync"]).await;
+    assert_eq!(sync.status.code(), Some(0), "{}", text(&sync));
 }
