@@ -72,7 +72,7 @@ use crate::{
     clock::Clock,
     ledger::{OrgRow, Spans},
     mapping::Rules,
-    model::{DocumentMode, Entry, Integration, MissingTeam, Mode},
+    model::{DocumentMode, Entry, Integration, MissingTeam, Mode, OrgFacts},
     plan,
     upstream::Backoff,
 };
@@ -144,7 +144,12 @@ impl Options {
 
     /// Whether an organisation is served.
     fn serves(&self, org: &OrgRow) -> bool {
-        org.released_at.is_none() && (self.lists(&org.bound_login) || self.lists(&org.facts.login))
+        org.released_at.is_none() && self.serves_as(&org.facts, &org.bound_login)
+    }
+
+    /// Whether an organisation is served that has this login today and is bound to that one.
+    fn serves_as(&self, today: &OrgFacts, bound_login: &str) -> bool {
+        self.lists(bound_login) || self.lists(&today.login)
     }
 
     /// Whether whoever has this login is served.

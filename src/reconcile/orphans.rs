@@ -125,9 +125,13 @@ pub(super) async fn remove(
     let options = hands.options;
     let again: BTreeSet<ConnectionKey> =
         plan.actions.iter().filter_map(|planned| planned.action.key()).cloned().collect();
-    let mode = options.policy(&surveyed.mirror.org.login, &state.org.bound_login).mode;
-    let Applied { mut stored, mut unfinished, .. } =
-        if mode == Mode::Observe { Applied::default() } else { apply::apply(hands, plan).await? };
+    let (today, bound_login) = (&surveyed.mirror.org, &state.org.bound_login);
+    let observes = options.policy(&today.login, bound_login).mode == Mode::Observe;
+    let Applied { mut stored, mut unfinished, .. } = if observes || !options.serves_as(today, bound_login) {
+        Applied::default()
+    } else {
+        apply::apply(hands, plan).await?
+    };
     // A removal that is not repeated though its orphan is shown still was never carried out.
     let over = options.clock.now() - super::lease::shown_within(options.timeout);
     let dead = state.intents.iter().filter(|intent| intent.team.is_none() && intent.at < over);

@@ -392,6 +392,8 @@ impl Worker {
         let Some(state) = self.ledger.org_part(org, &due).await? else { return Ok(After::Rests) };
         look::look(&eyes, &self.ledger, &writer, (lease, org), state, &teams, None).await?;
         let unsettled = self.is_unsettled(lease.lane, (None, &teams), began).await?;
+        // The look may have found that the organisation has a login that is not served.
+        let unsettled = unsettled && !self.unserved().await?.contains(&lease.lane);
         Ok(match () {
             () if unsettled => After::Unsettled,
             () if teams.len() < CHUNK => After::Rests,

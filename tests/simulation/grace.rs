@@ -22,6 +22,7 @@ pub(super) fn setup() -> Setup {
         max_per_window: 100,
         window: Duration::from_secs(3600),
         grace: Duration::from_secs(60),
+        observed: Vec::new(),
         protected: Vec::new(),
         first_creates: 250,
         orgs: Vec::new(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use teamlink::{
     mapping::RuleSpec,
     model::{Asks, Cause, Lane, PauseScope},
@@ -93,6 +93,51 @@ fn nothing_is_written_for_an_organisation_that_was_taken_off_the_list() {
         world.work(Duration::from_secs(600)).await;
         assert_eq!(linked(&world).await, ["@acme/late", "@acme/team-2", "@acme/team-3"]);
     });
+}
+
+#[test]
+fn nothing_is_written_for_an_organisation_that_has_another_login_than_when_the_look_began() {
+    for observed in [false, true] {
+        run(async |dir| {
+            let mut world = World::new(1, 2, setup(), dir.path()).await;
+            pass(&world, 60).await;
+            world.ask("PATCH", "/orgs/acme", json!({"login": "globex"})).await;
+            hear(&mut world).await;
+            world.work(Duration::from_secs(60)).await;
+            // It is bound to acme, and served, or observed, by the login that it has now.
+            if observed {
+                world.setup.observed = vec!["newco".to_owned()];
+            } else {
+                world.setup.orgs = vec!["globex".to_owned()];
+            }
+            world.restart().await;
+            world.work(Duration::from_secs(60)).await;
+            world.ask("PATCH", "/orgs/globex", json!({"login": "newco"})).await;
+            // A team that is not there has the look read the organisation, and another one waits to be connected.
+            world.ask("DELETE", "/orgs/newco/teams/team-1", Value::Null).await;
+            world.ask("POST", "/orgs/newco/teams", json!({"name": "Late"})).await;
+            world.datadog_team("Late").await;
+            let of_teams = std::iter::from_fn(|| world.webhooks.try_recv().ok())
+                .filter(|webhook| webhook.event == "team")
+                .collect();
+            world.deliver(of_teams).await;
+            world.requests().await;
+            world.work(Duration::from_secs(600)).await;
+            let requests = world.requests().await;
+            assert!(
+                requests.iter().any(|it| it["path"] == format!("/organizations/{}", world.org)),
+                "it looked"
+            );
+            let wrote = |it: &&Value| it["method"] != "GET" && it["fence"].is_string();
+            assert_eq!(requests.iter().filter(wrote).collect::<Vec<_>>(), Vec::<&Value>::new());
+            // What its events asked for is done once it is served again.
+            world.setup.orgs = Vec::new();
+            world.setup.observed = Vec::new();
+            world.restart().await;
+            pass_over(&world, &[], 600).await;
+            assert_eq!(linked(&world).await, ["@newco/late", "@newco/team-2"]);
+        });
+    }
 }
 
 /// Two organisations, `acme` and `globex`, with a team of the same slug each, of which the second takes the login of the

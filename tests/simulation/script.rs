@@ -48,6 +48,7 @@ pub fn setup(dice: &mut StdRng, stale: bool) -> Setup {
             one_of(dice, &[Duration::ZERO, Duration::from_secs(60)])
         },
         protected: if dice.random_bool(0.3) { vec!["acme/s*".to_owned()] } else { Vec::new() },
+        observed: Vec::new(),
         first_creates: one_of(dice, &[0, 3, 250, 250, 250]),
         orgs: Vec::new(),
         managed_by: OURS,

@@ -57,6 +57,8 @@ pub struct Setup {
     pub window: Duration,
     pub grace: Duration,
     pub protected: Vec<String>,
+    /// Logins whose organisations are only observed.
+    pub observed: Vec<String>,
     pub first_creates: usize,
     /// `github.orgs`; none = all that are known.
     pub orgs: Vec<String>,
@@ -412,14 +414,16 @@ pub fn clients(
     for glob in &setup.protected {
         protected.add(GlobBuilder::new(glob).literal_separator(true).build().unwrap());
     }
+    let policy = OrgPolicy {
+        mode: setup.mode,
+        missing_team: setup.missing_team,
+        protected: protected.build().unwrap(),
+    };
+    let observing = OrgPolicy { mode: Mode::Observe, ..policy.clone() };
     let options = Options {
         rules: Arc::new(Rules::compile(setup.rules.clone()).unwrap()),
-        policy: OrgPolicy {
-            mode: setup.mode,
-            missing_team: setup.missing_team,
-            protected: protected.build().unwrap(),
-        },
-        policies: BTreeMap::new(),
+        policy,
+        policies: setup.observed.iter().map(|login| (login.clone(), observing.clone())).collect(),
         managed_by: setup.managed_by.into(),
         batch: 50,
         timeout,

@@ -49,13 +49,19 @@ pub(super) async fn look(
     let clock = &eyes.options.clock;
     // No later than what the ledger has of any grace: a clock that is set meanwhile ends none.
     let started = state.read_at;
-    let mode = eyes.options.policy(&state.org.facts.login, &state.org.bound_login).mode;
+    let bound_login = state.org.bound_login.clone();
     let reading = eyes.looking(lease.lane);
     let mut look = Look::new((&reading, ledger), state, due, started);
     if only.is_none() {
         look.listed = listed::shown(&look.state, &look.due, started);
     }
     look.read().await?;
+    // The login may be another one since the look began. What it asked for waits until the organisation is served again.
+    if !eyes.options.serves_as(&look.known.mirror.org, &bound_login) {
+        let settlement = Settlement { org: look.reading.org.take(), ..Settlement::default() };
+        return ledger.settle(lease.lane, lease.fence, &settlement, clock.now()).await;
+    }
+    let mode = eyes.options.policy(&look.known.mirror.org.login, &bound_login).mode;
     let asks = look.planned();
     let mut guarded = Guarded::default();
     // Teams with steps that were not asked for: they stay due.
@@ -68,11 +74,9 @@ pub(super) async fn look(
         guarded = look.plan(asks).await?;
         left_out = only.map(|only| leave_out(&mut guarded, only)).unwrap_or_default();
         if mode != Mode::Observe {
-            // The slots are taken before anything is deleted, over all organisations.
-            let needed = guarded.slots_needed(&needs_no_slot);
-            let (max, window) = (eyes.options.max_per_window, eyes.options.window);
-            let granted = ledger.take_slots(lease.lane, &needed, max, window, started).await?;
-            guarded = guarded.within(&needed, &granted);
+            guarded =
+                within_slots(eyes.options.as_ref(), ledger, lease.lane, guarded, &needs_no_slot, started)
+                    .await?;
         }
     }
     let marks = due.iter().map(|mark| (mark.team, mark)).collect();
@@ -104,6 +108,20 @@ pub(super) async fn look(
         tell_held(ledger, lease.lane, clock.now()).await?;
     }
     Ok(())
+}
+
+/// Takes slots for removals before anything is deleted, over all organisations. Those that get none are held.
+async fn within_slots(
+    options: &Options,
+    ledger: &Ledger,
+    lane: Lane,
+    guarded: Guarded,
+    needs_no_slot: &BTreeSet<HeldKey>,
+    started: Time,
+) -> sqlx::Result<Guarded> {
+    let needed = guarded.slots_needed(needs_no_slot);
+    let granted = ledger.take_slots(lane, &needed, options.max_per_window, options.window, started).await?;
+    Ok(guarded.within(&needed, &granted))
 }
 
 /// Tells a person what waits for them.

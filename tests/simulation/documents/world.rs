@@ -63,6 +63,7 @@ fn worker(wire: &Wire, which: usize, ledger: &Ledger, setup: &DocumentSetup, clo
         window: Duration::from_secs(3600),
         grace: GRACE,
         protected: Vec::new(),
+        observed: Vec::new(),
         first_creates: 250,
         orgs: Vec::new(),
         managed_by: OURS,

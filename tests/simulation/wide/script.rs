@@ -76,6 +76,7 @@ fn setup(dice: &mut StdRng, features: &Features) -> Setup {
         window: Duration::from_secs(one_of(dice, &[600, 3600])),
         grace: Duration::from_secs(one_of(dice, &[2, 10, 25])),
         protected: protected(dice),
+        observed: Vec::new(),
         first_creates: one_of(dice, &[3, 250, 250, 250]),
         orgs: served(dice, features.has(Feature::Some)),
         managed_by: OURS,
@@ -87,6 +88,7 @@ fn setup(dice: &mut StdRng, features: &Features) -> Setup {
         protected: if features.has(Feature::Protected) { tight.protected } else { Vec::new() },
         limits: if guard { tight.limits } else { Limits { max_share: 1.0, above: 0, max_removals: 50 } },
         max_per_window: if guard { tight.max_per_window } else { 100 },
+        observed: Vec::new(),
         first_creates: if guard { tight.first_creates } else { 250 },
         ..tight
     }
