@@ -21,7 +21,7 @@ Examples:
   teamlink sync                      every organisation of github.orgs, or every one that is known
   teamlink sync --org acme           one organisation
 
-Works beside a running daemon. Tries for up to 30 s what fails.
+Works beside a running daemon. Tries for up to 30 s what fails, and waits for what Datadog's lists do not show yet.
 Exit codes: 0 in sync; 2 something is held, waiting, paused, parked or was read only in part; 1 failed.")]
 pub struct Args {
     /// Only this organisation; may be given several times
@@ -95,13 +95,10 @@ async fn say_what_waits(worker: &Worker, ledger: &Ledger, row: &Row) -> anyhow::
             anstream::println!("held: {name}/{slug}: {why}");
         }
     }
-    if progress.postponed > 0 {
+    if let Some(until) = progress.postponed_until {
         let teams = if progress.postponed == 1 { "team is" } else { "teams are" };
-        anstream::println!(
-            "\n{name}: {} {teams} not in step yet, because what was read does not settle it; the daemon looks again, or \
-             `teamlink sync` in 12 s",
-            progress.postponed
-        );
+        let count = progress.postponed;
+        anstream::println!("\n{name}: {count} {teams} not in step yet; the next look is at {until}");
     }
     if progress.removed_by_others > 0 {
         let removed = ledger.removed_by_others(*lane, ledger.clock().now()).await?;
@@ -201,6 +198,7 @@ fn show(rows: &[Row], format: Format) -> anyhow::Result<()> {
                     unread,
                     suspected,
                     postponed: _,
+                    postponed_until: _,
                     held,
                     parked,
                     paused,

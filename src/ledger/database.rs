@@ -136,7 +136,8 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
 
 fn ledger(engine: Engine, write: AnyPool, read: AnyPool) -> Ledger {
     let (clock, rules, kept) = (Clock::default(), Arc::default(), Arc::default());
-    Ledger { engine, write, read, clock, rules, presence: None, database: None, kept }
+    let opened = clock.monotonic();
+    Ledger { engine, write, read, clock, rules, presence: None, database: None, kept, opened }
 }
 
 /// What sqlx says, once: its messages contain those of their sources.

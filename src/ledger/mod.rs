@@ -33,6 +33,7 @@ mod passing;
 mod paused;
 mod printed;
 mod processes;
+mod progress;
 mod rows;
 mod schema;
 mod second_writer;
@@ -49,13 +50,16 @@ mod upkeep;
 mod waiting;
 mod work;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use sqlx::AnyPool;
 
 use self::schema::Engine;
-use crate::clock::Clock;
+use crate::{clock::Clock, model::Time};
 
 pub use accept::{Accepted, Accepting, Outcome, Pace};
 pub use audit::AuditLine;
@@ -67,13 +71,14 @@ pub use lock::DaemonLock;
 pub use orgs::{Released, release_of};
 pub use parked::{Parked, ParkedKind, ParkedPlace};
 pub use processes::{Newer, Process};
+pub use progress::Progress;
 pub use rows::lane_number;
 pub use settlement::{
     AuditAction, AuditEntry, AuditOutcome, IntentKind, MarkResult, Next, ParkedAction, ParkedStep, PassedOn,
     Settled, Settlement,
 };
 pub use slots::Removed;
-pub use state::{Intent, OrgRow, OrgState, Progress, Size};
+pub use state::{Intent, OrgRow, OrgState, Size};
 pub use story::{EventLine, Looks, TeamStory};
 pub use time::Spans;
 pub use upkeep::{Counts, Keep};
@@ -92,6 +97,8 @@ pub struct Ledger {
     /// The clock of the database that a simulation has in place of a server's.
     database: Option<Clock>,
     kept: Arc<Mutex<time::Kept>>,
+    /// When this process opened it, by the monotonic clock.
+    opened: Duration,
 }
 
 /// The rules that the looks of a process go by.
@@ -122,12 +129,19 @@ impl Ledger {
     /// behaves as on PostgreSQL: leases go by the database's clock, and the machine's follows it.
     #[must_use]
     pub fn on_machine(&self, clock: Clock, database: Option<Clock>) -> Self {
-        Self { clock, database, kept: Arc::default(), ..self.clone() }
+        let opened = clock.monotonic();
+        Self { clock, database, kept: Arc::default(), opened, ..self.clone() }
     }
 
     /// The clock by which everything is timed that several processes read: the database's, where it has one.
     pub fn clock(&self) -> Clock {
         self.clock.clone()
+    }
+
+    /// When this process opened the ledger, by the clock as it is set now. The clock may have been set while no process
+    /// looked: what was sent before this moment may have been sent at this moment.
+    pub fn opened_at(&self) -> Time {
+        self.clock.now() - self.clock.monotonic().saturating_sub(self.opened)
     }
 
     /// Has looks go by the rule set with this fingerprint, and by what `policy` stands for. A team counts as in step only

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::TryStreamExt as _;
-use sqlx::{AssertSqlSafe, Row, any::AnyRow};
+use sqlx::{Row, any::AnyRow};
 
-use super::{IntentKind, Ledger, held, rows};
+use super::{IntentKind, Ledger, rows};
 use crate::model::{
     Answered, ConnectionId, ConnectionKey, DatadogTeamId, GithubHandle, LISTS_LAG, Lane, MirrorTeam,
-    OrgFacts, OrgId, Owned, Paused, RemovedByOthers, TeamFacts, TeamId, TeamState, TeamType, Time,
+    OrgFacts, OrgId, Owned, Paused, TeamFacts, TeamId, TeamState, TeamType, Time,
 };
 
 /// An organisation in the mirror.
@@ -57,7 +57,7 @@ pub struct Intent {
     pub kind: IntentKind,
     /// The GitHub team that it was for; none for the removal of an orphan.
     pub team: Option<TeamId>,
-    /// When it was stored, just before it was sent.
+    /// When it was stored, just before it was sent; when this process opened the ledger, if that was later.
     pub at: Time,
     /// The mark that a create carries; `None` for a delete, and for an intent of version 0.1.0.
     pub managed_by: Option<String>,
@@ -125,41 +125,6 @@ pub struct Size {
     pub owned: usize,
 }
 
-/// How an organisation, or a document, stands after a pass.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Progress {
-    /// Marks that are due now.
-    pub due: i64,
-    /// Marks that no successful look has answered yet, due or not; later reads against lag are none.
-    pub unanswered: i64,
-    /// Targets whose last look failed.
-    pub failing: i64,
-    /// Those of them that another look may settle: by success, or by giving up on what is refused.
-    pub passing: i64,
-    /// Why the organisation as a whole could not be looked at, if it could not.
-    pub unread: Option<String>,
-    /// Teams and repositories that one look found gone, and connections that one look found unwanted: they wait for
-    /// the second.
-    pub suspected: i64,
-    /// Teams that no look has found in step yet, and that are looked at again at a time to come, though none failed: what
-    /// was read does not settle what they need.
-    pub postponed: i64,
-    /// Removals that wait for a person.
-    pub held: i64,
-    /// Actions that were given up on.
-    pub parked: i64,
-    /// Pauses that concern it: of a team, of the organisation, of everything.
-    pub paused: i64,
-    /// Teams that wait for a handle that Datadog does not have.
-    pub waiting: i64,
-    /// Connections that are ours.
-    pub owned: i64,
-    /// Connections with our mark that this ledger does not know, as the last full pass found them.
-    pub orphans: i64,
-    /// Connections of ours that somebody else removed again and again within a day.
-    pub removed_by_others: i64,
-}
-
 /// The teams of organisation $1 that a look may need: those that are not gone, and of the others those that own a
 /// connection, have an interrupted write or are due, and team $2; in step by the rules $3. The index of `gone_at` keeps it from reading the rest. No
 /// database can use it for the second half, where it would lead to all that are gone.
@@ -178,71 +143,6 @@ pub(super) const TEAMS: &str = "
         ON deleted_events.org_id = shown.org_id AND deleted_events.team_id = shown.team_id";
 
 impl Ledger {
-    /// How a lane stands.
-    pub async fn progress(&self, lane: Lane, now: Time) -> sqlx::Result<Progress> {
-        let document = match lane {
-            Lane::Document(integration) => Some(integration.as_str()),
-            Lane::Org(_) | Lane::Recovery => None,
-        };
-        let waits = held::waits_at("$2");
-        let query = format!(
-            "SELECT (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at <= $2 AND not_before <= $2) AS due,
-                    (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND first_at IS NOT NULL) AS unanswered,
-                    (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
-                         AND last_error IS NOT NULL) AS failing,
-                    (SELECT COUNT(*) FROM marks WHERE org_id = $1 AND due_at IS NOT NULL
-                         AND (last_class IN ('transient', 'throttled')
-                              OR kind = 'team' AND last_class = 'permanent')) AS passing,
-                    (SELECT last_error FROM marks WHERE org_id = $1 AND kind <> 'team') AS unread,
-                    (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND suspected_at IS NOT NULL
-                         AND gone_at IS NULL)
-                        + (SELECT COUNT(*) FROM connections WHERE org_id = $1
-                               AND unwanted_since IS NOT NULL)
-                        + (SELECT COUNT(*) FROM entries WHERE integration = $3 AND suspected_at IS NOT NULL)
-                        + (SELECT COUNT(*) FROM document_suspicions WHERE integration = $3) AS suspected,
-                    (SELECT COUNT(*) FROM teams
-                     JOIN marks ON kind = 'team' AND marks.org_id = teams.org_id AND marks.team_id = teams.team_id
-                     WHERE teams.org_id = $1 AND gone_at IS NULL AND suspected_at IS NULL AND NOT waiting
-                         AND NOT (in_step AND COALESCE(in_step_for, '') = $7)
-                         AND due_at > $2 AND last_error IS NULL) AS postponed,
-                    (SELECT COUNT(*) FROM held WHERE org_id = $1 AND {waits}) AS held,
-                    (SELECT COUNT(*) FROM parked WHERE org_id = $1) AS parked,
-                    (SELECT COUNT(*) FROM paused WHERE org_id IN ($4, $1)) AS paused,
-                    (SELECT COUNT(*) FROM teams WHERE org_id = $1 AND waiting) AS waiting,
-                    (SELECT COUNT(*) FROM connections WHERE org_id = $1) AS owned,
-                    COALESCE((SELECT orphans FROM orgs WHERE org_id = $1), 0) AS orphans,
-                    (SELECT COUNT(*) FROM (
-                         SELECT 1 AS one FROM removed_by_others WHERE org_id = $1 AND at > $5
-                         GROUP BY datadog_team_id, github HAVING COUNT(*) >= $6) AS fights) AS removed_by_others",
-        );
-        let row = sqlx::query(AssertSqlSafe(query))
-            .bind(rows::lane_number(lane))
-            .bind(now.0)
-            .bind(document)
-            .bind(rows::EVERYTHING)
-            .bind((now - RemovedByOthers::WITHIN).0)
-            .bind(i64::try_from(RemovedByOthers::FIGHT).unwrap_or(i64::MAX))
-            .bind(self.rules.in_step_for.as_str())
-            .fetch_one(&self.read)
-            .await?;
-        Ok(Progress {
-            due: row.try_get("due")?,
-            unanswered: row.try_get("unanswered")?,
-            failing: row.try_get("failing")?,
-            passing: row.try_get("passing")?,
-            unread: row.try_get("unread")?,
-            suspected: row.try_get("suspected")?,
-            postponed: row.try_get("postponed")?,
-            held: row.try_get("held")?,
-            parked: row.try_get("parked")?,
-            paused: row.try_get("paused")?,
-            waiting: row.try_get("waiting")?,
-            owned: row.try_get("owned")?,
-            orphans: row.try_get("orphans")?,
-            removed_by_others: row.try_get("removed_by_others")?,
-        })
-    }
-
     /// Returns how many of our connections carry each mark but this one.
     pub async fn former_marks(&self, today: &str) -> sqlx::Result<Vec<(String, i64)>> {
         sqlx::query_as(
@@ -354,7 +254,10 @@ impl Ledger {
         let late = sqlx::query("SELECT datadog_team_id, github, sent_at FROM late_creates")
             .fetch_all(&self.read)
             .await?;
-        let late = late.iter().map(|row| Ok::<_, sqlx::Error>((key(row)?, Time(row.try_get("sent_at")?))));
+        let opened = self.opened_at();
+        let late = late
+            .iter()
+            .map(|row| Ok::<_, sqlx::Error>((key(row)?, Time(row.try_get("sent_at")?).max(opened))));
         let own_marks: Vec<String> =
             sqlx::query_scalar("SELECT managed_by FROM own_marks").fetch_all(&self.read).await?;
         Ok(Some(OrgState {
@@ -370,7 +273,7 @@ impl Ledger {
             owned: Vec::new(),
             unwanted_since: BTreeMap::new(),
             young: BTreeMap::new(),
-            intents: intents.iter().map(intent).collect::<sqlx::Result<_>>()?,
+            intents: intents.iter().map(|row| intent(row, opened)).collect::<sqlx::Result<_>>()?,
             late_creates: late.collect::<sqlx::Result<_>>()?,
             own_marks: own_marks.into_iter().collect(),
             listed_at: row.try_get::<Option<i64>, _>("listed_at")?.map(Time),
@@ -424,15 +327,17 @@ pub(super) fn owned_row(row: &AnyRow) -> sqlx::Result<Owned> {
     })
 }
 
-fn intent(row: &AnyRow) -> sqlx::Result<Intent> {
-    let time = |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(Time));
+/// An intent of a ledger that was opened at this time. How long before that it was sent or answered, nobody knows.
+fn intent(row: &AnyRow, opened: Time) -> sqlx::Result<Intent> {
+    let time =
+        |column| Ok::<_, sqlx::Error>(row.try_get::<Option<i64>, _>(column)?.map(|at| Time(at).max(opened)));
     let id: Option<String> = row.try_get("connection_id")?;
     let (answered_at, missed_at) = (time("answered_at")?, time("missed_at")?);
     Ok(Intent {
         key: key(row)?,
         kind: IntentKind::named(row.try_get("kind")?),
         team: rows::team(row.try_get("team_id")?),
-        at: Time(row.try_get("at")?),
+        at: Time(row.try_get("at")?).max(opened),
         managed_by: row.try_get("managed_by")?,
         written: row.try_get::<Option<String>, _>("written")?.map(GithubHandle::from_datadog),
         answered: id.zip(answered_at).map(|(id, at)| Answered { id: ConnectionId::from(id), at, missed_at }),

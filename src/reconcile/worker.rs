@@ -103,6 +103,9 @@ impl Worker {
     /// stands.
     pub async fn work_off(&self, lanes: &[Lane]) -> anyhow::Result<BTreeMap<Lane, Progress>> {
         let deadline = Instant::now() + PATIENCE;
+        // What an interrupted write came to shows within this time.
+        let shown = self.now() + lease::shown_within(self.eyes.options.timeout) + POLL;
+        let soon = |progress: &Progress| progress.postponed_until.is_some_and(|until| until <= shown);
         let mut crew = Crew::default();
         loop {
             let wait = self.start_due(&mut crew, |lane| lanes.contains(&lane), false).await;
@@ -120,7 +123,7 @@ impl Worker {
                     "failed to settle what is due of {lane}: a look left it as it was; see the log, and report this"
                 );
             }
-            if !busy && !failing {
+            if !busy && !failing && !progress.values().any(soon) {
                 return Ok(progress);
             }
             tokio::select! {

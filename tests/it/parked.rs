@@ -161,7 +161,8 @@ async fn a_refused_write_is_tried_once_by_each_event_pass_and_replay_and_success
     // A full pass: both, each once, in one batch and its halves.
     let seq = world.seq().await;
     world.pass().await;
-    assert!((1..=3).contains(&creates(&world, seq).await));
+    let made = creates(&world, seq).await;
+    assert!((1..=3).contains(&made), "{made}");
     assert_eq!(parked(&world).await.len(), 2);
 
     // The cause is mended, and a person asks for one of them: that one goes.

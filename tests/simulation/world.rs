@@ -175,7 +175,7 @@ impl World {
     pub async fn restart(&mut self) {
         let mode = format!("{:?}", self.setup.mode);
         let rules = Rules::compile(self.setup.rules.clone()).unwrap().fingerprint();
-        self.ledger = self.ledger.under(&rules, &mode);
+        self.ledger = self.ledger.on_machine(self.clock.clone(), None).under(&rules, &mode);
         self.worker = self.another();
         self.ledger.end_daemon_leases().await.unwrap();
         self.ledger.mark_interrupted(None, self.clock.now()).await.unwrap();

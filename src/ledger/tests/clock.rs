@@ -4,6 +4,7 @@ use super::*;
 use crate::model::{ConnectionId, RemovedByOthers, Subject};
 
 on_both! {
+    what_was_sent_before_the_ledger_was_opened_may_have_been_sent_then,
     a_delay_that_lies_ahead_of_the_clock_is_over,
     a_lease_that_lies_ahead_of_the_clock_ends_a_lease_later,
     what_began_ahead_of_the_clock_begins_now,
@@ -198,4 +199,35 @@ async fn what_somebody_removed_counts_for_a_day_however_the_clock_is_set(opened:
     let jump = time::After::jump((old, old + 7 * DAY), old + 7 * DAY, SPANS);
     ledger.begin_again(jump, old + 7 * DAY).await.unwrap();
     assert_eq!(times(old + 7 * DAY).await, 1);
+}
+
+async fn what_was_sent_before_the_ledger_was_opened_may_have_been_sent_then(opened: Opened) {
+    let clock = Clock::simulated(at(1), 1);
+    let ledger = opened.ledger.on_machine(clock.clone(), None);
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
+    let key = |github: &str| ConnectionKey { datadog_team: "d".into(), github: github.to_owned() };
+    let (open, late) = (key("@acme/open"), key("@acme/late"));
+    let create = |key: &ConnectionKey| Intended {
+        key: key.clone(),
+        kind: IntentKind::Create,
+        team: Some(TeamId(1)),
+        written: None,
+    };
+    ledger.intend(ORG, fence, &[create(&open), create(&late)], "teamlink", at(2)).await.unwrap();
+    ledger.note_answered(ORG, fence, &[(&open, &"c".into())], at(2)).await.unwrap();
+    ledger.intend(ORG, fence, &[create(&late)], "teamlink", at(2)).await.unwrap();
+    let sent = async |ledger: &Ledger| {
+        let state = ledger.org_state(ORG).await.unwrap().unwrap();
+        let intent = state.intents.iter().find(|intent| intent.key == open).unwrap();
+        (intent.at, intent.answered.as_ref().unwrap().at, state.late_creates[&late])
+    };
+    assert_eq!(sent(&ledger).await, (at(2), at(2), at(2)));
+    // It ends, its clock is set forward by an hour, and the next one begins.
+    clock.step(3_600_000_000);
+    clock.take_over();
+    let next = ledger.on_machine(clock.clone(), None);
+    let began = clock.now();
+    clock.advance(Duration::from_secs(9));
+    assert!(began >= at(3_601), "{began}");
+    assert_eq!(sent(&next).await, (began, began, began));
 }

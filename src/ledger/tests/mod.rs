@@ -407,7 +407,7 @@ async fn a_second_daemon_on_one_file_is_refused_and_a_command_is_not() {
 }
 
 async fn a_create_that_nobody_answered_is_remembered_once_its_intent_is_another_ones(opened: Opened) {
-    let ledger = &opened.ledger;
+    let ledger = &opened.ledger.on_machine(Clock::simulated(at(1), 1), None);
     let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
     let key = |github: &str| ConnectionKey { datadog_team: "d".into(), github: github.to_owned() };
     let intend = async |kind, github: &str, now| {

@@ -39,7 +39,7 @@ async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
     let state = ledger.org_state(to.org).await.unwrap().unwrap();
     let owned: Vec<_> = state.owned.iter().map(|it| (it.id.to_string(), it.team)).collect();
     assert_eq!((owned, state.intents.len()), (vec![("c".to_owned(), to.team)], 0));
-    assert_eq!(state.late_creates, [(key, at(3))].into(), "nobody answered it, and it may arrive still");
+    assert!(state.late_creates.contains_key(&key), "nobody answered it, and it may arrive still");
 }
 
 async fn what_was_sent_holds_the_row_only_until_lists_would_show_it(opened: Opened) {

@@ -85,8 +85,10 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the time before which every write was sent whose end this look has seen.
+    /// Returns the time before which every write was sent whose end this look has seen. Of what was sent before this
+    /// process began, nobody knows when that was.
     fn over(&self) -> Time {
-        self.hands.began - shown_within(self.hands.options.timeout)
+        let over = self.hands.began - shown_within(self.hands.options.timeout);
+        if self.hands.ledger.opened_at() < over { over } else { Time(0) }
     }
 }

@@ -153,7 +153,8 @@ impl Documents {
         let setup = &self.setups[which];
         let machine = &mut self.machines[which];
         let rules = Rules::compile(Vec::new()).unwrap().fingerprint();
-        machine.ledger = machine.ledger.under(&rules, &format!("{:?}", setup.mode));
+        let ledger = machine.ledger.on_machine(self.clock.clone(), None);
+        machine.ledger = ledger.under(&rules, &format!("{:?}", setup.mode));
         machine.worker = worker(&self.wire, which, &machine.ledger, setup, &self.clock);
         machine.ledger.end_daemon_leases().await.unwrap();
         machine.ledger.mark_interrupted(None, self.clock.now()).await.unwrap();

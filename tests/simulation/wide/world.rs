@@ -256,7 +256,8 @@ impl Wide {
         let rules = Rules::compile(self.setup.rules.clone()).unwrap().fingerprint();
         for machine in &mut self.machines {
             machine.clock.take_over();
-            machine.ledger = machine.ledger.under(&rules, &mode);
+            let ledger = machine.ledger.on_machine(machine.clock.clone(), self.database.clone());
+            machine.ledger = ledger.under(&rules, &mode);
             machine.worker = worker(&service, &machine.ledger, &self.setup, &machine.clock, &self.wake);
         }
         if self.database.is_none() {
