@@ -54,6 +54,7 @@
 //! | [`mapping`] | rules: GitHub team → Datadog teams; pure | a team is linked to the wrong one |
 //! | [`signature`] | whether GitHub signed a body; pure | a signature is refused |
 //! | [`event`] | GitHub's webhook JSON → events → marks; pure | an event is not understood |
+//! | [`printable`] | text of unknown origin, made safe to show; pure | a terminal or a page obeys a name |
 //! | [`model`] | ids, values and snapshots that all rooms speak; pure | two rooms need a common word |
 //! | [`sandbox`] | a stateful GitHub and Datadog on one port; imports nothing of ours, for it is the judge | a test needs a world |
 //!
@@ -86,6 +87,7 @@ pub mod event;
 pub mod mapping;
 pub mod model;
 pub mod plan;
+pub mod printable;
 pub mod signature;
 pub mod upstream;
 

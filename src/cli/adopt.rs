@@ -5,6 +5,8 @@ use std::{process::ExitCode, sync::Arc};
 use anyhow::Context as _;
 use tokio::sync::Notify;
 
+use super::output::bold;
+use super::print::{err, out};
 use super::{
     names,
     output::{self, Format},
@@ -100,16 +102,13 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     if !text {
         output::print_json(&lines)?;
     } else if args.yes && to_do > 0 {
-        anstream::println!("{done} of {to_do} taken over, {left} left alone, {failed} failed");
+        out!("{} of {} taken over, {} left alone, {} failed", done, to_do, left, failed);
     } else if to_do > 0 {
-        let style = anstyle::Style::new().bold();
-        anstream::println!("nothing was written; to take them over:");
-        anstream::println!("  {style}teamlink adopt {typed} --yes{style:#}");
+        out!("nothing was written; to take them over:");
+        out!("  {}", bold(format!("teamlink adopt {typed} --yes")));
     }
     if failed > 0 {
-        anstream::eprintln!(
-            "what is interrupted is finished by a running daemon, `teamlink sync` or this command"
-        );
+        err!("what is interrupted is finished by a running daemon, `teamlink sync` or this command");
     }
     Ok(ExitCode::from(match (failed, to_do) {
         (1.., _) => 1,
@@ -127,7 +126,7 @@ fn tell(line: &Line) {
         Some(Ended::Left) => "left alone",
         Some(Ended::Failed) | None => "failed",
     };
-    anstream::println!("{word}: {} = {}{because}", key.github, datadog_team(line));
+    out!("{}: {} = {}{}", word, key.github, datadog_team(line), because);
 }
 
 /// The Datadog team: its handle when that is known, else its id.
@@ -137,7 +136,7 @@ fn datadog_team(line: &Line) -> String {
 
 fn show(lines: &[Line]) {
     if lines.is_empty() {
-        anstream::println!("no connection matches");
+        out!("no connection matches");
         return;
     }
     let rows = lines.iter().map(|line| {
@@ -159,12 +158,12 @@ fn show(lines: &[Line]) {
         ]
     });
     let header = ["", "GITHUB TEAM", "DATADOG TEAM", "MANAGED BY", "WHAT HAPPENS"];
-    anstream::println!("{}", output::table(&header, rows));
+    out!("{}", output::table(&header, rows));
     let count = |steps: &[Step]| lines.iter().filter(|line| steps.contains(&line.step)).count();
-    anstream::println!(
+    out!(
         "\nadopt: {} to delete and make again, {} for the ledger alone, {} left alone",
         count(&[Step::Recreate, Step::Finish]),
         count(&[Step::Record]),
-        count(&[Step::Leave]),
+        count(&[Step::Leave])
     );
 }

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use tokio::sync::Notify;
 
 use super::output::{self, Hinted};
+use super::print::out;
 use crate::{
     app::{self, upstreams},
     datadog,
@@ -58,8 +59,8 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     for org in &applied {
         let done = org.steps - org.left.len().min(org.steps);
         let before = if org.before > 0 { format!(", {} of them before", org.before) } else { String::new() };
-        anstream::println!("{}: {done} of {} steps done{before}", org.org.login, org.steps);
-        org.left.iter().for_each(|step| anstream::println!("  still to be done: {step}"));
+        out!("{}: {} of {} steps done{}", org.org.login, done, org.steps, before);
+        org.left.iter().for_each(|step| out!("  still to be done: {}", step));
     }
     Ok(ExitCode::from(if applied.iter().all(|org| org.left.is_empty()) { 0 } else { 2 }))
 }

@@ -3,6 +3,8 @@
 use std::{process::ExitCode, time::Duration};
 
 use super::output::Hinted;
+use super::output::bold;
+use super::print::out;
 use crate::{app, settings::Loaded};
 
 /// Arguments of `teamlink approve`.
@@ -41,9 +43,9 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         .into());
     };
     for held in &approved {
-        anstream::println!("approved: {} {}", held.kind.as_str(), held.subject);
+        out!("approved: {} {}", held.kind.as_str(), held.subject);
     }
-    anstream::println!(
+    out!(
         "{} actions approved until {}; a running daemon carries them out within seconds, or run `teamlink sync`",
         approved.len(),
         now + args.expires
@@ -53,7 +55,6 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
 
 /// Says on stdout what to type to let a held set go.
 pub(super) fn invite(count: usize, hash: &str) {
-    let style = anstyle::Style::new().bold();
-    anstream::println!("{count} held; to let them go:");
-    anstream::println!("  {style}teamlink approve {hash} --reason \"…\"{style:#}");
+    out!("{} held; to let them go:", count);
+    out!("  {}", bold(format!("teamlink approve {hash} --reason \"…\"")));
 }

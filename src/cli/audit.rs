@@ -2,6 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
+use super::output::bold;
+use super::print::out;
 use super::{
     names,
     output::{self, Format},
@@ -45,27 +47,26 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let lines = ledger.audit(team, since).await?;
     match args.format {
         Format::Json => output::print_json(&lines)?,
-        Format::Text if lines.is_empty() => anstream::println!("nothing was done"),
+        Format::Text if lines.is_empty() => out!("nothing was done"),
         Format::Text => lines.iter().for_each(show),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn show(line: &AuditLine) {
-    let bold = anstyle::Style::new().bold();
     let AuditLine { at, github, action, connected_team, datadog_team, cause, outcome, .. } = line;
     let key = match (connected_team.as_str(), datadog_team.as_str()) {
         ("", "") => String::new(),
         ("", datadog_team) => format!(" {datadog_team}"),
         (github, datadog_team) => format!(" {github} = {datadog_team}"),
     };
-    anstream::println!("{at}  {bold}{github}{bold:#}  {action}{key}: {outcome} ({cause})");
+    out!("{}  {}  {}{}: {} ({})", at, bold(github), action, key, outcome, cause);
     let reason = Some(&line.reason).filter(|reason| !reason.is_empty());
     let more = [("why", reason), ("proof", line.proof.as_ref()), ("detail", line.detail.as_ref())];
     for (name, text) in more.into_iter().filter_map(|(name, text)| Some((name, text?))) {
-        anstream::println!("    {name:<10} {text}");
+        out!("    {:<10} {}", name, text);
     }
     if !line.deliveries.is_empty() {
-        anstream::println!("    {:<10} {}", "deliveries", line.deliveries.join(" "));
+        out!("    {:<10} {}", "deliveries", line.deliveries.join(" "));
     }
 }

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
 use super::output::{Format, print_json, table};
+use super::print::{Painted, out};
 use crate::{
     app::{self, broker::broker, upstreams},
     operate::{
@@ -44,7 +45,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let Loaded { settings, effective } = &loaded;
     if args.format == Format::Text {
         let row = |it: &crate::settings::Effective| vec![it.key.clone(), it.value.clone(), it.source.clone()];
-        anstream::println!("{}\n", table(&["SETTING", "VALUE", "FROM"], effective.iter().map(row)));
+        out!("{}\n", table(&["SETTING", "VALUE", "FROM"], effective.iter().map(row)));
     }
     let findings = if args.offline { Vec::new() } else { findings(settings).await? };
     match args.format {
@@ -129,8 +130,8 @@ fn show(finding: &Finding) {
         Verdict::Failed => ("failed ", AnsiColor::Red),
     };
     let style = Style::new().fg_color(Some(color.into()));
-    anstream::println!("{style}{word}{style:#}  {what}: {detail}");
+    out!("{}  {}: {}", Painted(style, word), what, detail);
     if let Some(remedy) = remedy {
-        anstream::println!("         → {remedy}");
+        out!("         → {}", remedy);
     }
 }

@@ -7,6 +7,7 @@ use anyhow::ensure;
 use clap::Subcommand;
 
 use super::output::{self, Format, Hinted};
+use super::print::{Block, err, out};
 use crate::{
     app::upstreams,
     datadog::{Filter, NewConnection, Options, Reader, Writer},
@@ -157,7 +158,7 @@ async fn delete(args: Delete, options: &Options, batch: usize) -> anyhow::Result
         return Err(Hinted { error, hint: "take ids from `teamlink connections list`".to_owned() }.into());
     }
     if !args.yes {
-        anstream::eprintln!("{}", table(&found));
+        err!("{}", table(&found));
     }
     output::confirm(args.yes, &format!("delete {} of these", found.len()))?;
     let writer = Writer::new(options)?;
@@ -183,12 +184,12 @@ fn hinted(trouble: Trouble, hint: &str) -> anyhow::Error {
 fn show(connections: &[Connection], format: Format) -> anyhow::Result<()> {
     match format {
         Format::Json => output::print_json(&connections)?,
-        Format::Text => anstream::println!("{}", table(connections)),
+        Format::Text => out!("{}", table(connections)),
     }
     Ok(())
 }
 
-fn table(connections: &[Connection]) -> impl std::fmt::Display {
+fn table(connections: &[Connection]) -> Block {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     output::table(
         &["ID", "GITHUB TEAM", "DATADOG TEAM", "MANAGED BY", "SOURCE"],

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::output::bold;
+use super::print::out;
 use super::{
     names,
     output::{self, Format},
@@ -59,8 +61,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
 }
 
 fn show(it: &Explanation) {
-    let bold = anstyle::Style::new().bold();
-    anstream::println!("{bold}{}{bold:#} (team {} of org {})", it.team, it.id, it.org.id);
+    out!("{} (team {} of org {})", bold(&it.team), it.id, it.org.id);
     let rule = match (it.rule.number, &it.rule.pattern, &it.rule.gives) {
         (Some(number), Some(pattern), Some(gives)) => format!("{number}: {pattern} → {gives}"),
         _ => "none matches".to_owned(),
@@ -113,19 +114,19 @@ fn show(it: &Explanation) {
     }
     line("blocked", if it.blocks.is_empty() { "by nothing" } else { "by" });
     for block in &it.blocks {
-        anstream::println!("    {}: {}", block.kind, block.what);
+        out!("    {}: {}", block.kind, block.what);
         if let Some(remedy) = &block.remedy {
-            anstream::println!("      → {remedy}");
+            out!("      → {}", remedy);
         }
     }
     line("now", if it.now.is_empty() { "a look would do nothing" } else { "a look would find and do" });
     for step in &it.now {
-        anstream::println!("    {step}");
+        out!("    {}", step);
     }
 }
 
 fn line(name: &str, text: &str) {
-    anstream::println!("  {name:<8} {text}");
+    out!("  {:<8} {}", name, text);
 }
 
 fn list(rows: Vec<Vec<String>>) {
@@ -133,7 +134,7 @@ fn list(rows: Vec<Vec<String>>) {
         return;
     }
     for line in output::table(&["", "", "", ""], rows).lines().skip(1) {
-        anstream::println!("    {}", line.trim_end());
+        out!("    {}", line.trim_end());
     }
 }
 

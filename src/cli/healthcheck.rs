@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, ensure};
 
 use super::output::Hinted;
+use super::print::out;
 use crate::settings::Loaded;
 
 /// A daemon that does not answer a local request in this time does not turn.
@@ -33,7 +34,7 @@ pub async fn run(Args {}: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let status = response.status();
     let body = response.text().await.with_context(|| format!("failed to read the answer of {url}"))?;
     ensure!(status.is_success(), "{url} answered {status}: {}", body.trim());
-    anstream::println!("{}", body.trim());
+    out!("{}", body.trim());
     Ok(ExitCode::SUCCESS)
 }
 

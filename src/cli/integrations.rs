@@ -12,6 +12,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value};
 
 use super::output::{self, Hinted};
+use super::print::{self, Block, Painted, err, out};
 use crate::{
     app::{self, upstreams},
     datadog,
@@ -94,7 +95,7 @@ async fn get(id: &str, settings: &Settings) -> anyhow::Result<ExitCode> {
         error: format!("Datadog has no document of {id} yet"),
         hint: format!("`teamlink integrations put {id} --file FILE` makes one"),
     })?;
-    anstream::print!("{}", integrations::text(&document.config));
+    print::raw(&Block::new(integrations::text(&document.config)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,15 +114,15 @@ async fn diff(Diff { id, file }: Diff, settings: &Settings) -> anyhow::Result<Ex
             let survey = app::survey(settings, app::ledger(settings).await?)?;
             let DocumentPlan { remote, merged, read } = survey.document(integration).await?;
             if matches!(read, Read::Suspect(_)) {
-                anstream::eprintln!(
+                err!(
                     "suspect: the document lacks entries that it had; teamlink writes once a later read lacks them too"
                 );
             }
             for (entry, (_, reason)) in &merged.held_additions {
-                anstream::eprintln!("held: addition of {entry}: {reason}");
+                err!("held: addition of {}: {}", entry, reason);
             }
             for (entry, reason) in &merged.held {
-                anstream::eprintln!("held: removal of {entry}: {reason}");
+                err!("held: removal of {}: {}", entry, reason);
             }
             match merged.changed() || !merged.held_additions.is_empty() {
                 true => integrations::diff(
@@ -145,7 +146,7 @@ async fn put(Put { id, file, yes }: Put, settings: &Settings) -> anyhow::Result<
     let before = integrations::read(&reader, &id).await?;
     let diff = integrations::diff(&id, before.as_ref(), &config, &format!("in {}", file.display()));
     if diff.is_empty() {
-        anstream::eprintln!("Datadog has just this document; nothing was written");
+        err!("Datadog has just this document; nothing was written");
         return Ok(ExitCode::SUCCESS);
     }
     show(&diff);
@@ -156,7 +157,7 @@ async fn put(Put { id, file, yes }: Put, settings: &Settings) -> anyhow::Result<
         None => None,
     };
     if lease.is_none() {
-        anstream::eprintln!(
+        err!(
             "warning: no ledger was found to lease this document; stop the workers that write it, or they may write at the same time"
         );
     }
@@ -166,7 +167,7 @@ async fn put(Put { id, file, yes }: Put, settings: &Settings) -> anyhow::Result<
         lease.release().await?;
     }
     written?;
-    anstream::eprintln!("written, and read back");
+    err!("written, and read back");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -184,6 +185,6 @@ fn show(diff: &str) {
             [b'@', ..] => Style::new().fg_color(Some(AnsiColor::Cyan.into())),
             _ => Style::new(),
         };
-        anstream::println!("{style}{line}{style:#}");
+        out!("{}", Painted(style, line));
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::output;
+use super::print::out;
 use crate::{
     app::{self, upstreams},
     datadog,
@@ -60,15 +61,15 @@ async fn rebind(Rebind { reason, yes }: Rebind, settings: &Settings) -> anyhow::
     let rebinding = rebind::look(&ledger, &reader).await?;
     let Rebinding { from, to, leaves, restores } = &rebinding;
     if from.is_some() && from.as_ref().map(|from| &from.id) == to.as_ref().map(|to| &to.id) {
-        anstream::println!("the ledger belongs to {} already", called(from.as_ref()));
+        out!("the ledger belongs to {} already", called(from.as_ref()));
         return Ok(ExitCode::SUCCESS);
     }
     let restored = restores.as_ref().map_or(0, |(_, teams)| *teams);
-    anstream::println!("from  {}, with {leaves} connected Datadog teams", called(from.as_ref()));
-    anstream::println!("to    {}, with {restored} to restore", called(to.as_ref()));
+    out!("from  {}, with {} connected Datadog teams", called(from.as_ref()), leaves);
+    out!("to    {}, with {} to restore", called(to.as_ref()), restored);
     output::confirm(yes, "bind the ledger to that organisation")?;
     let rebound = rebind::rebind(&ledger, &rebinding, &reason, ledger.clock().now()).await?;
-    anstream::println!(
+    out!(
         "done: kept {} connections of the old organisation, restored {}; run `teamlink sync` next",
         rebound.kept,
         rebound.restored

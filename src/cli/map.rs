@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::output::{Format, print_json};
+use super::print::{Block, out};
 use crate::{
     app::upstreams,
     datadog::{Filter, Reader},
@@ -60,17 +61,18 @@ fn show(rules: &Rules, team: &str, format: Format) -> anyhow::Result<()> {
         }
         Format::Text => {
             match (rule, spec) {
-                (Some(index), Some(spec)) => anstream::println!(
-                    "{team} meets rule {} of {}: {} → {}",
+                (Some(index), Some(spec)) => out!(
+                    "{} meets rule {} of {}: {} → {}",
+                    team,
                     index + 1,
                     rules.specs().count(),
                     spec.github,
                     spec.gives()
                 ),
-                _ => anstream::println!("{team} meets none of the {} rules", rules.specs().count()),
+                _ => out!("{} meets none of the {} rules", team, rules.specs().count()),
             }
             for line in lines(&outcome) {
-                anstream::println!("  {line}");
+                out!("  {}", line);
             }
             Ok(())
         }
@@ -113,16 +115,16 @@ async fn existing(loaded: &Loaded, format: Format) -> anyhow::Result<()> {
     match format {
         Format::Json => print_json(&json!({"mapping": rules, "left_out": left_out})),
         Format::Text => {
-            anstream::println!(
+            out!(
                 "# Rules that reproduce the {} connections that Datadog has today; the first that matches decides.",
                 connections.len() - left_out.len()
             );
             for connection in &left_out {
                 let github = connection.github.as_deref().unwrap_or("nothing");
-                anstream::println!("# Left out: connection {}, which names {github:?}", connection.id);
+                out!("# Left out: connection {}, which names {}", connection.id, github);
             }
             for rule in &rules {
-                anstream::print!("\n{rule}");
+                out!("\n{}", Block::new(rule.to_string().trim_end()));
             }
             Ok(())
         }

@@ -20,6 +20,7 @@ pub mod output;
 pub mod parked;
 pub mod pause;
 pub mod plan;
+mod print;
 pub mod run;
 pub mod sandbox;
 pub mod sync;

@@ -15,7 +15,8 @@ use comfy_table::{Table, presets};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::settings::Problem;
+use super::print::{self, Block, Painted, Safe, Shown, err, out};
+use crate::{printable, settings::Problem};
 
 /// The forms in which data is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -28,18 +29,20 @@ pub enum Format {
 }
 
 /// A table without lines, whose columns line up.
-pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Block {
+    let rows = rows.into_iter().map(|row| row.iter().map(Shown::shown).collect::<Vec<_>>());
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec()).add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.trim_fmt()
+    Block::new(table.trim_fmt())
 }
 
 /// Prints a value as JSON on stdout.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    anstream::println!("{}", serde_json::to_string_pretty(value)?);
+    let text = serde_json::to_string_pretty(value)?;
+    out!("{}", Block::new(printable::json(&text)));
     Ok(())
 }
 
@@ -62,20 +65,24 @@ impl Error for Hinted {}
 
 /// Prints an error with its causes on stderr, and a hint when one of them brings one.
 pub fn print_error(error: &anyhow::Error) {
-    anstream::eprintln!("{}: {error:#}", styled("error", AnsiColor::Red));
+    err!("{}: {}", styled("error", AnsiColor::Red), Block::indented(&format!("{error:#}")));
     let hint = error.chain().find_map(|cause| {
         let hinted = cause.downcast_ref::<Hinted>().map(|hinted| &hinted.hint);
         hinted.or_else(|| cause.downcast_ref::<Problem>().map(|problem| &problem.remedy))
     });
     if let Some(hint) = hint {
-        anstream::eprintln!("{}: {hint}", styled("hint", AnsiColor::Cyan));
+        err!("{}: {}", styled("hint", AnsiColor::Cyan), hint);
     }
 }
 
 /// A word in bold and in a colour.
-pub fn styled(word: &str, color: AnsiColor) -> String {
-    let style = Style::new().bold().fg_color(Some(color.into()));
-    format!("{style}{word}{style:#}")
+pub(super) fn styled(word: &str, color: AnsiColor) -> Painted<&str> {
+    Painted(Style::new().bold().fg_color(Some(color.into())), word)
+}
+
+/// Something in bold.
+pub(super) fn bold<T>(what: T) -> Painted<T> {
+    Painted(Style::new().bold(), what)
 }
 
 /// Asks on the terminal; elsewhere nobody can answer, and `--yes` must have been given.
@@ -90,7 +97,7 @@ pub fn confirm(yes: bool, what: &str) -> anyhow::Result<()> {
         let hint = format!("give --yes to {what}");
         return Err(Hinted { error: "stdin is no terminal, so nobody can confirm".to_owned(), hint }.into());
     }
-    anstream::eprint!("{what}? [y/N] ");
+    print::stderr(format_args!("{}? [y/N] ", Safe(what)));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "not confirmed; nothing was changed");

@@ -8,6 +8,8 @@ use std::{
 use anyhow::ensure;
 use clap::Subcommand;
 
+use super::output::bold;
+use super::print::{Block, out};
 use super::{
     names,
     output::{self, Format, Hinted},
@@ -199,7 +201,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
             let more = chosen.len().saturating_sub(limit);
             chosen.truncate(limit);
             if more > 0 {
-                anstream::println!("{more} more match; --limit {limit} leaves them for later");
+                out!("{} more match; --limit {} leaves them for later", more, limit);
             }
             if !agreed(&chosen, "replay", &consent)? {
                 return Ok(ExitCode::SUCCESS);
@@ -209,7 +211,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
             let mut anew = 0;
             parked::replay(&ledger, &intake, &chosen, pause, &consent.reason, |parked, tried| {
                 anew += usize::from(tried == Tried::ParkedAnew);
-                anstream::println!("{} {}: {}", parked.id, parked.subject, said(tried));
+                out!("{} {}: {}", parked.id, parked.subject, said(tried));
             })
             .await?;
             Ok(ExitCode::from(if anew > 0 { 2 } else { 0 }))
@@ -220,7 +222,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::SUCCESS);
             }
             let discarded = parked::discard(&ledger, &chosen, &consent.reason).await?;
-            anstream::println!("{discarded} of {} discarded", chosen.len());
+            out!("{} of {} discarded", discarded, chosen.len());
             Ok(ExitCode::from(if discarded < chosen.len() { 2 } else { 0 }))
         }
     }
@@ -254,30 +256,29 @@ fn kind(parked: &Parked) -> &'static str {
 
 fn show_list(parked: &[Parked]) {
     if parked.is_empty() {
-        anstream::println!("nothing is parked that matches");
+        out!("nothing is parked that matches");
     }
-    let bold = anstyle::Style::new().bold();
     for group in parked.chunk_by(|a, b| (&a.class, &a.place) == (&b.class, &b.place)) {
         let Parked { class, place, .. } = &group[0];
-        anstream::println!("{bold}{class}, {place}{bold:#} ({})", group.len());
+        out!("{} ({})", bold(format!("{class}, {place}")), group.len());
         let rows = group.iter().map(|parked| {
             vec![
                 parked.id.to_string(),
                 kind(parked).to_owned(),
                 parked.parked_at.to_string(),
                 parked.attempts.to_string(),
-                printable(&parked.subject),
-                printable(&parked.error),
+                parked.subject.clone(),
+                parked.error.clone(),
             ]
         });
         let header = ["ID", "KIND", "PARKED AT", "TRIED", "WHAT", "WHY"];
-        anstream::println!("{}", output::table(&header, rows));
+        out!("{}", output::table(&header, rows));
     }
 }
 
 fn show_story(story: &Story) {
     let Story { parked, of, guids, delivery } = story;
-    let line = |name: &str, text: &str| anstream::println!("{name:<12} {}", printable(text));
+    let line = |name: &str, text: &str| out!("{:<12} {}", name, text);
     line("what", &format!("{} {}", kind(parked), parked.subject));
     if let Some(of) = of {
         line("of", of);
@@ -295,16 +296,9 @@ fn show_story(story: &Story) {
     }
     line("deliveries", &guids.join(" "));
     if let Some(delivery) = delivery {
-        let body = printable(&String::from_utf8_lossy(&delivery.body));
-        anstream::println!("payload      {} bytes\n{body}", delivery.body.len());
+        out!("payload      {} bytes", delivery.body.len());
+        out!("{}", Block::new(String::from_utf8_lossy(&delivery.body)));
     }
-}
-
-/// Text of unknown origin on a terminal: what could command the terminal is shown as an escape.
-fn printable(text: &str) -> String {
-    let harmless =
-        |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(harmless).collect()
 }
 
 fn as_json(story: &Story) -> serde_json::Value {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::names;
+use super::print::out;
 use crate::{
     app,
     ledger::Ledger,
@@ -40,9 +41,9 @@ pub async fn pause(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let ledger = app::ledger(&loaded.settings).await?;
     let scope = names::scope(&ledger, &args.what).await?;
     if ledger.pause(scope, &args.reason, ledger.clock().now()).await? {
-        anstream::println!("{} is paused; `teamlink resume {}` ends it", args.what, args.what);
+        out!("{} is paused; `teamlink resume {}` ends it", args.what, args.what);
     } else {
-        anstream::println!("{} is paused already", args.what);
+        out!("{} is paused already", args.what);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -56,7 +57,7 @@ pub async fn resume(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let scope = names::scope(&ledger, &args.what).await?;
     let ended = ledger.resume(scope, &args.reason, ledger.clock().now()).await?;
     for pause in &ended {
-        anstream::println!("ended: {}", said(&ledger, pause).await?);
+        out!("ended: {}", said(&ledger, pause).await?);
     }
     let wider = ledger.pauses().await?.into_iter().find(|pause| match scope {
         PauseScope::All => false,
@@ -64,16 +65,13 @@ pub async fn resume(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         PauseScope::Team(key) => [PauseScope::All, PauseScope::Org(key.org)].contains(&pause.scope),
     });
     if let Some(wider) = wider {
-        anstream::println!("{} stays under the {}", args.what, said(&ledger, &wider).await?);
+        out!("{} stays under the {}", args.what, said(&ledger, &wider).await?);
         return Ok(ExitCode::from(2));
     }
     if ended.is_empty() {
-        anstream::println!("{} is not paused", args.what);
+        out!("{} is not paused", args.what);
     } else {
-        anstream::println!(
-            "{} is resumed; a running daemon looks at it within seconds, or run `teamlink sync`",
-            args.what
-        );
+        out!("{} is resumed; a running daemon looks at it within seconds, or run `teamlink sync`", args.what);
     }
     Ok(ExitCode::SUCCESS)
 }

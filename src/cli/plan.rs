@@ -6,12 +6,14 @@ use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 
 use super::output;
+use super::print::{self, Block, Painted, err, out};
 use crate::{
     app::{self, upstreams},
     datadog, files,
     model::{ConnectionKey, Lane, PauseScope, TeamId},
     operate::plan::{Origin, PlanDocument, document},
     plan::{Action, Guarded, LeftAlone, Planned, Why},
+    printable::code,
     reconcile::OrgPlan,
     settings::Loaded,
 };
@@ -88,7 +90,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     }
     match args.format {
         PlanFormat::Json => output::print_json(&document)?,
-        PlanFormat::Markdown => anstream::print!("{}", markdown(&plans, &document)),
+        PlanFormat::Markdown => print::raw(&Block::new(markdown(&plans, &document))),
         PlanFormat::Text => {
             for (plan, org) in plans.iter().zip(&document.orgs) {
                 show(plan, org.held_hash.as_deref());
@@ -96,7 +98,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         }
     }
     if let Some(path) = &args.out {
-        anstream::eprintln!("saved; to carry out exactly this: teamlink apply {}", path.display());
+        err!("saved; to carry out exactly this: teamlink apply {}", path.display());
     }
     let failed = plans.iter().any(|plan| plan.plan.is_err());
     let open = plans.iter().any(|plan| {
@@ -111,11 +113,11 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
 fn markdown(plans: &[OrgPlan], document: &PlanDocument) -> String {
     let mut out = String::new();
     for (plan, org) in plans.iter().zip(&document.orgs) {
-        out += &format!("### teamlink plan: {}\n\n", org.org.login);
+        out += &format!("### teamlink plan: {}\n\n", code(&org.org.login));
         let guarded = match &plan.plan {
             Ok(guarded) => guarded,
             Err(trouble) => {
-                out += &format!("Could not be looked at: {trouble}\n\n");
+                out += &format!("Could not be looked at: {}\n\n", code(&trouble.to_string()));
                 continue;
             }
         };
@@ -124,7 +126,7 @@ fn markdown(plans: &[OrgPlan], document: &PlanDocument) -> String {
         if !lines.is_empty() {
             out += "| | GitHub team | Datadog team | Why |\n|---|---|---|---|\n";
             for Line { sign, cells, .. } in &lines {
-                let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+                let cells: Vec<String> = cells.iter().map(|cell| code(cell)).collect();
                 out += &format!("| `{sign}` | {} |\n", cells.join(" | "));
             }
             out.push('\n');
@@ -160,14 +162,14 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
     let guarded = match &plan.plan {
         Ok(guarded) => guarded,
         Err(trouble) => {
-            anstream::println!("{}: could not be looked at: {trouble}", plan.org.login);
+            out!("{}: could not be looked at: {}", plan.org.login, trouble);
             return;
         }
     };
     let lines = lines(guarded, plan);
     let totals = totals(&lines, guarded);
     let rows = lines.into_iter().map(|line| [vec![line.sign.to_owned()], line.cells].concat()).collect();
-    anstream::println!("{} ({})", plan.org.login, plan.org.id);
+    out!("{} ({})", plan.org.login, plan.org.id);
     for pause in &plan.paused {
         let name = match pause.scope {
             PauseScope::All => "all".to_owned(),
@@ -175,15 +177,15 @@ fn show(plan: &OrgPlan, hash: Option<&str>) {
             PauseScope::Document(integration) => Lane::Document(integration).to_string(),
             PauseScope::Team(key) => slug(plan, Some(key.team)),
         };
-        anstream::println!("paused since {}; to end it: teamlink resume {name}", pause.since);
+        out!("paused since {}; to end it: teamlink resume {}", pause.since, name);
     }
     print_rows(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], rows);
     let alone = left_alone(&guarded.ready.left_alone, plan);
     if !alone.is_empty() {
-        anstream::println!("\nleft alone");
+        out!("\nleft alone");
         print_rows(&["", "GITHUB TEAM", "DATADOG TEAM", "WHY"], alone);
     }
-    anstream::println!("\n{totals}");
+    out!("\n{}", totals);
     if let Some(hash) = hash {
         super::approve::invite(guarded.held.len(), hash);
     }
@@ -194,7 +196,7 @@ fn print_rows(header: &[&str], rows: Vec<Vec<String>>) {
     if rows.is_empty() {
         return;
     }
-    let table = output::table(header, rows).to_string();
+    let table = output::table(header, rows);
     for line in table.lines() {
         let color = match line.trim_start().as_bytes().first() {
             Some(b'+') => Some(AnsiColor::Green),
@@ -204,7 +206,7 @@ fn print_rows(header: &[&str], rows: Vec<Vec<String>>) {
             _ => None,
         };
         let style = Style::new().fg_color(color.map(Into::into));
-        anstream::println!("{style}{}{style:#}", line.trim_end());
+        out!("{}", Painted(style, line.trim_end()));
     }
 }
 

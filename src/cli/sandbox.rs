@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::print::out;
 use crate::sandbox::{self, Options};
 use crate::settings::Loaded;
 use crate::shutdown;
@@ -66,12 +67,12 @@ pub async fn run(args: Args, _: Loaded) -> anyhow::Result<ExitCode> {
     let sandbox =
         sandbox::start(options).await.with_context(|| format!("failed to start the sandbox on {listen}"))?;
     let url = sandbox.url();
-    anstream::println!("{url}");
-    anstream::println!("TEAMLINK_GITHUB__BASE_URL={url}");
-    anstream::println!("TEAMLINK_DATADOG__BASE_URL={url}");
+    out!("{}", url);
+    out!("TEAMLINK_GITHUB__BASE_URL={}", url);
+    out!("TEAMLINK_DATADOG__BASE_URL={}", url);
     // Any credentials will do, but there must be some.
     for name in ["GITHUB_TOKEN", "DD_API_KEY", "DD_APP_KEY"] {
-        anstream::println!("{name}=sandbox");
+        out!("{}=sandbox", name);
     }
     shutdown::signals()?.stop.cancelled().await;
     sandbox.stop().await.context("failed to end the sandbox")?;

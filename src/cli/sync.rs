@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
 use tokio::sync::Notify;
 
 use super::output::{self, Format};
+use super::print::out;
 use crate::{
     app,
     ledger::{Ledger, OrgRow, Progress, lane_number},
@@ -67,8 +68,9 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
             say_taken(&ledger, taken).await?;
         }
         for login in &free {
-            anstream::println!(
-                "\n{login}: it was released, and GitHub has no organisation with this login; take it out of github.orgs"
+            out!(
+                "\n{}: it was released, and GitHub has no organisation with this login; take it out of github.orgs",
+                login
             );
         }
         say_former_marks(&ledger, &settings.datadog.managed_by).await?;
@@ -86,38 +88,37 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
 async fn say_what_waits(worker: &Worker, ledger: &Ledger, row: &Row) -> anyhow::Result<()> {
     let Row { lane, name, progress } = row;
     if let Some(error) = &progress.unread {
-        anstream::println!("\n{name}: nothing was removed, because {error}");
+        out!("\n{}: nothing was removed, because {}", name, error);
     }
     if let Some(org) = lane.org()
         && progress.suspected > 0
     {
         for (slug, why) in worker.stuck(org).await? {
-            anstream::println!("held: {name}/{slug}: {why}");
+            out!("held: {}/{}: {}", name, slug, why);
         }
     }
     if let Some(until) = progress.postponed_until {
         let teams = if progress.postponed == 1 { "team is" } else { "teams are" };
-        let count = progress.postponed;
-        anstream::println!("\n{name}: {count} {teams} not in step yet; the next look is at {until}");
+        out!("\n{}: {} {} not in step yet; the next look is at {}", name, progress.postponed, teams, until);
     }
     if progress.removed_by_others > 0 {
         let removed = ledger.removed_by_others(*lane, ledger.clock().now()).await?;
         for (key, removals) in removed.iter().filter(|(_, removals)| removals.is_fight()) {
             let times = removals.times();
-            anstream::println!("somebody removes {key}: {times} times within a day; find the other writer");
+            out!("somebody removes {}: {} times within a day; find the other writer", key, times);
         }
     }
     if progress.paused > 0 {
         for pause in ledger.paused(*lane).await?.all() {
-            anstream::println!("paused: {}", super::pause::said(ledger, pause).await?);
+            out!("paused: {}", super::pause::said(ledger, pause).await?);
         }
     }
     if progress.held > 0
         && let Some(set) = ledger.held_set(*lane, ledger.clock().now()).await?
     {
-        anstream::println!();
+        out!();
         for held in &set.items {
-            anstream::println!("held: {} {}: {}", held.key.kind.as_str(), held.key.subject, held.reason);
+            out!("held: {} {}: {}", held.key.kind.as_str(), held.key.subject, held.reason);
         }
         super::approve::invite(set.items.len(), &set.hash);
     }
@@ -136,16 +137,22 @@ async fn free_logins(ledger: &Ledger, logins: &[String]) -> anyhow::Result<Vec<S
 async fn say_taken(ledger: &Ledger, taken: &Taken) -> anyhow::Result<()> {
     let Taken { login, by, bound_to } = taken;
     match release::waiting(ledger, bound_to, ledger.clock().now()).await? {
-        Some(release) if !release.approved => anstream::println!(
-            "\n{taken}; to bind {login} to org {by}:\n  {}\nto serve the old organisation alone, write its login today in \
+        Some(release) if !release.approved => out!(
+            "\n{}; to bind {} to org {}:\n  {}\nto serve the old organisation alone, write its login today in \
              github.orgs instead",
+            taken,
+            login,
+            by,
             release.command()
         ),
         Some(_) => {
-            anstream::println!("\n{taken}; the release of {login} is approved, and is carried out next")
+            out!("\n{}; the release of {} is approved, and is carried out next", taken, login)
         }
-        None => anstream::println!(
-            "\n{taken}; once another look has proven it, `teamlink sync` prints the command that binds {login} to org {by}"
+        None => out!(
+            "\n{}; once another look has proven it, `teamlink sync` prints the command that binds {} to org {}",
+            taken,
+            login,
+            by
         ),
     }
     Ok(())
@@ -155,8 +162,13 @@ async fn say_taken(ledger: &Ledger, taken: &Taken) -> anyhow::Result<()> {
 async fn say_former_marks(ledger: &Ledger, today: &str) -> anyhow::Result<()> {
     for (mark, count) in ledger.former_marks(today).await? {
         let what = if count == 1 { "connection carries" } else { "connections carry" };
-        anstream::println!(
-            "\n{count} {what} the former mark `{mark}`; to make them again under `{today}`:\n  teamlink adopt --managed-by {mark}"
+        out!(
+            "\n{} {} the former mark `{}`; to make them again under `{}`:\n  teamlink adopt --managed-by {}",
+            count,
+            what,
+            mark,
+            today,
+            mark
         );
     }
     Ok(())
@@ -228,7 +240,7 @@ fn show(rows: &[Row], format: Format) -> anyhow::Result<()> {
                 "PAUSED",
                 "WITHOUT HANDLE",
             ];
-            anstream::println!("{}", output::table(&header, rows));
+            out!("{}", output::table(&header, rows));
             Ok(())
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::printable;
+
 /// One `[[mapping]]` block, not yet validated. Exactly one of `datadog`, `team_id` and `ignore` says what the
 /// GitHub teams that it names are linked to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -51,7 +53,7 @@ impl RuleSpec {
 impl fmt::Display for RuleSpec {
     /// The rule as a `[[mapping]]` block of TOML.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |text: &String| toml::Value::String(text.clone()).to_string();
+        let text = |text: &String| printable::toml(text);
         let list = |list: &[String]| match list {
             [one] => text(one),
             many => format!("[{}]", many.iter().map(text).collect::<Vec<_>>().join(", ")),

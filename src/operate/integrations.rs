@@ -8,6 +8,7 @@ use similar::TextDiff;
 use crate::{
     datadog,
     model::{Answer, Document, Integration},
+    printable,
     reconcile::DocumentByHand,
     settings::{DatadogCredential, Problem, Settings},
     transport::{retry, retry_answer},
@@ -61,11 +62,12 @@ pub fn text(config: &Map<String, Value>) -> String {
     let fields = config.iter().map(|(name, value)| match value {
         Value::Array(entries) if !entries.is_empty() => {
             let lines: Vec<_> = entries.iter().map(|entry| format!("    {entry}")).collect();
-            format!("  {name:?}: [\n{}\n  ]", lines.join(",\n"))
+            format!("  {}: [\n{}\n  ]", Value::from(name.as_str()), lines.join(",\n"))
         }
-        value => format!("  {name:?}: {value}"),
+        value => format!("  {}: {value}", Value::from(name.as_str())),
     });
-    format!("{{\n{}\n}}\n", fields.collect::<Vec<_>>().join(",\n"))
+    let text = format!("{{\n{}\n}}\n", fields.collect::<Vec<_>>().join(",\n"));
+    printable::json(&text).into_owned()
 }
 
 /// The same with a comma behind every entry, lest an entry differ only by having become the last one.

@@ -16,6 +16,7 @@ use tracing_subscriber::{
 
 mod catalogue;
 pub mod doors;
+mod line;
 mod seldom;
 pub mod upstreams;
 pub mod work;
@@ -83,12 +84,14 @@ pub fn install_logs(options: &Options) -> anyhow::Result<()> {
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer();
     let lines = if json {
-        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(false);
+        lines.with_writer(|| line::Json(std::io::stderr())).boxed()
     } else {
         // https://no-color.org: set and not empty means no colour.
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let lines = lines.fmt_fields(line::fields()).with_writer(std::io::stderr);
         lines.with_ansi(colour).with_target(false).boxed()
     };
     tracing_subscriber::registry()

@@ -21,6 +21,7 @@ mod github_app;
 mod growth;
 mod guard;
 mod held;
+mod hostile_names;
 mod identity;
 mod integrations;
 mod large;

@@ -53,7 +53,7 @@ async fn a_plan_is_valid_json_by_its_schema_and_readable_as_markdown_and_writes_
 
     let markdown = world.teamlink(&["--config", &file, "plan", "--format", "markdown"]).await;
     let markdown = String::from_utf8(markdown.stdout).unwrap();
-    assert!(markdown.contains("### teamlink plan: acme"), "{markdown}");
+    assert!(markdown.contains("### teamlink plan: `acme`"), "{markdown}");
     assert!(markdown.contains("plan: 2 to create, 1 to delete, 1 held"), "{markdown}");
     assert!(markdown.contains("teamlink approve "), "{markdown}");
 

@@ -10,7 +10,9 @@ use super::{
     judge::{Finding, seconds},
     stage::Counts,
 };
+use crate::cli::output::bold;
 use crate::cli::output::styled;
+use crate::cli::print::{Block, Painted, out};
 
 /// Columns of a line at most.
 const WIDTH: usize = 90;
@@ -32,8 +34,7 @@ pub(super) struct Row {
 
 /// What this is.
 pub(super) fn opening(teams: usize) {
-    let bold = Style::new().bold();
-    anstream::println!("{bold}A day at acme, an organisation of {teams} teams{bold:#}\n");
+    out!("{}\n", bold(format!("A day at acme, an organisation of {teams} teams")));
     paragraph(
         "",
         "A sandbox that speaks the HTTP APIs of GitHub and Datadog, the webhook receiver, the ledger and the \
@@ -43,8 +44,7 @@ pub(super) fn opening(teams: usize) {
 
 /// What happened in GitHub, and what must follow.
 pub(super) fn step(clock: &str, title: &str, happened: &str, must: &str) {
-    let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
-    anstream::println!("\n{dim}{clock}{dim:#}  {bold}{title}{bold:#}");
+    out!("\n{}  {}", Painted(Style::new().dimmed(), clock), bold(title));
     paragraph(INDENT, happened);
     paragraph("     → ", must);
 }
@@ -53,8 +53,8 @@ pub(super) fn step(clock: &str, title: &str, happened: &str, must: &str) {
 pub(super) fn findings(findings: &[Finding]) {
     for Finding { good, text } in findings {
         let mark = if *good { styled("✓", AnsiColor::Green) } else { styled("✗", AnsiColor::Red) };
-        let lines = fill(text, WIDTH - INDENT.len()).join(&format!("\n{INDENT}"));
-        anstream::println!("     {mark} {lines}");
+        let lines = Block::new(fill(text, WIDTH - INDENT.len()).join(&format!("\n{INDENT}")));
+        out!("     {} {}", mark, lines);
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) fn closing(rows: &[Row], took: Duration) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    anstream::println!("\n{}\n", table.trim_fmt());
+    out!("\n{}\n", Block::new(table.trim_fmt()));
     paragraph(
         "",
         "EVENTS: deliveries that teamlink took; REPEATED: those among them whose id it knew. LOOKS: at single teams, \
@@ -92,16 +92,11 @@ pub(super) fn closing(rows: &[Row], took: Duration) {
     let bad = rows.iter().filter(|row| !row.good).count();
     if bad == 0 {
         let all = format!("All {} steps ended as expected", rows.len());
-        anstream::println!("\n{}, in {}.", styled(&all, AnsiColor::Green), seconds(took));
-        anstream::println!(
-            "Next: your own organisation, step by step, in README.md. `teamlink plan` only looks."
-        );
+        out!("\n{}, in {}.", styled(&all, AnsiColor::Green), seconds(took));
+        out!("Next: your own organisation, step by step, in README.md. `teamlink plan` only looks.");
     } else {
         let failed = styled("Not as expected", AnsiColor::Red);
-        anstream::println!(
-            "\n{failed}: the step marked ✗; the day was ended there, after {}.",
-            seconds(took)
-        );
+        out!("\n{}: the step marked ✗; the day was ended there, after {}.", failed, seconds(took));
     }
 }
 
@@ -109,7 +104,7 @@ fn paragraph(first: &str, text: &str) {
     let width = first.chars().count();
     let rest = " ".repeat(width);
     for (at, line) in fill(text, WIDTH - width).iter().enumerate() {
-        anstream::println!("{}{line}", if at == 0 { first } else { &rest });
+        out!("{}{}", if at == 0 { first } else { &rest }, line);
     }
 }
 
