@@ -19,7 +19,7 @@ pub struct Interrupted {
     pub written: Option<GithubHandle>,
     /// What Datadog answered, where it answered with success.
     pub answered: Option<Answered>,
-    /// It was sent again after that answer, because looks did not find the connection, and nobody answered.
+    /// It was sent more than once, and the connection may be of the one that nobody answered.
     pub repeated: bool,
 }
 

@@ -25,6 +25,12 @@ pub(super) struct Known {
     pub(super) deleting: BTreeSet<ConnectionKey>,
 }
 
+/// Whether Datadog answered this create, and another one of ours may have made the connection that is there: one that was
+/// sent after that answer, or one that was sent before and that nobody answered.
+fn was_repeated(create: &Intent, late_creates: &BTreeMap<ConnectionKey, Time>) -> bool {
+    create.answered.is_some() && (!create.is_answered() || late_creates.contains_key(&create.key))
+}
+
 impl Known {
     /// An interrupted write is over once Datadog's lists show whether it was carried out.
     pub(super) fn new(state: &OrgState, options: &Options, now: Time) -> Self {
@@ -45,7 +51,7 @@ impl Known {
             }
         }
         let creates = creates.into_iter().filter_map(|intent| {
-            let repeated = intent.answered.is_some() && !intent.is_answered();
+            let repeated = was_repeated(intent, &state.late_creates);
             let Intent { key, kind, team, at, managed_by, written, answered } = intent.clone();
             let adopts = kind == IntentKind::Adopt;
             let (team, over) = (team?, over(at));
@@ -149,5 +155,30 @@ impl Known {
     /// What is, once Datadog has shown these connections.
     pub(super) fn showing(&self, connections: Connections) -> Actual {
         Actual { connections, ..self.actual.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Answered;
+
+    #[test]
+    fn a_create_was_repeated_if_one_before_or_after_its_answer_was_not_answered() {
+        let key = ConnectionKey { datadog_team: "d".into(), github: "@acme/s7".into() };
+        let intent = |at: i64, answered: Option<i64>| Intent {
+            key: key.clone(),
+            kind: IntentKind::Create,
+            team: None,
+            at: Time(at),
+            managed_by: None,
+            written: None,
+            answered: answered.map(|at| Answered { id: "c".into(), at: Time(at), missed_at: None }),
+        };
+        let (none, late) = (BTreeMap::new(), BTreeMap::from([(key.clone(), Time(1))]));
+        assert!(!was_repeated(&intent(2, Some(3)), &none));
+        assert!(was_repeated(&intent(4, Some(3)), &none), "sent again after the answer");
+        assert!(was_repeated(&intent(2, Some(3)), &late), "one from before may have arrived after it");
+        assert!(!was_repeated(&intent(2, None), &late), "nothing was answered");
     }
 }
