@@ -29,7 +29,7 @@ use crate::{
         Answer, Asks, Class, ConnectionKey, GithubHandle, HeldKey, Integration, Lane, MirrorTeam, Mode,
         OrgFacts, OrgId, Target, TeamFacts, TeamId, TeamState, Time, Trouble,
     },
-    plan::{Action, Desired, Guarded, Planned, StepKey},
+    plan::{Action, Desired, Guarded, Mirror, Planned, StepKey},
     telemetry,
 };
 
@@ -49,19 +49,17 @@ pub(super) async fn look(
     let clock = &eyes.options.clock;
     // No later than what the ledger has of any grace: a clock that is set meanwhile ends none.
     let started = state.read_at;
-    let bound_login = state.org.bound_login.clone();
     let reading = eyes.looking(lease.lane);
     let mut look = Look::new((&reading, ledger), state, due, started);
     if only.is_none() {
         look.listed = listed::shown(&look.state, &look.due, started);
     }
     look.read().await?;
-    // The login may be another one since the look began. What it asked for waits until the organisation is served again.
-    if !eyes.options.serves_as(&look.known.mirror.org, &bound_login) {
-        let settlement = Settlement { org: look.reading.org.take(), ..Settlement::default() };
+    if let Some(settlement) = look.unserved() {
         return ledger.settle(lease.lane, lease.fence, &settlement, clock.now()).await;
     }
-    let mode = eyes.options.policy(&look.known.mirror.org.login, &bound_login).mode;
+    let Mirror { org: today, bound_login, .. } = &look.known.mirror;
+    let mode = eyes.options.policy(&today.login, bound_login).mode;
     let asks = look.planned();
     let mut guarded = Guarded::default();
     // Teams with steps that were not asked for: they stay due.
@@ -237,6 +235,14 @@ impl<'a> Look<'a> {
             decided: Vec::new(),
             concerned: Vec::new(),
         }
+    }
+
+    /// What is stored where the organisation has a login by now that is not served: what asked for this look waits until
+    /// it is.
+    fn unserved(&mut self) -> Option<Settlement> {
+        let Mirror { org, bound_login, .. } = &self.known.mirror;
+        let served = self.options.serves_as(org, bound_login);
+        (!served).then(|| Settlement { org: self.reading.org.take(), ..Settlement::default() })
     }
 
     /// Reads the due teams, and those whose slug one of them has now; and what other organisations have of their keys.
