@@ -157,7 +157,7 @@ mod tests {
             ("TEAMLINK_GITHUB__ORGS", "Globex,acme"),
             ("TEAMLINK_SERVER__LISTEN", "127.0.0.1:1"),
             ("TEAMLINK_RECONCILE__EVERY", "1h"),
-            ("TEAMLINK_LEDGER__URL", "postgres://elsewhere/teamlink"),
+            ("TEAMLINK_LEDGER__URL", "postgres://elsewhere/teamlink?sslmode=verify-full"),
             ("GITHUB_TOKEN", "other"),
         ];
         let orgs = [("TEAMLINK_GITHUB__ORGS", "acme,globex")];

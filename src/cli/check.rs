@@ -15,7 +15,7 @@ use crate::{
         release,
     },
     queue,
-    settings::{Loaded, Problem, Settings},
+    settings::{Loaded, Plaintext, Problem, Settings},
 };
 
 const HELP: &str = "\
@@ -76,7 +76,8 @@ async fn findings(settings: &Settings) -> anyhow::Result<Vec<Finding>> {
         }
     };
     let (github, datadog, broker) = tokio::join!(github, datadog, broker);
-    Ok([github?, datadog?, releases(settings).await, broker, vec![webhook(settings)]].concat())
+    let plaintext = plaintext(settings);
+    Ok([github?, datadog?, releases(settings).await, broker, vec![webhook(settings)], plaintext].concat())
 }
 
 /// What the ledger says of logins that are bound to an organisation that is gone or renamed.
@@ -97,6 +98,22 @@ async fn releases(settings: &Settings) -> Vec<Finding> {
 fn unset(what: &str, error: anyhow::Error) -> anyhow::Result<Vec<Finding>> {
     let problem: Problem = error.downcast()?;
     Ok(vec![Finding::failed(what, problem.to_string(), problem.remedy)])
+}
+
+/// The connections that a person allowed to go without TLS.
+fn plaintext(settings: &Settings) -> Vec<Finding> {
+    let warning = |it: &Plaintext| {
+        let detail = format!(
+            "{}: credentials go to {} in the clear, as network.allow_plaintext says",
+            it.key, it.host
+        );
+        Finding::warning(
+            "connections are encrypted",
+            detail,
+            format!("{}, and take the host off the list", it.remedy),
+        )
+    };
+    settings.network.plaintext.iter().map(warning).collect()
 }
 
 fn of_broker(finding: queue::Finding) -> Finding {

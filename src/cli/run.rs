@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::{
     app::{Daemon, Role},
-    settings::Loaded,
+    settings::{Loaded, Plaintext},
     shutdown, telemetry,
 };
 
@@ -28,6 +28,9 @@ pub struct Args {
 /// Runs the command.
 pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let settings = loaded.settings;
+    for Plaintext { key, host, .. } in &settings.network.plaintext {
+        telemetry::work::plaintext(key, host);
+    }
     let metrics = telemetry::install_metrics()?;
     let signals = shutdown::signals()?;
     let mut daemon = Daemon::start(&settings, args.role, metrics).await?;

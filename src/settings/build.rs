@@ -22,9 +22,9 @@ const URL_REMEDY: &str = "write an address such as `https://api.example.com`";
 /// A lease lasts 5 s longer than a write may take: the work of a worker that was killed waits for its end.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-pub(super) fn build(mut reader: Reader) -> Result<Loaded, Problems> {
+pub(super) fn build(mut reader: Reader, env: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
     let r = &mut reader;
-    let settings = Settings {
+    let mut settings = Settings {
         server: server(r),
         queue: queue(r),
         ledger: ledger(r),
@@ -39,6 +39,7 @@ pub(super) fn build(mut reader: Reader) -> Result<Loaded, Problems> {
         telemetry: telemetry(r),
     };
     documents::refuse_token(r, &settings);
+    allow_plaintext(r, &mut settings, env);
     let Settings { queue, server, .. } = &settings;
     let secret = server.webhook_secrets.iter().any(|secret| !secret.expose_secret().is_empty());
     if queue.url.is_some() && queue.verify == Verify::Always && !secret {
@@ -205,7 +206,17 @@ fn datadog(r: &mut Reader) -> Datadog {
 fn network(r: &mut Reader) -> Network {
     let remedy = "check the path and its permissions";
     let read = |path: &str| fs::read(path).map_err(|error| format!("cannot be read: {error}"));
-    Network { extra_ca: r.optional("network.ca_file", remedy, read) }
+    Network { extra_ca: r.optional("network.ca_file", remedy, read), plaintext: Vec::new() }
+}
+
+/// Refuses connections without TLS but to hosts that a person listed.
+fn allow_plaintext(r: &mut Reader, settings: &mut Settings, env: &BTreeMap<String, String>) {
+    let allowed = r.list("network.allow_plaintext");
+    let listed = |it: &Plaintext| allowed.iter().any(|host| host.eq_ignore_ascii_case(&it.host));
+    let (allowed, refused): (Vec<_>, Vec<_>) =
+        plaintext::connections(settings, env).into_iter().partition(listed);
+    r.problems.extend(refused.iter().map(plaintext::problem));
+    settings.network.plaintext = allowed;
 }
 
 const MODES: [(&str, Mode); 3] = [("observe", Mode::Observe), ("upsert", Mode::Upsert), ("sync", Mode::Sync)];

@@ -6,6 +6,7 @@
 mod build;
 mod documents;
 mod layers;
+mod plaintext;
 mod problem;
 mod reader;
 mod types;
@@ -43,7 +44,7 @@ impl Settings {
     pub fn load(files: &[PathBuf], env: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
         let mut problems = Vec::new();
         let values = layers::read(files, env, &mut problems);
-        build::build(reader::Reader::new(values, problems))
+        build::build(reader::Reader::new(values, problems), env)
     }
 }
 

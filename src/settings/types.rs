@@ -214,6 +214,19 @@ impl Datadog {
 pub struct Network {
     /// Certificate authorities (PEM) trusted beside the system's, read from `ca_file`.
     pub extra_ca: Option<Vec<u8>>,
+    /// The connections without TLS to hosts that `allow_plaintext` lists.
+    pub plaintext: Vec<Plaintext>,
+}
+
+/// A connection without TLS to another machine, which carries credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plaintext {
+    /// The setting, or the variable, that asks for it.
+    pub key: String,
+    /// The host, without its port.
+    pub host: String,
+    /// What to write instead.
+    pub remedy: &'static str,
 }
 
 /// `[policy]`

@@ -159,6 +159,11 @@ pub fn observed(org: OrgId, guarded: &Guarded) {
     }
 }
 
+/// Credentials go to another machine without TLS, as a person allowed.
+pub fn plaintext(setting: &str, host: &str) {
+    warn!(setting, host, "credentials go over the network without TLS, as network.allow_plaintext allows");
+}
+
 /// A look at teams was settled.
 pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Time) {
     for held in &settlement.held {

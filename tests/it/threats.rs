@@ -381,3 +381,30 @@ async fn a_thousand_large_senders_fill_no_memory() {
     assert!(worker.peak() <= 150, "{} MB", worker.peak());
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn what_may_go_in_the_clear_is_said_by_check_and_in_the_log() {
+    // RFC 5737: nobody has this address.
+    let otlp = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://192.0.2.1:4318");
+    let mut world = World::new(1, &[]).await;
+    world.env.insert(otlp.0.to_owned(), otlp.1.to_owned());
+    let refused = world.teamlink(&["check"]).await;
+    assert_eq!(refused.status.code(), Some(78), "{}", text(&refused));
+    let remedy = "write `https://`, or list 192.0.2.1 in network.allow_plaintext";
+    assert!(text(&refused).contains(remedy), "{}", text(&refused));
+
+    world.set(&[otlp, ("TEAMLINK_NETWORK__ALLOW_PLAINTEXT", "192.0.2.1")]);
+    let check = world.teamlink(&["check"]).await;
+    let finding =
+        "connections are encrypted: telemetry.otlp_endpoint: credentials go to 192.0.2.1 in the clear";
+    assert!(check.status.success() && text(&check).contains(finding), "{}", text(&check));
+    let log = world.file("log", "");
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_teamlink"));
+    daemon.arg("run").env_clear().envs(&world.env).stderr(File::create(&log).unwrap()).kill_on_drop(true);
+    let _daemon = daemon.spawn().unwrap();
+    let says = async || {
+        let log = fs::read_to_string(&log).unwrap();
+        log.lines().any(|line| line.contains("without TLS") && line.contains("192.0.2.1"))
+    };
+    eventually("the daemon says so", true, says).await;
+}
