@@ -35,8 +35,8 @@ pub(super) fn shown(state: &OrgState, due: &BTreeMap<TeamId, Asks>, now: Time) -
     let read: BTreeSet<TeamId> = otherwise_named.map(|owned| owned.team).chain(interrupted).collect();
     let good = |id: &TeamId| {
         let present = state.teams.get(id).is_some_and(|team| team.state == TeamState::Present);
-        // A list from the future was read before the clock was set back.
-        let listed = state.listed.get(id);
+        // A later list may lack it. One from the future was read before the clock was set back.
+        let listed = state.listed.get(id).filter(|at| state.listed_at.is_none_or(|last| last <= **at));
         present && listed.is_some_and(|at| *at <= now && now.since(*at) < GOOD_FOR) && !read.contains(id)
     };
     due.iter().filter(|(id, asks)| **asks == Asks::PASS && good(id)).map(|(id, _)| *id).collect()
@@ -147,6 +147,10 @@ mod tests {
             assert!(!is_shown(&state(), asks, now), "{asks:?} asks for what is so now");
         }
         assert!(!is_shown(&state(), Asks::PASS, LISTED + GOOD_FOR), "too old");
+        let listed_again = |at| OrgState { listed_at: Some(at), ..state() };
+        assert!(is_shown(&listed_again(LISTED), Asks::PASS, now));
+        let later = listed_again(LISTED + Duration::from_secs(1));
+        assert!(!is_shown(&later, Asks::PASS, now), "a later list may lack it");
         assert!(!is_shown(&state(), Asks::PASS, LISTED - Duration::from_secs(1)), "the clock was set back");
         let read_since = OrgState { listed: BTreeMap::new(), ..state() };
         assert!(!is_shown(&read_since, Asks::PASS, now));
