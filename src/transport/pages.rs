@@ -92,7 +92,7 @@ where
         None => Reading::new(shelf.now()),
     };
     loop {
-        if let Err(trouble) = reading.read(&fetch).await {
+        if let Err(trouble) = reading.read(&fetch, &key).await {
             if let Some(kept) = asked.kept.clone().filter(|_| trouble.class == Class::Throttled) {
                 let times = (reading.began, trouble.retry_after.unwrap_or_default());
                 let pages = reading.pages.iter().flatten().count();
@@ -169,8 +169,9 @@ impl<T, K: Hash + Eq> Reading<T, K> {
     }
 
     /// Reads what is missing of the pages up to the last one, or to the longest list ever read. What is under way when
-    /// one fails is waited for, and nothing more is asked.
-    async fn read<F>(&mut self, fetch: &impl Fn(usize) -> F) -> Result<(), Trouble>
+    /// one fails is waited for, and nothing more is asked; nor is it after a page that shows nothing but what others showed,
+    /// lest a server that answers each page with the same one be asked for ever.
+    async fn read<F>(&mut self, fetch: &impl Fn(usize) -> F, key: &impl Fn(&T) -> K) -> Result<(), Trouble>
     where
         F: Future<Output = Result<Page<T>, Trouble>>,
     {
@@ -182,15 +183,26 @@ impl<T, K: Hash + Eq> Reading<T, K> {
         self.pages.resize_with(hinted, || None);
         let lacks: Vec<usize> = (0..hinted).filter(|&number| self.pages[number].is_none()).collect();
         let mut lacks = lacks.into_iter();
+        let mut shown: HashSet<K> =
+            self.pages.iter().flatten().flat_map(|page| page.items.iter().map(key)).collect();
+        let mut repeats = |page: &Page<T>| {
+            let known = shown.len();
+            shown.extend(page.items.iter().map(key));
+            !page.items.is_empty() && shown.len() == known
+        };
+        let mut repeated = false;
         let numbered = |number| async move { (number, fetch(number).await) };
         let mut under_way: FuturesUnordered<_> = lacks.by_ref().take(AT_ONCE).map(numbered).collect();
         let mut trouble = None;
         while let Some((number, page)) = under_way.next().await {
             match page {
-                Ok(page) => self.pages[number] = Some(page),
+                Ok(page) => {
+                    repeated |= repeats(&page);
+                    self.pages[number] = Some(page);
+                }
                 Err(why) => drop(trouble.get_or_insert(why)),
             }
-            if trouble.is_none() {
+            if trouble.is_none() && !repeated {
                 under_way.extend(lacks.next().map(numbered));
             }
         }
@@ -201,8 +213,11 @@ impl<T, K: Hash + Eq> Reading<T, K> {
         let more = |page: &Page<T>| page.more && !page.items.is_empty();
         while self.pages.last().is_some_and(|page| page.as_ref().is_some_and(more))
             && self.pages.len() < MOST_PAGES
+            && !repeated
         {
-            self.pages.push(Some(fetch(self.pages.len()).await?));
+            let page = fetch(self.pages.len()).await?;
+            repeated = repeats(&page);
+            self.pages.push(Some(page));
         }
         Ok(())
     }
@@ -303,6 +318,17 @@ mod tests {
         let (outcome, requests) = read_pages(vec![vec![first], vec![second]]).await;
         insta::assert_snapshot!(outcome.unwrap_err(), @"failed to read: the list changes: 1 of its items came twice");
         assert_eq!(requests, 2 * MOST_READINGS);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_each_page_with_the_same_one_is_not_asked_for_ever() {
+        for hint in [None, Some(9_000)] {
+            let same = vec![vec![page(&[1, 2], true, hint, None)]; 9_000];
+            let (outcome, requests) = read_pages(same).await;
+            assert!(outcome.is_err(), "{outcome:?}");
+            let most = MOST_READINGS * (AT_ONCE + 2);
+            assert!(requests <= most, "{hint:?}: {requests} requests");
+        }
     }
 
     #[tokio::test]
