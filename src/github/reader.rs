@@ -298,11 +298,36 @@ fn repository_id(repository: &RepositoryFacts) -> i64 {
     repository.id.0
 }
 
-/// A path of these segments, each encoded, so that whatever a person typed stays one segment.
+/// A path of these segments, each encoded, so that whatever a person typed stays one segment. A dot segment would lead to
+/// another path; with its dots encoded, and that encoded in turn, it is a name that nobody has.
 fn path(segments: &[&str]) -> String {
+    let names = segments.iter().map(|segment| match *segment {
+        "." | ".." => segment.replace('.', "%2e"),
+        name => name.to_owned(),
+    });
     let mut url = Url::parse("http://path").ok();
     if let Some(mut path) = url.as_mut().and_then(|url| url.path_segments_mut().ok()) {
-        path.clear().extend(segments);
+        path.clear().extend(names);
     }
     url.map_or_else(String::new, |url| url.path().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_person_typed_is_one_segment_of_a_path() {
+        for (typed, segment) in [
+            ("platform", "platform"),
+            ("a/b", "a%2Fb"),
+            ("a?b#c", "a%3Fb%23c"),
+            ("..", "%252e%252e"),
+            (".", "%252e"),
+            ("%2e%2e", "%252e%252e"),
+            ("...", "..."),
+        ] {
+            assert_eq!(path(&["orgs", "acme", "teams", typed]), format!("/orgs/acme/teams/{segment}"));
+        }
+    }
 }
