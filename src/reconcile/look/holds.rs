@@ -1,12 +1,12 @@
 //! What becomes of what was held before a look. A hold stays while its team is in doubt, because nothing was decided about
 //! it. One that ends without a person is told of, in the log and in the audit trail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Look;
 use crate::{
-    ledger::{AuditAction, AuditEntry, AuditOutcome, Held, LeasedMark, Settlement},
-    model::{Cause, HeldKey, TeamId},
+    ledger::{AuditAction, AuditEntry, AuditOutcome, Held, LeasedMark, Ledger, Settlement},
+    model::{Cause, HeldKey, Lane, TeamId, Time},
     plan::{Action, Guarded, RemovalCause, Why},
     telemetry,
 };
@@ -100,4 +100,20 @@ impl Look<'_> {
 fn planned<'g>(guarded: &'g Guarded, key: &HeldKey) -> Option<&'g Action> {
     let step = guarded.ready.actions.iter().find(|it| it.action.held_key().as_ref() == Some(key));
     step.map(|planned| &planned.action)
+}
+
+/// Tells a person what waits for them.
+pub(super) async fn tell(ledger: &Ledger, lane: Lane, now: Time) -> sqlx::Result<()> {
+    if let Some(set) = ledger.held_set(lane, now).await? {
+        telemetry::work::held_set(&set);
+    }
+    Ok(())
+}
+
+/// Whether a look changed what is held: a set that a person was shown before is not shown again.
+pub(super) fn changes(held: &BTreeMap<HeldKey, Option<TeamId>>, settlement: &Settlement) -> bool {
+    let now: BTreeSet<&HeldKey> = settlement.held.iter().map(|held| &held.key).collect();
+    let ended =
+        |(key, team): (&HeldKey, &Option<TeamId>)| !now.contains(key) && settlement.looked_at.contains(team);
+    now.iter().any(|key| !held.contains_key(*key)) || held.iter().any(ended)
 }

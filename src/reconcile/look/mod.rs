@@ -102,8 +102,8 @@ pub(super) async fn look(
     ledger.settle(lease.lane, lease.fence, &settlement, clock.now()).await?;
     telemetry::work::settled(org, due, &settlement, clock.now());
     telemetry::work::removed_by_others(org, &removed);
-    if changes(&held, &settlement) {
-        tell_held(ledger, lease.lane, clock.now()).await?;
+    if holds::changes(&held, &settlement) {
+        holds::tell(ledger, lease.lane, clock.now()).await?;
     }
     Ok(())
 }
@@ -120,22 +120,6 @@ async fn within_slots(
     let needed = guarded.slots_needed(needs_no_slot);
     let granted = ledger.take_slots(lane, &needed, options.max_per_window, options.window, started).await?;
     Ok(guarded.within(&needed, &granted))
-}
-
-/// Tells a person what waits for them.
-async fn tell_held(ledger: &Ledger, lane: Lane, now: Time) -> sqlx::Result<()> {
-    if let Some(set) = ledger.held_set(lane, now).await? {
-        telemetry::work::held_set(&set);
-    }
-    Ok(())
-}
-
-/// Whether a look changed what is held: a set that a person was shown before is not shown again.
-fn changes(held: &BTreeMap<HeldKey, Option<TeamId>>, settlement: &Settlement) -> bool {
-    let now: BTreeSet<&HeldKey> = settlement.held.iter().map(|held| &held.key).collect();
-    let ended =
-        |(key, team): (&HeldKey, &Option<TeamId>)| !now.contains(key) && settlement.looked_at.contains(team);
-    now.iter().any(|key| !held.contains_key(*key)) || held.iter().any(ended)
 }
 
 /// Takes all other steps out of a plan. Returns the teams that had them.
