@@ -4,7 +4,10 @@
 //! What is *ours* is an entry that we added and that has been in the document at every look since. Who added an entry
 //! that vanished and came back between two looks cannot be known; it counts as still ours.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value};
 
@@ -17,11 +20,11 @@ pub struct Merged {
     integration: Integration,
     /// The document as it is, without its list.
     rest: Map<String, Value>,
-    /// Its list as it is, each entry with its key.
-    entries: Vec<(EntryKey, Value)>,
+    /// Its list as it is, each entry with its key. Shared: a part of what is to become of a long list is not another one.
+    entries: Arc<[(EntryKey, Value)]>,
     /// Of each key, the place of the entry that counts as ours, if the key is.
-    places: BTreeMap<EntryKey, usize>,
-    ours: BTreeSet<EntryKey>,
+    places: Arc<BTreeMap<EntryKey, usize>>,
+    ours: Arc<BTreeSet<EntryKey>>,
     mode: DocumentMode,
     /// Entries to append, by key.
     pub added: BTreeMap<EntryKey, Entry>,
@@ -104,9 +107,9 @@ pub fn merge(
     Ok(Merged {
         integration,
         rest,
-        entries,
-        places,
-        ours,
+        entries: entries.into(),
+        places: Arc::new(places),
+        ours: Arc::new(ours),
         mode,
         added,
         corrected,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value};
+
 use super::DocumentPlan;
 use crate::{
     datadog,
@@ -207,7 +209,7 @@ impl<'a> Look<'a> {
             let (id, config, fence) = (self.integration.as_str(), now.document(), Some(self.lease.fence()));
             match writer.put_integration(id, &config, fence).await {
                 Ok(answer) => {
-                    self.note_put(&now, &answer).await;
+                    self.note_put(&now, &config, &answer).await;
                     last.remote = Some(answer);
                 }
                 Err(trouble) if trouble.ambiguous => return Ok(End::Ambiguous(trouble, Box::new(now))),
@@ -365,7 +367,7 @@ impl<'a> Look<'a> {
     }
 
     /// Notes what a PUT did, and reads it back.
-    async fn note_put(&mut self, now: &Merged, answer: &Document) {
+    async fn note_put(&mut self, now: &Merged, sent: &Map<String, Value>, answer: &Document) {
         let id = self.integration.as_str();
         let at = self.eyes.options.clock.now();
         let dropped = dropped(self.integration, now, answer);
@@ -394,9 +396,9 @@ impl<'a> Look<'a> {
         self.state.accepted.entries.retain(|key| !dropped.contains(key));
         self.state.suspicion = None;
         self.put_at = Some(at);
-        let expected = if dropped.is_empty() { now.document() } else { answer.config.clone() };
+        let expected = if dropped.is_empty() { sent } else { &answer.config };
         let back = self.eyes.datadog.integration(id).await;
-        let reads_back = matches!(&back, Answer::Present(back) if back.config == expected);
+        let reads_back = matches!(&back, Answer::Present(back) if back.config == *expected);
         if let Answer::Present(_) | Answer::Absent = back
             && !reads_back
         {
