@@ -115,6 +115,7 @@ async fn both_upstreams_are_asked_through_the_proxy() {
         ("TEAMLINK_DATADOG__BASE_URL", "http://datadog.invalid"),
         ("TEAMLINK_GITHUB__BASE_URL", "http://github.invalid"),
         ("TEAMLINK_GITHUB__ORGS", "acme"),
+        ("TEAMLINK_NETWORK__ALLOW_PLAINTEXT", "datadog.invalid,github.invalid"),
         ("HTTP_PROXY", &world.url()),
     ];
     let checked = teamlink(&["check", "--format", "json"], &env).await;

@@ -94,7 +94,7 @@ async fn what_cannot_be_read_is_shown_whole_replayed_in_vain_and_discarded_with_
 
 #[tokio::test]
 async fn a_delivery_that_was_not_believed_is_accepted_again_only_once_the_secret_is_right() {
-    let queue = [("AMQP_URL", "amqp://nowhere.invalid"), ("TEAMLINK_QUEUE__VERIFY", "always")];
+    let queue = [("AMQP_URL", "amqps://nowhere.invalid"), ("TEAMLINK_QUEUE__VERIFY", "always")];
     let mut world = World::new(1, &queue).await;
     let right = world.env["GITHUB_WEBHOOK_SECRET"].clone();
     world.set(&[("GITHUB_WEBHOOK_SECRET", "not yet the right one")]);

@@ -35,8 +35,9 @@ async fn posts(world: &World) -> usize {
     world.requests(0).await.iter().filter(posted).count()
 }
 
+/// Waits for up to two minutes: Datadog's lists may take one to show what became of a write.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..200 {
+    for _ in 0..2_400 {
         if holds().await {
             return;
         }
@@ -172,6 +173,7 @@ async fn an_interrupted_delete_that_is_not_wanted_any_more_is_forgotten() {
     ledger.intend(org, fence, &[intent], "teamlink", hour_ago).await.unwrap();
     ledger.release(Lane::Org(org), fence).await.unwrap();
     world.start().await;
+    // When its process sent it, nobody knows: a late answer is waited for from the start on.
     until("the intent is closed", async || ledger.counts(now()).await.unwrap().intents == 0).await;
     world.becomes(&linked(slugs(&world).await), SOON).await;
     world.stop().await;
