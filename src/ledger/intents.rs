@@ -93,9 +93,9 @@ impl Ledger {
         .await
     }
 
-    /// Ends what other organisations sent before `over` for these connections, which Datadog's lists lack: deletes, which
-    /// were carried out, and creates and adoptions that nobody answered, which were not. This organisation may make the connections
-    /// then. Whoever sent the writes may be gone, and never look again.
+    /// Ends what other organisations sent before `over` for these connections, which Datadog's lists lack. Their deletes
+    /// were carried out; their creates and adoptions that nobody answered were not. This organisation may make the
+    /// connections then. The others may be gone, and never look again.
     pub async fn end_writes_of_others(
         &self,
         org: OrgId,

@@ -27,7 +27,7 @@ async fn between_two(ledger: &Ledger) -> (i64, PassedOn) {
 }
 
 async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
-    let ledger = &opened.ledger;
+    let ledger = &opened.ledger.on_machine(Clock::simulated(at(1), 1), None);
     let (_, passed) = between_two(ledger).await;
     let (key, to, other) = (passed.key.clone(), passed.to, Lane::Org(passed.to.org));
     let fence = ledger.lease(other, "t", at(2), TTL).await.unwrap().unwrap();
@@ -39,7 +39,7 @@ async fn a_create_of_who_gets_the_row_ends_with_that(opened: Opened) {
     let state = ledger.org_state(to.org).await.unwrap().unwrap();
     let owned: Vec<_> = state.owned.iter().map(|it| (it.id.to_string(), it.team)).collect();
     assert_eq!((owned, state.intents.len()), (vec![("c".to_owned(), to.team)], 0));
-    assert!(state.late_creates.contains_key(&key), "nobody answered it, and it may arrive still");
+    assert_eq!(state.late_creates, [(key, at(3))].into(), "nobody answered it, and it may arrive still");
 }
 
 async fn what_was_sent_holds_the_row_only_until_lists_would_show_it(opened: Opened) {
