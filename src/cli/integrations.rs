@@ -9,14 +9,13 @@ use std::{
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use serde_json::{Map, Value};
 
 use super::output::{self, Hinted};
 use super::print::{self, Block, Painted, err, out};
 use crate::{
     app::{self, upstreams},
     datadog,
-    model::Integration,
+    model::{Configuration, Integration},
     operate::integrations,
     plan::Read,
     reconcile::DocumentPlan,
@@ -171,7 +170,7 @@ async fn put(Put { id, file, yes }: Put, settings: &Settings) -> anyhow::Result<
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(id: &str, file: &Path) -> anyhow::Result<Map<String, Value>> {
+fn load(id: &str, file: &Path) -> anyhow::Result<Configuration> {
     let text = fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
     integrations::parse(id, &text).with_context(|| format!("failed to take {} as a document", file.display()))
 }

@@ -1,11 +1,11 @@
 //! Datadog's JSON:API documents, as tolerant as the recordings demand: only `data` and the items' ids must be
 //! there. Whatever else is missing, null or of another type than expected is treated as absent.
 
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::model::{
-    Connection, ConnectionId, DatadogOrg, DatadogTeam, DatadogTeamId, Document, GithubHandle,
+    Configuration, Connection, ConnectionId, DatadogOrg, DatadogTeam, DatadogTeamId, Document, GithubHandle,
 };
 
 /// A list. An answer without `data` is invalid, never empty.
@@ -133,13 +133,37 @@ struct IntegrationData {
 #[derive(Deserialize)]
 struct IntegrationAttributes {
     org_id: Option<i64>,
-    config: Map<String, Value>,
+    config: Configuration,
 }
 
 impl From<Integration> for Document {
     fn from(Integration { data: IntegrationData { attributes } }: Integration) -> Self {
         let IntegrationAttributes { org_id, config } = attributes;
         Self { org_id, config }
+    }
+}
+
+/// A document to be put. Written from what it is made of: as a value, a long list would be held once more.
+#[derive(Serialize)]
+pub(super) struct NewIntegration<'a> {
+    data: NewIntegrationData<'a>,
+}
+
+#[derive(Serialize)]
+struct NewIntegrationData<'a> {
+    r#type: &'static str,
+    attributes: NewIntegrationAttributes<'a>,
+}
+
+#[derive(Serialize)]
+struct NewIntegrationAttributes<'a> {
+    config: &'a Configuration,
+}
+
+impl<'a> From<&'a Configuration> for NewIntegration<'a> {
+    fn from(config: &'a Configuration) -> Self {
+        let attributes = NewIntegrationAttributes { config };
+        Self { data: NewIntegrationData { r#type: "entity_integration_config_requests", attributes } }
     }
 }
 

@@ -2,15 +2,16 @@
 //! something, so look before anything else is decided.
 
 use reqwest::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Options, Probe,
     client::{Call, Client},
-    wire::{Integration, List, One, new_connection},
+    wire::{Integration, List, NewIntegration, One, new_connection},
 };
 use crate::model::{
-    Class, Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Fence, GithubHandle, Trouble,
+    Class, Configuration, Connection, ConnectionId, DatadogTeam, DatadogTeamId, Document, Fence,
+    GithubHandle, Trouble,
 };
 
 /// A connection to be made.
@@ -119,14 +120,13 @@ impl Writer {
     pub async fn put_integration(
         &self,
         id: &str,
-        config: &Map<String, Value>,
+        config: &Configuration,
         fence: Option<Fence>,
     ) -> Result<Document, Trouble> {
         let attempt = format!("replace the configuration of entity integration {id}");
-        let data = json!({"type": "entity_integration_config_requests", "attributes": {"config": config}});
         let path = ["idp", "entity_integrations", id];
         let call = call("put_integration", &attempt, Method::PUT, &path);
-        let put = self.client.ask(call, Some(&json!({"data": data})), fence).await;
+        let put = self.client.ask(call, Some(&NewIntegration::from(config)), fence).await;
         put.map(|answer: Integration| answer.into())
     }
 }

@@ -3,23 +3,26 @@
 //! apart; whatever else stands in a document or an entry is another's and passes through untouched.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Integration, Time};
+use super::{Integration, JsonText, Time};
 
 /// A document as Datadog answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
     /// Datadog's number of the organisation that the keys belong to; another number is another organisation's key.
     pub org_id: Option<i64>,
-    /// The whole configuration. Datadog's contract leaves it a free-form object.
-    pub config: Map<String, Value>,
+    /// The whole configuration.
+    pub config: Configuration,
 }
+
+/// The fields of a document. Datadog's contract leaves them a free-form object.
+pub type Configuration = BTreeMap<String, JsonText>;
 
 /// What happens to entries that others added to a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +93,14 @@ pub struct EntryKey(pub String);
 
 impl EntryKey {
     /// The key of an entry as it stands in a document. One that teamlink does not understand is its own key.
+    pub fn of_text(integration: Integration, entry: &JsonText) -> Self {
+        match entry.value() {
+            Some(entry) => Self::of(integration, &entry),
+            None => Self(format!("as it is: {entry}")),
+        }
+    }
+
+    /// The same of a value.
     pub fn of(integration: Integration, entry: &Value) -> Self {
         let text = |name: &str| entry.get(name).and_then(Value::as_str);
         let lower = |name: &str| text(name).map(str::to_lowercase);

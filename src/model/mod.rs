@@ -9,6 +9,7 @@ mod document;
 mod github;
 mod held;
 mod ids;
+mod json_text;
 mod lane;
 mod paused;
 mod policy;
@@ -23,10 +24,13 @@ pub use datadog::{
     Owned, OwnedBy,
 };
 pub use delivery::{Delivery, cut};
-pub use document::{Contents, Document, DocumentMode, Entry, EntryChange, EntryKey, Misshapen, Suspicion};
+pub use document::{
+    Configuration, Contents, Document, DocumentMode, Entry, EntryChange, EntryKey, Misshapen, Suspicion,
+};
 pub use github::{MirrorTeam, OrgFacts, RepositoryFacts, TeamFacts, TeamState, TeamType};
 pub use held::{HeldKey, HeldKind, HoldReason, HoldRule, RuleKind, held_hash};
 pub use ids::{ConnectionId, DatadogTeamId, OrgId, RepositoryId, TeamId, TeamKey, team_or_zero};
+pub use json_text::JsonText;
 pub use lane::{Fence, Lane};
 pub use paused::{Pause, PauseScope, Paused};
 pub use policy::{MissingTeam, Mode};

@@ -1,13 +1,13 @@
 //! The documents of entity integrations: read, compared, replaced by hand. With a lease, the ledger stores what a
 //! person writes.
 
-use anyhow::{Context as _, bail, ensure};
-use serde_json::{Map, Value};
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
 use similar::TextDiff;
 
 use crate::{
     datadog,
-    model::{Answer, Document, Integration},
+    model::{Answer, Configuration, Document, Integration},
     printable,
     reconcile::DocumentByHand,
     settings::{DatadogCredential, Problem, Settings},
@@ -45,33 +45,33 @@ pub async fn read(reader: &datadog::Reader, id: &str) -> anyhow::Result<Option<D
 ///
 /// # Errors
 /// When it has not, with every wrong key.
-pub fn parse(id: &str, text: &str) -> anyhow::Result<Map<String, Value>> {
+pub fn parse(id: &str, text: &str) -> anyhow::Result<Configuration> {
     let config: Value = serde_json::from_str(text).context("it is no JSON")?;
-    let Value::Object(config) = config else { bail!("it is no JSON object") };
+    ensure!(config.is_object(), "it is no JSON object");
     if let Some(integration) = Integration::from_id(id) {
         let list = integration.list();
         let wrong = integration.misshapen(config.get(list).unwrap_or(&Value::Null));
         let wrong: Vec<_> = wrong.iter().map(|wrong| format!("{list}{wrong}")).collect();
         ensure!(wrong.is_empty(), "it has not the shape of a document of {id}:\n  {}", wrong.join("\n  "));
     }
-    Ok(config)
+    Ok(serde_json::from_str(text)?)
 }
 
 /// A document as text, an entry a line, so that a diff shows entries.
-pub fn text(config: &Map<String, Value>) -> String {
-    let fields = config.iter().map(|(name, value)| match value {
-        Value::Array(entries) if !entries.is_empty() => {
+pub fn text(config: &Configuration) -> String {
+    let fields = config.iter().map(|(name, value)| match value.items() {
+        Some(entries) if !entries.is_empty() => {
             let lines: Vec<_> = entries.iter().map(|entry| format!("    {entry}")).collect();
             format!("  {}: [\n{}\n  ]", Value::from(name.as_str()), lines.join(",\n"))
         }
-        value => format!("  {}: {value}", Value::from(name.as_str())),
+        _ => format!("  {}: {value}", Value::from(name.as_str())),
     });
     let text = format!("{{\n{}\n}}\n", fields.collect::<Vec<_>>().join(",\n"));
     printable::json(&text).into_owned()
 }
 
 /// The same with a comma behind every entry, lest an entry differ only by having become the last one.
-fn with_commas(config: &Map<String, Value>) -> String {
+fn with_commas(config: &Configuration) -> String {
     let comma = |line: &str| match line.starts_with("    ") && !line.ends_with(',') {
         true => format!("{line},\n"),
         false => format!("{line}\n"),
@@ -80,7 +80,7 @@ fn with_commas(config: &Map<String, Value>) -> String {
 }
 
 /// The unified diff between two documents; empty when they are the same.
-pub fn diff(id: &str, before: Option<&Document>, after: &Map<String, Value>, wanted: &str) -> String {
+pub fn diff(id: &str, before: Option<&Document>, after: &Configuration, wanted: &str) -> String {
     let from = before.map(|document| with_commas(&document.config)).unwrap_or_default();
     let to = with_commas(after);
     let org =
@@ -99,7 +99,7 @@ pub async fn put(
     (reader, writer): (&datadog::Reader, &datadog::Writer),
     id: &str,
     shown: Option<&Document>,
-    config: &Map<String, Value>,
+    config: &Configuration,
     lease: Option<&DocumentByHand>,
 ) -> anyhow::Result<()> {
     if let Some(lease) = lease {

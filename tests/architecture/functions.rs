@@ -10,7 +10,6 @@ const LONG: &[(&str, &str)] = &[
     ("app/daemon.rs", "start"),
     ("ledger/settle.rs", "settle"),
     ("operate/blocks.rs", "of"),
-    ("plan/merge/mod.rs", "merge"),
     ("reconcile/adopt.rs", "begin"),
     ("reconcile/apply/mod.rs", "create"),
     ("reconcile/look/settlement.rs", "settlement"),

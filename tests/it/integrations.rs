@@ -200,7 +200,7 @@ async fn a_document_that_changed_since_it_was_shown_is_not_replaced() {
     let (reader, writer) = (datadog::Reader::new(&options).unwrap(), datadog::Writer::new(&options).unwrap());
     let shown = integrations::read(&reader, "github").await.unwrap();
     put(&world, "github", document(&["app", "another's"])).await;
-    let mine = document(&["mine"]).as_object().unwrap().clone();
+    let mine = integrations::parse("github", &document(&["mine"]).to_string()).unwrap();
     let refused =
         integrations::put((&reader, &writer), "github", shown.as_ref(), &mine, None).await.unwrap_err();
     assert!(refused.to_string().contains("changed since it was shown; nothing was written"), "{refused}");

@@ -12,16 +12,19 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{Limits, guard::WINDOW_IS_FULL};
-use crate::model::{Contents, DocumentMode, Entry, EntryChange, EntryKey, HoldReason, HoldRule, Integration};
+use crate::model::{
+    Configuration, Contents, DocumentMode, Entry, EntryChange, EntryKey, HoldReason, HoldRule, Integration,
+    JsonText,
+};
 
 /// What a document is to become.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merged {
     integration: Integration,
     /// The document as it is, without its list.
-    rest: Map<String, Value>,
+    rest: Configuration,
     /// Its list as it is, each entry with its key. Shared: a part of what is to become of a long list is not another one.
-    entries: Arc<[(EntryKey, Value)]>,
+    entries: Arc<[(EntryKey, JsonText)]>,
     /// Of each key, the place of the entry that counts as ours, if the key is.
     places: Arc<BTreeMap<EntryKey, usize>>,
     ours: Arc<BTreeSet<EntryKey>>,
@@ -47,42 +50,19 @@ pub struct Merged {
 /// When the document's list is something else than a list: nothing is decided about such a document.
 pub fn merge(
     integration: Integration,
-    remote: Option<&Map<String, Value>>,
+    remote: Option<&Configuration>,
     ours: &BTreeSet<EntryKey>,
     wanted: &[Entry],
     mode: DocumentMode,
     spared: impl Fn(&EntryKey) -> bool,
 ) -> Result<Merged, String> {
     let mut rest = remote.cloned().unwrap_or_default();
-    let list = integration.list();
-    let entries = match rest.remove(list) {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(entries)) => entries,
-        Some(other) => {
-            return Err(format!(
-                "the document of integration {} holds {other} as `{list}`, which is no list",
-                integration.as_str()
-            ));
-        }
-    };
-    let entries: Vec<_> =
-        entries.into_iter().map(|entry| (EntryKey::of(integration, &entry), entry)).collect();
+    let entries = standing(integration, rest.remove(integration.list()))?;
     let mut missing: BTreeMap<EntryKey, &Entry> =
         wanted.iter().rev().map(|entry| (entry.key(), entry)).collect();
     let wanted: BTreeMap<EntryKey, &Entry> = missing.clone();
     let (mut corrected, mut removed, mut kept) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-    // Of several entries with one key, at most one was added by us: with no other fields than ours.
-    let plain = |entry: &Value| {
-        let known = |field: &String| integration.field_names().any(|name| name == field);
-        entry.as_object().is_some_and(|fields| fields.keys().all(known))
-    };
-    let mut places: BTreeMap<EntryKey, usize> = BTreeMap::new();
-    for (place, (key, entry)) in entries.iter().enumerate() {
-        let first = *places.entry(key.clone()).or_insert(place);
-        if !plain(&entries[first].1) && plain(entry) {
-            places.insert(key.clone(), place);
-        }
-    }
+    let places = places(integration, &entries);
     for (place, (key, entry)) in entries.iter().enumerate() {
         let own = places[key] == place;
         missing.remove(key);
@@ -97,7 +77,7 @@ pub fn merge(
                 removed.insert(place, key.clone());
             }
         } else if let Some(Entry::Account { enabled, .. }) = wanted.get(key)
-            && entry.get("enabled") != Some(&Value::Bool(*enabled))
+            && fields(entry).is_none_or(|fields| fields.get("enabled") != Some(&Value::Bool(*enabled)))
         {
             corrected.insert(place, *enabled);
         }
@@ -120,11 +100,44 @@ pub fn merge(
     })
 }
 
+/// The entries of a list, each with its key.
+fn standing(integration: Integration, list: Option<JsonText>) -> Result<Vec<(EntryKey, JsonText)>, String> {
+    let Some(list) = list.filter(|list| !list.is_null()) else { return Ok(Vec::new()) };
+    let items = list.items().ok_or_else(|| {
+        let (id, name) = (integration.as_str(), integration.list());
+        format!("the document of integration {id} holds {list} as `{name}`, which is no list")
+    })?;
+    Ok(items.into_iter().map(|entry| (EntryKey::of_text(integration, &entry), entry)).collect())
+}
+
+/// Of several entries with one key, at most one was added by us: with no other fields than ours.
+fn places(integration: Integration, entries: &[(EntryKey, JsonText)]) -> BTreeMap<EntryKey, usize> {
+    let plain = |entry: &JsonText| {
+        let known = |field: &String| integration.field_names().any(|name| name == field);
+        fields(entry).is_some_and(|fields| fields.keys().all(known))
+    };
+    let mut places: BTreeMap<EntryKey, usize> = BTreeMap::new();
+    for (place, (key, entry)) in entries.iter().enumerate() {
+        match places.get(key) {
+            Some(&first) if plain(&entries[first].1) || !plain(entry) => {}
+            _ => drop(places.insert(key.clone(), place)),
+        }
+    }
+    places
+}
+
+fn fields(entry: &JsonText) -> Option<Map<String, Value>> {
+    match entry.value() {
+        Some(Value::Object(fields)) => Some(fields),
+        _ => None,
+    }
+}
+
 /// What a document has.
 ///
 /// # Errors
 /// As [`merge`].
-pub fn contents(integration: Integration, config: &Map<String, Value>) -> Result<Contents, String> {
+pub fn contents(integration: Integration, config: &Configuration) -> Result<Contents, String> {
     let (ours, mode) = (BTreeSet::new(), DocumentMode::Additive);
     merge(integration, Some(config), &ours, &[], mode, |_| true).map(|merged| merged.contents())
 }
@@ -181,29 +194,29 @@ impl Merged {
     }
 
     /// The document to PUT: everything in its old order, new entries sorted at the end.
-    pub fn document(&self) -> Map<String, Value> {
+    pub fn document(&self) -> Configuration {
         self.with(self.added.values())
     }
 
     /// The document to PUT once the additions that are held are approved.
-    pub fn document_once_approved(&self) -> Map<String, Value> {
+    pub fn document_once_approved(&self) -> Configuration {
         let held = self.held_additions.iter().map(|(key, (entry, _))| (key, entry));
         let added: BTreeMap<&EntryKey, &Entry> = self.added.iter().chain(held).collect();
         self.with(added.into_values())
     }
 
-    fn with<'a>(&self, added: impl Iterator<Item = &'a Entry>) -> Map<String, Value> {
+    fn with<'a>(&self, added: impl Iterator<Item = &'a Entry>) -> Configuration {
         let stays = self.entries.iter().enumerate().filter(|(place, _)| !self.removed.contains_key(place));
-        let stays = stays.map(|(place, (_, entry))| {
-            let mut entry = entry.clone();
-            if let Some(enabled) = self.corrected.get(&place) {
-                entry["enabled"] = Value::Bool(*enabled);
+        let stays = stays.map(|(place, (_, entry))| match (self.corrected.get(&place), fields(entry)) {
+            (Some(enabled), Some(mut fields)) => {
+                fields.insert("enabled".to_owned(), Value::Bool(*enabled));
+                JsonText::from(&Value::Object(fields))
             }
-            entry
+            _ => entry.clone(),
         });
-        let list = stays.chain(added.map(|entry| Value::Object(entry.fields()))).collect();
+        let added = added.map(|entry| JsonText::from(&Value::Object(entry.fields())));
         let mut document = self.rest.clone();
-        document.insert(self.integration.list().to_owned(), Value::Array(list));
+        document.insert(self.integration.list().to_owned(), JsonText::list(stays.chain(added)));
         document
     }
 

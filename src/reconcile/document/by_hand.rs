@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
-
 use super::check_org;
 use crate::{
     datadog,
     ledger::{AuditAction, AuditEntry, AuditOutcome, DocumentState, Ledger, SettledDocument, Settlement},
-    model::{Answer, Cause, Class, Document, EntryKey, Fence, Integration, Lane, Subject, Trouble},
+    model::{
+        Answer, Cause, Class, Configuration, Document, EntryKey, Fence, Integration, Lane, Subject, Trouble,
+    },
     plan,
     reconcile::{Options, identity, lease::Lease},
 };
@@ -77,7 +77,7 @@ impl DocumentByHand {
     ///
     /// # Errors
     /// When the ledger fails.
-    pub async fn wrote(&self, before: Option<&Document>, config: &Map<String, Value>) -> anyhow::Result<()> {
+    pub async fn wrote(&self, before: Option<&Document>, config: &Configuration) -> anyhow::Result<()> {
         let contents = |config| plan::contents(self.integration, config).map_err(anyhow::Error::msg);
         let had = before.map(|document| contents(&document.config)).transpose()?.unwrap_or_default().entries;
         let accepted = contents(config)?;

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
-
 use super::DocumentPlan;
 use crate::{
     datadog,
@@ -12,7 +10,8 @@ use crate::{
         RejectedEntry, RemovedEntry, Settlement,
     },
     model::{
-        Answer, Cause, Class, Document, EntryChange, EntryKey, HeldKey, Integration, Suspicion, Time, Trouble,
+        Answer, Cause, Class, Configuration, Document, EntryChange, EntryKey, HeldKey, Integration,
+        Suspicion, Time, Trouble,
     },
     plan::{self, Merged, Read},
     reconcile::{DocumentOptions, lease::Lease, survey::Eyes, wants::Wants},
@@ -367,7 +366,7 @@ impl<'a> Look<'a> {
     }
 
     /// Notes what a PUT did, and reads it back.
-    async fn note_put(&mut self, now: &Merged, sent: &Map<String, Value>, answer: &Document) {
+    async fn note_put(&mut self, now: &Merged, sent: &Configuration, answer: &Document) {
         let id = self.integration.as_str();
         let at = self.eyes.options.clock.now();
         let dropped = dropped(self.integration, now, answer);

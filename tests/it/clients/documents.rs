@@ -2,9 +2,13 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use teamlink::model::{Answer, Class, Entry};
+use teamlink::model::{Answer, Class, Configuration, Entry};
 
 use super::{World, failed, forbidden, present};
+
+fn configuration(config: &Value) -> Configuration {
+    serde_json::from_str(&config.to_string()).unwrap()
+}
 
 #[tokio::test]
 async fn repositories_are_read_by_organisation_by_team_and_by_id() {
@@ -64,12 +68,12 @@ async fn a_document_is_absent_until_its_first_put_and_keeps_what_nobody_knows() 
         assert_eq!(reader.integration(id).await, Answer::Absent, "{id}");
         let mut fields = entry.fields();
         fields.insert("since".into(), json!({"version": [1.5, null]}));
-        let config = json!({list: [fields], "beside": {"any": "thing"}}).as_object().unwrap().clone();
+        let config = configuration(&json!({list: [fields], "beside": {"any": "thing"}}));
         let put = writer.put_integration(id, &config, None).await.unwrap();
         assert_eq!((&put.config, put.org_id), (&config, Some(321_813)), "{id}");
         assert_eq!(present(reader.integration(id).await), put, "{id}");
     }
-    let wrong = writer.put_integration("jira", &serde_json::Map::new(), None).await.unwrap_err();
+    let wrong = writer.put_integration("jira", &Configuration::new(), None).await.unwrap_err();
     assert_eq!((wrong.class, wrong.status), (Class::Permanent, Some(400)));
     assert!(wrong.message.contains("config.enabled_projects"), "{wrong}");
     let unknown = failed(reader.integration("gitlab").await);
@@ -83,7 +87,7 @@ async fn a_preview_that_is_not_granted_is_said_as_such() {
     world.faults(json!([{"path": "/api/v2/idp/*", "status": 403}])).await;
     let refused = forbidden(reader.integration("github").await);
     assert!(refused.message.contains("are a preview"), "{refused}");
-    let config = json!({"enabled_repos": []}).as_object().unwrap().clone();
+    let config = configuration(&json!({"enabled_repos": []}));
     assert_eq!(writer.put_integration("github", &config, None).await.unwrap_err().class, Class::Auth);
     // A PUT creates what is not there, so its 404 is that of the door.
     world.faults(json!([{"path": "/api/v2/idp/*", "status": 404}])).await;
