@@ -3,7 +3,8 @@
 //!
 //! The limits of an organisation count all its removals of the window together, however looks divide them: those done,
 //! those that wait for their second look, those held, and those planned now. A removal that a person approved counts in
-//! neither figure once it is done. A replacement takes nothing away: it isn't a removal and is never held.
+//! neither figure once it is done. A replacement isn't a removal and is never held. What it replaces is no longer counted
+//! among the organisation's connections, unless the same plan makes the new one.
 //!
 //! To disown a row deletes nothing at Datadog, but loses what the row knew, and a wrong Datadog would make teamlink disown
 //! every row. So `max_share` limits disowns too, counted separately, and the last row is held.
@@ -237,7 +238,8 @@ fn over_a_limit(
     }
     let held = held_beside(candidates, HeldKind::Delete, guarded, population);
     let removals = candidates.len() + held + population.waiting + population.removed;
-    let of = population.owned + population.removed;
+    let stay = population.owned.saturating_sub(given_up(&guarded.ready.actions));
+    let of = stay + population.removed;
     if removals > limits.max_removals {
         let why = format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals);
         Some(HoldReason::new(HoldRule::MaxRemovals, why))
@@ -393,7 +395,7 @@ fn made_again(key: &ConnectionKey, population: &Population) -> Verdict {
 /// How many connections of ours an organisation has for certain after these steps and this many removals. A create may
 /// be refused, and then what it would have replaced stays.
 fn remaining(population: &Population, steps: &[Planned], removals: usize) -> usize {
-    let (mut gained, mut lost) = (0, removals);
+    let (mut gained, mut lost) = (0, removals + given_up(steps));
     for planned in steps {
         match &planned.action {
             Action::Record { .. } => gained += 1,
@@ -407,6 +409,21 @@ fn remaining(population: &Population, steps: &[Planned], removals: usize) -> usi
         }
     }
     (population.owned + gained).saturating_sub(lost)
+}
+
+/// How many connections of ours are replaced by none that these steps make: by one that was made before, or by somebody
+/// else's.
+fn given_up(steps: &[Planned]) -> usize {
+    let mut by_team: BTreeMap<Option<TeamId>, (usize, usize)> = BTreeMap::new();
+    for planned in steps {
+        let (replaced, made) = by_team.entry(planned.team).or_default();
+        match &planned.action {
+            Action::Delete { cause: RemovalCause::Replaced { .. }, .. } => *replaced += 1,
+            Action::Create { .. } => *made += 1,
+            _ => {}
+        }
+    }
+    by_team.into_values().map(|(replaced, made)| replaced.saturating_sub(made)).sum()
 }
 
 /// Whether a step takes a team's connection away for good.

@@ -48,6 +48,32 @@ fn removals_done_within_the_window_count_in_both_figures() {
 }
 
 #[test]
+fn what_something_else_than_a_new_connection_of_ours_replaces_is_no_longer_counted() {
+    let github = GithubHandle::new("acme", "new");
+    let replaced = removal("a", RemovalCause::Replaced { by: github.clone() });
+    let gone = Planned { team: Some(TeamId(2)), ..gone("b") };
+    let create = Planned {
+        team: Some(TeamId(1)),
+        action: Action::Create { key: ConnectionKey::new(dd("a"), &github), github },
+        reason: String::new(),
+    };
+    let held = |steps: &[&Planned], owned, max_share| {
+        let population = Population { owned, ..Population::default() };
+        let limits = Limits { max_share, above: 0, max_removals: 50 };
+        let guarded = judged(steps.iter().map(|&step| step.clone()).collect(), &population, limits);
+        guarded.held.first().map(|(_, reason)| reason.rule)
+    };
+    // Somebody else's connection stands for the team of `a`: of the two, `b` is the last.
+    assert_eq!(held(&[&replaced, &gone], 2, 1.0), Some(HoldRule::LastConnection));
+    assert_eq!(held(&[&replaced, &gone], 2, 0.5), Some(HoldRule::MaxShare));
+    // An earlier look made the new one: it and `b` are left.
+    assert_eq!(held(&[&replaced, &gone], 3, 0.5), None);
+    assert_eq!(held(&[&replaced, &gone], 3, 0.4), Some(HoldRule::MaxShare));
+    // This one makes it.
+    assert_eq!(held(&[&create, &replaced, &gone], 2, 0.5), None);
+}
+
+#[test]
 fn a_row_whose_delete_was_interrupted_is_lost_once() {
     let limits = Limits { max_share: 1.0, above: 0, max_removals: 50 };
     let forgotten = held_key("a").subject.connection().unwrap().clone();
