@@ -292,14 +292,15 @@ pub async fn known(world: &Wide, notes: &Notes) -> Vec<Failure> {
         let known = told.logins.get(&OrgId(*maker));
         let served = known.is_some_and(|login| setting.serves(login, told.bound.get(&OrgId(*maker))));
         // Under `observe` or a pause, and where an organisation is gone or not served, nothing is settled: what becomes of an
-        // interrupted create, the next look that may write finds, or the release.
+        // interrupted create, and that the key of a row has another connection now, the next look that may write finds, or
+        // the release.
         let paused_team = paused(setting, OrgId(*maker), notes.made_for.get(&id).copied());
         let is_gone = !truth.orgs.contains_key(&OrgId(*maker));
         let unsettled = setting.setup.mode == Mode::Observe || !served || is_gone || paused_team;
         let reported = told.orphans > 0
             || told.holds(HeldKind::Delete, &key)
             || told.parks(&key)
-            || unsettled && told.open.contains(&key)
+            || unsettled && (told.open.contains(&key) || told.rows.contains_key(&key))
             || wants.contains_key(&key);
         if !told.owned.contains_key(&id) && !reported {
             fail(

@@ -381,9 +381,19 @@ impl Case<'_> {
             || later.is_some_and(|later| slug(later) == slug(&self.past[entry.moment.truth]))
     }
 
+    /// Whether a connection was made with the name that this team had: whoever made it knew the name.
+    fn is_made_for(&self, entry: &Entry, team: TeamId) -> bool {
+        let truth = &self.past[entry.moment.truth];
+        let names = |github: &str| truth.holder(github).is_some_and(|(_, holder)| holder == team);
+        entry.method == "POST"
+            && entry.after.iter().any(|(id, it)| !entry.before.contains_key(id) && names(&it.key().1))
+    }
+
     /// The truth that the last answer about a team showed.
     fn last_read(&self, team: TeamId) -> Option<usize> {
-        let shows = |entry: &&Entry| self.shows(entry, team) && self.stays(entry, team);
+        let shows = |entry: &&Entry| {
+            self.shows(entry, team) && self.stays(entry, team) || self.is_made_for(entry, team)
+        };
         self.log.iter().rev().find(shows).map(|entry| entry.moment.truth)
     }
 
@@ -408,8 +418,10 @@ impl Case<'_> {
         let elsewhere = |team: TeamId| {
             self.past.iter().rev().find_map(|truth| truth.team(team)).is_some_and(|(of, ..)| of != org)
         };
-        let made_for = made_for.filter(|made_for| elsewhere(*made_for) && gone(*made_for));
-        [Some(team), made_for].into_iter().flatten().all(|team| {
+        // A login that came back gives the key back to the team that has its slug, also where no list shows that one.
+        let last = self.past.iter().rev().find_map(|truth| truth.holder(&key.1)).map(|(_, team)| team);
+        let others = [made_for, last].into_iter().flatten().filter(|team| elsewhere(*team) && gone(*team));
+        others.chain([team]).all(|team| {
             // Nobody knows a name that it had only between two looks.
             let read = self.last_read(team).map_or(&[][..], |at| &self.past[..=at]);
             self.views.iter().all(|truth| {
