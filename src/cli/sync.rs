@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, process::ExitCode, sync::Arc};
 use tokio::sync::Notify;
 
 use super::output::{self, Format};
-use super::print::out;
+use super::print::{err, out};
 use crate::{
     app,
     ledger::{Ledger, OrgRow, Progress, lane_number},
     model::{Asks, Cause, Integration, Lane, OrgId},
     operate::release,
-    reconcile::{Taken, Worker},
+    reconcile::{Begun, Taken, Worker},
     settings::Loaded,
 };
 
@@ -36,13 +36,13 @@ pub struct Args {
 /// Runs the command.
 ///
 /// # Errors
-/// When an organisation cannot be looked up, or the ledger fails.
+/// When the App's installations cannot be listed, or the ledger fails.
 pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
     let settings = loaded.settings;
     let ledger = app::ledger(&settings).await?;
     let worker = app::worker(&settings, ledger.clone(), "command", Arc::new(Notify::new()))?;
     let logins = if args.org.is_empty() { settings.github.orgs.clone() } else { args.org };
-    let lanes = worker.begin_pass(&logins, Cause::Person, Asks::PERSON).await?;
+    let Begun { lanes, unbound } = worker.begin_pass(&logins, Cause::Person, Asks::PERSON).await?;
     let spinner = output::spinner("looking at GitHub and Datadog");
     let before: BTreeSet<OrgId> = ledger.orgs().await?.into_iter().map(|org| org.facts.id).collect();
     let mut progress = worker.work_off(&lanes).await?;
@@ -78,8 +78,13 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
             say_what_waits(&worker, &ledger, row).await?;
         }
     }
+    for (login, trouble) in &unbound {
+        err!("error: failed to look up the organisation {}: {}", login, trouble);
+    }
     // What may pass by itself and did not is a failure; what waits for somebody is not.
-    let failed = rows.iter().any(|row| row.progress.passing > 0) || rows.is_empty() && free.is_empty();
+    let failed = !unbound.is_empty()
+        || rows.iter().any(|row| row.progress.passing > 0)
+        || rows.is_empty() && free.is_empty();
     let open = !taken.is_empty() || !free.is_empty() || rows.iter().any(|row| !settled(&row.progress));
     Ok(ExitCode::from(if failed { 1 } else { u8::from(open) * 2 }))
 }

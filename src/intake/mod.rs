@@ -33,7 +33,7 @@ pub use self::{
 use crate::{
     clock::Clock,
     ledger::{Accepting, Ledger, OrgRow, Outcome, Pace, ParkedPlace},
-    model::{Delivery, OrgId, Time},
+    model::{Delivery, Time},
     telemetry,
 };
 
@@ -196,7 +196,7 @@ impl Committer {
             let now = self.clock.now();
             let mut entries = self.sort(&groups);
             if self.watch.met_stranger() {
-                // A pass or a command in another process may have bound it meanwhile.
+                // The worker, or a command in another process, may have bound it meanwhile.
                 let (bound, released) = (self.ledger.orgs().await, self.ledger.released_orgs().await);
                 if let (Ok(bound), Ok(released)) = (bound, released) {
                     let binding = |org: OrgRow| (org.facts.id, org.bound_login);
@@ -204,12 +204,7 @@ impl Committer {
                     entries = self.sort(&groups);
                 }
             }
-            let bound: Vec<OrgId> =
-                entries.iter().filter_map(|entry| Some(entry.binds.as_ref()?.id)).collect();
             let result = self.commit(entries, now).await;
-            if result.is_err() {
-                bound.into_iter().for_each(|org| self.watch.forget(org));
-            }
             self.healthy.store(result.is_ok(), Ordering::Relaxed);
             for group in groups {
                 // Whoever waited may have given up; the delivery is stored all the same.
@@ -229,7 +224,7 @@ impl Committer {
         while let Some(mut entries) = rest.pop() {
             let Err(error) = self.ledger.accept(&entries, self.pace, now).await.map(|accepted| {
                 telemetry::work::accepted(&entries, &accepted);
-                if accepted.marked > 0 {
+                if accepted.marked > 0 || entries.iter().any(|entry| entry.stranger.is_some()) {
                     self.accepted.notify_one();
                 }
             }) else {

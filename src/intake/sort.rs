@@ -1,4 +1,4 @@
-//! A delivery → what is stored of it. Pure, but for the watch, which learns of new organisations.
+//! A delivery → what is stored of it. Pure, but for the watch, which notes that it met a stranger.
 
 use super::watch::{Standing, Watch};
 use crate::{
@@ -31,7 +31,7 @@ pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
         outcome: Outcome::Ignored,
         targets: Vec::new(),
         deleted: None,
-        binds: None,
+        stranger: None,
         host: delivery.host.clone(),
         signature: delivery.signature.clone(),
         body: delivery.body.clone(),
@@ -59,7 +59,8 @@ pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
         Standing::Known => {}
         Standing::New(facts) => {
             entry.outcome = Outcome::Stored;
-            entry.binds = Some(facts);
+            entry.stranger = Some(facts);
+            return entry;
         }
         Standing::NotOurs => return entry,
         Standing::Released { before } => {

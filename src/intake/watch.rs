@@ -1,4 +1,4 @@
-//! Which organisations are ours. Decided by id; a login counts only at first sight, when it is bound to its id.
+//! Which organisations are ours. Decided by the ids that the ledger has bound; a login says only whom to ask GitHub about.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,7 @@ pub struct Watch {
 pub enum Standing {
     /// Ours, and known.
     Known,
-    /// Ours, and seen for the first time: bind it, and look at all of it.
+    /// Perhaps ours, and not bound: GitHub is asked who has its login.
     New(OrgFacts),
     /// Not on the list.
     NotOurs,
@@ -49,11 +49,6 @@ impl Watch {
         }
     }
 
-    /// Takes back that an organisation is known, because its binding was not stored.
-    pub fn forget(&mut self, id: OrgId) {
-        self.bound.remove(&id);
-    }
-
     /// Whether an id was asked about that was not known when the ledger was last read.
     pub(super) fn met_stranger(&self) -> bool {
         self.met_stranger
@@ -70,7 +65,7 @@ impl Watch {
         self.met_stranger = false;
     }
 
-    /// What the organisation of an event is to us; a new one is remembered.
+    /// What the organisation of an event is to us.
     pub fn standing(&mut self, id: OrgId, login: Option<&str>) -> Standing {
         let bound = self.bound.get(&id);
         if bound.is_some_and(|bound| self.wanted.is_empty() || self.wanted.contains(bound)) {
@@ -92,7 +87,6 @@ impl Watch {
         if let Some(&before) = self.released.get(&lower) {
             return Standing::Released { before };
         }
-        self.bound.insert(id, lower);
         Standing::New(OrgFacts { id, login: login.to_owned() })
     }
 }
@@ -106,17 +100,19 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_list_takes_every_org_and_says_new_once() {
+    fn an_empty_list_has_every_org_asked_about_until_it_is_bound() {
         let mut watch = watch(&[]);
-        assert!(matches!(watch.standing(OrgId(1), Some("Acme")), Standing::New(_)));
+        for _ in 0..2 {
+            assert!(matches!(watch.standing(OrgId(1), Some("Acme")), Standing::New(_)));
+        }
+        watch.relearn([(OrgId(1), "Acme".to_owned())], []);
         assert_eq!(watch.standing(OrgId(1), Some("acme")), Standing::Known);
     }
 
     #[test]
-    fn a_binding_that_was_not_stored_is_made_again() {
-        let mut watch = watch(&[]);
-        watch.standing(OrgId(1), Some("acme"));
-        watch.forget(OrgId(1));
+    fn no_event_takes_a_login_from_whoever_has_it() {
+        let mut watch = watch(&["acme"]);
+        assert!(matches!(watch.standing(OrgId(666), Some("acme")), Standing::New(_)));
         assert!(matches!(watch.standing(OrgId(1), Some("acme")), Standing::New(_)));
     }
 
@@ -130,8 +126,7 @@ mod tests {
 
     #[test]
     fn after_a_rename_the_id_decides() {
-        let mut watch = watch(&["acme"]);
-        watch.standing(OrgId(1), Some("acme"));
+        let mut watch = Watch::new(&["acme".to_owned()], [(OrgId(1), "acme".to_owned())]);
         assert_eq!(watch.standing(OrgId(1), Some("acme-corp")), Standing::Known);
         assert_eq!(watch.standing(OrgId(9), Some("acme")), Standing::LoginTaken { by: OrgId(1) });
     }
@@ -139,7 +134,6 @@ mod tests {
     #[test]
     fn no_event_binds_a_login_that_was_released() {
         let mut watch = watch(&["acme"]);
-        watch.standing(OrgId(1), Some("acme"));
         watch.relearn([], [(OrgId(1), "Acme".to_owned())]);
         let asks = Standing::Released { before: OrgId(1) };
         assert_eq!(watch.standing(OrgId(9), Some("acme")), asks);

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 
-use super::{Ledger, ParkedPlace, orgs, parked, processes::Sign, rows, team_lists};
+use super::{Ledger, ParkedPlace, orgs, parked, processes::Sign, rows, strangers, team_lists};
 use crate::model::{Asks, Cause, Integration, Lane, OrgFacts, OrgId, Target, TeamId, TeamKey, Time, cut};
 
 /// What became of a delivery at our door.
@@ -55,9 +55,8 @@ pub struct Accepting {
     pub targets: Vec<Target>,
     /// The team or the organisation that this event says was deleted.
     pub deleted: Option<Target>,
-    /// An organisation that this process sees for the first time: its login is bound to its id, and if nobody
-    /// had bound it before, the whole organisation is marked.
-    pub binds: Option<OrgFacts>,
+    /// An organisation that is not bound, and may be ours: GitHub is asked about it.
+    pub stranger: Option<OrgFacts>,
     /// The host of the GitHub that sent it, when it says one.
     pub host: Option<String>,
     /// Its signature, when it has one.
@@ -93,7 +92,7 @@ impl Accepting {
             outcome: Outcome::Parked,
             targets: Vec::new(),
             deleted: None,
-            binds: None,
+            stranger: None,
             host: None,
             signature: None,
             body: Bytes::new(),
@@ -153,7 +152,6 @@ impl Ledger {
             let mut by_guid: BTreeMap<&str, &Accepting> = BTreeMap::new();
             let mut requests: BTreeMap<Target, Request> = BTreeMap::new();
             for entry in entries {
-                // The first of several: only it may be the one that binds an organisation.
                 by_guid.entry(&entry.guid).or_insert(entry);
                 for &target in &entry.targets {
                     let request =
@@ -167,12 +165,8 @@ impl Ledger {
             let mut transaction = self.begin().await?;
             let known = store_deliveries(&mut transaction, &unique, now).await?;
             for entry in &unique {
-                if let Some(org) = &entry.binds
-                    && orgs::bind(&mut transaction, org, now).await?
-                {
-                    // Seen for the first time by anybody: all of it is looked at.
-                    let target = Target::Org(org.id);
-                    requests.entry(target).or_insert(Request::of_event(target, entry.received_at));
+                if let Some(OrgFacts { id, login }) = &entry.stranger {
+                    strangers::hear(&mut transaction, login, Some(*id), now).await?;
                 }
                 match entry.deleted {
                     Some(Target::Team(key)) => {

@@ -42,6 +42,7 @@ mod settlement;
 mod slots;
 mod state;
 mod story;
+mod strangers;
 mod team_lists;
 #[cfg(test)]
 mod tests;
@@ -80,6 +81,7 @@ pub use settlement::{
 pub use slots::Removed;
 pub use state::{Intent, OrgRow, OrgState, Size};
 pub use story::{EventLine, Looks, TeamStory};
+pub use strangers::{Met, Stranger};
 pub use time::Spans;
 pub use upkeep::{Counts, Keep};
 pub use work::{DueLane, LeasedMark};

@@ -49,6 +49,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (16, "Datadog identity", include_str!("migrations/0016_datadog_identity.sql")),
     (17, "what puts did", include_str!("migrations/0017_what_puts_did.sql")),
     (18, "disowned rows", include_str!("migrations/0018_disowned_rows.sql")),
+    (19, "strangers", include_str!("migrations/0019_strangers.sql")),
 ];
 
 /// The version of the schema that teamlink 0.1.0 made.

@@ -24,6 +24,8 @@
 //!   [`GONE`] after it ended.
 //! - `processes`: a day after the process last said that it lives.
 //! - `late_creates`: [`LATE`], in which the longest timeout ends.
+//! - `strangers`: until they are bound, or a minute after GitHub answered that there is nobody to bind. Whoever asks about
+//!   the next one deletes those.
 //! - `connections`, `entries`, `documents`, `intents` and `held` say what is ours and what is under way. Only a look
 //!   deletes them. `orgs` binds logins until a person releases them, and names what is left of a released organisation.
 //!   What a person has to deal with (`parked`, `paused`) stays until they do. `meta` has a few rows.

@@ -47,6 +47,7 @@ mod release;
 mod repositories;
 mod second_writer;
 mod shared_team;
+mod strangers;
 mod survey;
 mod turns;
 mod upstreams;
@@ -65,7 +66,7 @@ pub use adopt::{Adoption, Asked, Candidate, Outcome};
 pub use document::{DocumentByHand, DocumentPlan};
 pub use fold::unproven;
 pub use foresee::{Foresight, OrgPlan, Survey};
-pub use pass::Taken;
+pub use pass::{Begun, Taken};
 pub use worker::Worker;
 
 use crate::{

@@ -1,17 +1,15 @@
 //! The beginning of a full pass: which organisations it is over. What it finds in them is `whole.rs`; this only marks.
 //!
-//! A login of `github.orgs` is bound to the id that has it at first sight. From then on the id decides: the
+//! A login of `github.orgs` is bound to the id that has it once GitHub lists its teams. From then on the id decides: the
 //! organisation stays ours when it is renamed, and whoever takes its old login gets nothing done until a person releases
 //! it (`release.rs`), which is said in each pass for as long as the list names that login.
 
 use std::{collections::BTreeMap, fmt};
 
-use anyhow::Context as _;
-
-use super::{observe, unproven, worker::Worker};
+use super::{unproven, worker::Worker};
 use crate::{
     ledger::OrgRow,
-    model::{Answer, Asks, Cause, Integration, Lane, OrgFacts, OrgId, Target, TeamState},
+    model::{Answer, Asks, Cause, Class, Integration, Lane, OrgFacts, OrgId, Target, TeamState, Trouble},
     telemetry,
 };
 
@@ -36,10 +34,19 @@ impl fmt::Display for Taken {
     }
 }
 
+/// What a pass is over.
+#[derive(Debug)]
+pub struct Begun {
+    /// The organisations and the documents.
+    pub lanes: Vec<Lane>,
+    /// Logins whose organisations could not be bound, each with the reason. Those of the settings are tried again.
+    pub unbound: Vec<(String, Trouble)>,
+}
+
 impl Worker {
     /// Asks for a full pass over the organisations with these logins, or, when there are none, over all that
-    /// are known and all that have the App installed, and over the documents. Returns which they are.
-    pub async fn begin_pass(&self, logins: &[String], cause: Cause, asks: Asks) -> anyhow::Result<Vec<Lane>> {
+    /// are known and all that have the App installed, and over the documents.
+    pub async fn begin_pass(&self, logins: &[String], cause: Cause, asks: Asks) -> anyhow::Result<Begun> {
         self.eyes.identity.forget().await;
         if let Answer::Present(sync) = self.eyes.datadog.team_sync().await {
             telemetry::work::datadog_sync(sync.is_some_and(|sync| sync.continuous()));
@@ -72,22 +79,22 @@ impl Worker {
                 }
             }
         }
+        let mut unbound = Vec::new();
         for login in logins {
             let named = known.iter().find(|org| org.facts.login.eq_ignore_ascii_case(login));
             if let Some(org) = bound(&known, login).or(named) {
                 orgs.push(org.facts.id);
                 continue;
             }
-            let absent = || format!("GitHub has no organisation {login} that this credential may see");
             let Some(answer) = holders.remove(login) else { continue };
             if matches!(answer, Answer::Absent) && released.iter().any(|org| org.is_called(login)) {
                 telemetry::work::login_free(login);
                 continue;
             }
-            let facts = observe::answer(answer, absent)
-                .with_context(|| format!("failed to look up the organisation {login} of `github.orgs`"))?;
-            self.ledger.bind_org(&facts, self.now()).await?;
-            orgs.push(facts.id);
+            match self.bind_login(login, answer).await? {
+                Ok(org) => orgs.push(org),
+                Err(trouble) => unbound.push((login.clone(), trouble)),
+            }
         }
         orgs.sort_unstable();
         orgs.dedup();
@@ -100,7 +107,33 @@ impl Worker {
         let targets: Vec<Target> = targets.chain(documents.iter().copied().map(Target::Document)).collect();
         self.ledger.mark(&targets, cause, asks, self.now()).await?;
         self.wake.notify_one();
-        Ok(targets.into_iter().map(Target::lane).collect())
+        Ok(Begun { lanes: targets.into_iter().map(Target::lane).collect(), unbound })
+    }
+
+    /// Binds a login to whoever has it, as GitHub has answered. While GitHub doesn't list the organisation's teams, one of
+    /// the settings is tried again and again.
+    async fn bind_login(
+        &self,
+        login: &str,
+        holder: Answer<OrgFacts>,
+    ) -> sqlx::Result<Result<OrgId, Trouble>> {
+        let trouble = match self.eyes.with_teams(holder).await {
+            Answer::Present(facts) => {
+                self.ledger.bind_org(&facts, self.now()).await?;
+                return Ok(Ok(facts.id));
+            }
+            Answer::Absent => {
+                let why = format!("GitHub has no organisation {login} that this credential may see");
+                Trouble::new(Class::Permanent, why)
+            }
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => trouble,
+        };
+        telemetry::work::not_bound(login, &trouble);
+        if self.eyes.options.orgs.iter().any(|listed| listed.eq_ignore_ascii_case(login)) {
+            let due = self.now() + self.eyes.options.backoff.delay(1, self.eyes.options.clock.jitter());
+            self.ledger.expect_org(login, due).await?;
+        }
+        Ok(Err(trouble))
     }
 
     /// Those of these logins that an organisation has which is bound to none, because they are bound to another.

@@ -16,6 +16,7 @@ use super::{
     known::Known,
     lease::{Lease, shown_within},
     observe, pace,
+    strangers::is_taken,
     survey::{Eyes, Standing, Surveyed},
 };
 use crate::{
@@ -426,15 +427,12 @@ impl Eyes {
         if !self.options.lists(login) {
             return Ok(Ok(()));
         }
-        let facts = match self.github.org_by_login(login).await {
+        let facts = match self.holder(login).await {
             Answer::Present(facts) => facts,
             Answer::Absent => return Ok(Ok(())),
             Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Ok(Err(trouble)),
         };
-        let known = ledger.orgs().await?;
-        let is_taken =
-            |org: &OrgRow| org.facts.id == facts.id || org.bound_login.eq_ignore_ascii_case(&facts.login);
-        if !known.iter().any(is_taken) {
+        if !is_taken(&ledger.orgs().await?, &facts) {
             let now = self.options.clock.now();
             ledger.bind_org(&facts, now).await?;
             ledger.mark(&[Target::Org(facts.id)], Cause::Pass, Asks::PASS, now).await?;

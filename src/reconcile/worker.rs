@@ -84,13 +84,16 @@ impl Worker {
     /// Works until it is told to stop; what is under way is finished first.
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut crew = Crew { turns: Turns::keeping_a_place(), ..Crew::default() };
+        let mut meeting = JoinSet::new();
         while !shutdown.is_cancelled() {
             *self.turned.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            self.meet_in_background(&mut meeting).await;
             let wait = self.start_due(&mut crew, |_| true, true).await;
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = self.wake.notified() => {}
                 () = crew.one_done(self.clock(), |lane| self.rest(lane)), if !crew.tasks.is_empty() => {}
+                Some(_) = meeting.join_next() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -139,6 +142,7 @@ impl Worker {
         let mut turns = Turns::default();
         loop {
             self.prepare().await?;
+            self.meet_strangers().await?;
             let now = self.now();
             let due = self.due_lanes().await?;
             let (able, resting): (Vec<_>, Vec<_>) =

@@ -51,6 +51,21 @@ pub fn not_stored(error: &sqlx::Error) {
     error!(%error, "the ledger did not store deliveries; their senders must send them again");
 }
 
+/// A login was bound to the organisation that has it.
+pub fn bound(id: OrgId, login: &str) {
+    info!(org.id = id.0, org.login = login, "bound the login {login} to org {id}");
+}
+
+/// GitHub did not list the teams of whoever has a login, which is therefore not bound.
+pub fn not_bound(login: &str, trouble: &Trouble) {
+    error!(
+        org.login = login,
+        error.class = trouble.class.as_str(),
+        error = %trouble,
+        "failed to bind the login {login} to an organisation; nothing is done for it until GitHub lists its teams"
+    );
+}
+
 /// An organisation has a login that is bound to another id.
 pub fn login_taken(id: OrgId, login: &str, bound_to: OrgId) {
     error!(

@@ -32,7 +32,7 @@ async fn of_thousands_of_teams_that_wait_a_new_handle_wakes_the_one_that_wants_i
     let teams: Vec<Value> = (0..WAITING).map(|n| json!({"name": format!("Wait {n}")})).collect();
     world.seed(json!({"orgs": [{"login": "acme", "teams": teams}]})).await;
     let (worker, ledger) = worker(&world).await;
-    let lanes = worker.begin_pass(&["acme".into()], Cause::Person, Asks::PERSON).await.unwrap();
+    let lanes = worker.begin_pass(&["acme".into()], Cause::Person, Asks::PERSON).await.unwrap().lanes;
     let progress = worker.work_off(&lanes).await.unwrap();
     assert_eq!(progress[&lanes[0]].waiting, WAITING as i64);
     for _ in 0..3 {
@@ -78,7 +78,7 @@ async fn a_look_at_one_of_thousands_of_teams_on_one_datadog_team_does_not_list_w
     let teams: Vec<Value> = (0..TEAMS).map(|n| json!({"name": format!("One {n}")})).collect();
     world.seed(json!({"orgs": [{"login": "acme", "teams": teams}]})).await;
     let (worker, ledger) = worker(&world).await;
-    let lanes = worker.begin_pass(&["acme".into()], Cause::Person, Asks::PERSON).await.unwrap();
+    let lanes = worker.begin_pass(&["acme".into()], Cause::Person, Asks::PERSON).await.unwrap().lanes;
     let progress = worker.work_off(&lanes).await.unwrap();
     assert_eq!(progress[&lanes[0]].owned, TEAMS as i64 + 1);
     let id = async |slug: &str| {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use teamlink::app;
 
 use crate::support::world::{World, linked, text};
 
@@ -175,4 +176,35 @@ async fn an_organisation_that_is_not_there_by_its_id_loses_nothing() {
     world.stop().await;
     assert_eq!(writes(&world, since).await, Vec::<Value>::new());
     assert_eq!(world.connections().await, expected);
+}
+
+#[tokio::test]
+async fn a_login_is_bound_only_once_github_lists_its_teams_and_the_others_are_served_meanwhile() {
+    let world = World::new(2, &[("TEAMLINK_GITHUB__ORGS", "newcomer,acme")]).await;
+    let sync = async |code: i32| {
+        let output = world.teamlink(&["sync"]).await;
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        text(&output)
+    };
+    let bound = async || {
+        let ledger = app::ledger(&world.settings).await.unwrap();
+        let orgs = ledger.orgs().await.unwrap().into_iter();
+        orgs.map(|org| org.bound_login).collect::<Vec<_>>()
+    };
+    let said = sync(1).await;
+    let absent = "failed to look up the organisation newcomer: GitHub has no organisation newcomer";
+    assert!(said.contains(absent), "{said}");
+    assert_eq!(world.connections().await, linked(["team-1", "team-2"]));
+
+    world.seed(json!({"orgs": [{"login": "newcomer", "teams": [{"name": "team-1"}]}]})).await;
+    world.faults(json!([{"path": "/orgs/newcomer/teams", "status": 403}])).await;
+    let said = sync(1).await;
+    assert!(said.contains("failed to look up the organisation newcomer: "), "{said}");
+    assert_eq!(bound().await, ["acme"]);
+
+    world.faults(json!([])).await;
+    sync(0).await;
+    let mut both = bound().await;
+    both.sort();
+    assert_eq!(both, ["acme", "newcomer"]);
 }

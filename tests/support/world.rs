@@ -125,7 +125,8 @@ impl World {
         let ledger = teamlink::app::ledger(&self.settings).await.unwrap();
         let worker =
             teamlink::app::worker(&self.settings, ledger, "command", std::sync::Arc::default()).unwrap();
-        let orgs = worker.begin_pass(&self.settings.github.orgs, Cause::Person, Asks::PERSON).await.unwrap();
+        let orgs =
+            worker.begin_pass(&self.settings.github.orgs, Cause::Person, Asks::PERSON).await.unwrap().lanes;
         worker.work_off(&orgs).await.unwrap();
     }
 

@@ -183,7 +183,7 @@ impl Stage {
     /// A full pass, as `teamlink sync` makes it.
     pub(super) async fn full_pass(&self) -> anyhow::Result<()> {
         let worker = app::worker(&self.settings, self.ledger.clone(), "command", Arc::default())?;
-        let orgs = worker.begin_pass(&[ORG.to_owned()], Cause::Person, Asks::PERSON).await?;
+        let orgs = worker.begin_pass(&[ORG.to_owned()], Cause::Person, Asks::PERSON).await?.lanes;
         worker.work_off(&orgs).await?;
         Ok(())
     }

@@ -37,7 +37,7 @@ fn entry(guid: &str, team: i64) -> Accepting {
         outcome: Outcome::Stored,
         targets: vec![Target::Team(key(team))],
         deleted: None,
-        binds: None,
+        stranger: None,
         host: None,
         signature: None,
         body: bytes::Bytes::from_static(b"{}"),
@@ -97,6 +97,7 @@ mod releases;
 mod rules;
 mod second_writer;
 mod slots;
+mod strangers;
 mod team_lists;
 mod together;
 mod turns;
@@ -106,7 +107,6 @@ on_both! {
     a_thousand_events_for_a_team_are_one_mark_due_after_the_debounce_and_at_most_after_max_wait,
     a_known_guid_is_counted_and_marks_again,
     a_pause_is_kept_once_and_its_end_marks_what_was_paused,
-    an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once,
     no_sweep_of_its_connections_can_run_for_ever,
     an_event_during_a_look_keeps_the_team_due,
     a_new_event_does_not_shorten_a_backoff_below_its_floor,
@@ -220,21 +220,6 @@ async fn no_sweep_of_its_connections_can_run_for_ever(opened: Opened) {
         let options = pool.options();
         assert_eq!((options.get_idle_timeout(), options.get_max_lifetime()), (None, None));
     }
-}
-
-async fn an_organisation_seen_for_the_first_time_is_bound_and_looked_at_once(opened: Opened) {
-    let ledger = &opened.ledger;
-    let binds = |guid: &str, id: i64| Accepting {
-        binds: Some(OrgFacts { id: OrgId(id), login: format!("org-{id}") }),
-        targets: vec![],
-        ..entry(guid, 7)
-    };
-    // The second delivery of the GUID knows the organisation already and must not hide the first.
-    let again = Accepting { targets: vec![], ..entry("a", 7) };
-    ledger.accept(&[binds("a", 2), again, binds("b", 1)], PACE, at(0)).await.unwrap();
-    assert_eq!(ledger.orgs().await.unwrap().len(), 2);
-    assert!(ledger.due_whole(Lane::Org(OrgId(2)), at(1)).await.unwrap().is_some());
-    assert!(ledger.due_whole(LANE, at(1)).await.unwrap().is_none(), "it was bound before");
 }
 
 async fn an_event_during_a_look_keeps_the_team_due(opened: Opened) {
