@@ -165,8 +165,8 @@ impl Ledger {
             let mut transaction = self.begin().await?;
             let known = store_deliveries(&mut transaction, &unique, now).await?;
             for entry in &unique {
-                if let Some(OrgFacts { id, login }) = &entry.stranger {
-                    strangers::hear(&mut transaction, login, Some(*id), now).await?;
+                if let Some(stranger) = &entry.stranger {
+                    strangers::hear(&mut transaction, stranger).await?;
                 }
                 match entry.deleted {
                     Some(Target::Team(key)) => {

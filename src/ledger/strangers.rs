@@ -35,15 +35,16 @@ pub enum Met<'a> {
     Bound(&'a OrgFacts),
     /// There is nobody to bind.
     Nobody,
-    /// Nothing is known: ask again then.
-    Later(Time),
+    /// Nothing is known: ask again after this time.
+    Later(Duration),
 }
 
 impl Ledger {
     /// Returns the strangers about whom GitHub is to be asked now.
     pub async fn due_strangers(&self, now: Time) -> sqlx::Result<Vec<Stranger>> {
         let rows = sqlx::query(
-            "SELECT login, org_id, failures FROM strangers WHERE due_at <= $1 ORDER BY due_at, login
+            "SELECT login, org_id, failures FROM strangers WHERE COALESCE(met_at, 0) + wait <= $1
+             ORDER BY COALESCE(met_at, 0) + wait, login
              LIMIT (SELECT CASE WHEN COUNT(*) < $2 THEN $2 - COUNT(*) ELSE 0 END FROM strangers WHERE met_at > $3)",
         )
         .bind(now.0)
@@ -61,11 +62,11 @@ impl Ledger {
         rows.iter().map(stranger).collect()
     }
 
-    /// Remembers a login of the settings whose organisation could not be read, for another try at `due`.
-    pub async fn expect_org(&self, login: &str, due: Time) -> sqlx::Result<()> {
+    /// Remembers a login of the settings whose organisation could not be read just now, for another try after `wait`.
+    pub async fn expect_org(&self, login: &str, wait: Duration, now: Time) -> sqlx::Result<()> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            hear(&mut transaction, login, None, due).await?;
+            remember(&mut transaction, login, (None, Some(now)), wait).await?;
             transaction.commit().await
         })
         .await
@@ -77,7 +78,7 @@ impl Ledger {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
             // They counted towards the minute.
-            sqlx::query("DELETE FROM strangers WHERE due_at IS NULL AND met_at <= $1")
+            sqlx::query("DELETE FROM strangers WHERE wait IS NULL AND met_at <= $1")
                 .bind((now - MINUTE).0)
                 .execute(&mut *transaction)
                 .await?;
@@ -92,20 +93,20 @@ impl Ledger {
                     .await?;
                 return transaction.commit().await;
             }
-            let (due, failures) = match met {
-                Met::Later(due) => (Some(due), i64::from(stranger.failures) + 1),
+            let (wait, failures) = match met {
+                Met::Later(wait) => (Some(micros(wait)), i64::from(stranger.failures) + 1),
                 Met::Bound(_) | Met::Nobody => (None, 0),
             };
             sqlx::query(
                 "UPDATE strangers SET met_at = $3, failures = $4,
-                     due_at = CASE WHEN COALESCE(org_id, 0) = $2 THEN $5 ELSE due_at END
+                     wait = CASE WHEN COALESCE(org_id, 0) = $2 THEN $5 ELSE 0 END
                  WHERE login = $1",
             )
             .bind(&stranger.login)
             .bind(stranger.org.map_or(0, |org| org.0))
             .bind(now.0)
             .bind(failures)
-            .bind(due.map(|due| due.0))
+            .bind(wait)
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await
@@ -114,24 +115,35 @@ impl Ledger {
     }
 }
 
-/// Remembers that an organisation was heard of. A login that is remembered already keeps its backoff.
-pub(super) async fn hear(
+/// Remembers that an event named an organisation.
+pub(super) async fn hear(db: &mut AnyConnection, org: &OrgFacts) -> sqlx::Result<()> {
+    remember(db, &org.login, (Some(org.id), None), Duration::ZERO).await
+}
+
+/// Remembers a login. One that is remembered already keeps its wait.
+async fn remember(
     db: &mut AnyConnection,
     login: &str,
-    org: Option<OrgId>,
-    due: Time,
+    (org, met_at): (Option<OrgId>, Option<Time>),
+    wait: Duration,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO strangers (login, org_id, due_at, failures)
-         SELECT $1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), 0 WHERE (SELECT COUNT(*) FROM strangers) < $4
+        "INSERT INTO strangers (login, org_id, met_at, wait, failures)
+         SELECT $1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), 0
+         WHERE (SELECT COUNT(*) FROM strangers) < $5
          ON CONFLICT (login) DO UPDATE SET
-             org_id = COALESCE(excluded.org_id, strangers.org_id), due_at = COALESCE(strangers.due_at, excluded.due_at)",
+             org_id = COALESCE(excluded.org_id, strangers.org_id), wait = COALESCE(strangers.wait, excluded.wait)",
     )
     .bind(rows::clean(&login.to_lowercase()))
     .bind(org.map(|org| org.0))
-    .bind(due.0)
+    .bind(met_at.map(|at| at.0))
+    .bind(micros(wait))
     .bind(MOST)
     .execute(db)
     .await?;
     Ok(())
+}
+
+fn micros(wait: Duration) -> i64 {
+    i64::try_from(wait.as_micros()).unwrap_or(i64::MAX / 2)
 }

@@ -130,8 +130,8 @@ impl Worker {
         };
         telemetry::work::not_bound(login, &trouble);
         if self.eyes.options.orgs.iter().any(|listed| listed.eq_ignore_ascii_case(login)) {
-            let due = self.now() + self.eyes.options.backoff.delay(1, self.eyes.options.clock.jitter());
-            self.ledger.expect_org(login, due).await?;
+            let wait = self.eyes.options.backoff.delay(1, self.eyes.options.clock.jitter());
+            self.ledger.expect_org(login, wait, self.now()).await?;
         }
         Ok(Err(trouble))
     }

@@ -43,7 +43,7 @@ impl Worker {
                     telemetry::work::not_bound(&stranger.login, trouble);
                     let options = &self.eyes.options;
                     let delay = options.backoff.delay(stranger.failures + 1, options.clock.jitter());
-                    Met::Later(now + delay.max(trouble.retry_after.unwrap_or_default()))
+                    Met::Later(delay.max(trouble.retry_after.unwrap_or_default()))
                 }
             };
             self.ledger.met(&stranger, met, now).await?;

@@ -2,7 +2,7 @@
 CREATE TABLE strangers (
     login    TEXT   PRIMARY KEY NOT NULL,  -- lower-cased
     org_id   BIGINT,                       -- as an event said; none where only the settings name the login
-    due_at   BIGINT,                       -- none: GitHub answered that there is nobody to bind
     met_at   BIGINT,                       -- when GitHub was last asked
+    wait     BIGINT,                       -- how long it is not asked after that; none: there is nobody to bind
     failures BIGINT NOT NULL
 );

@@ -12,6 +12,7 @@ on_both! {
     what_a_proof_or_an_answer_waits_for_never_lies_ahead,
     what_was_recorded_just_before_a_jump_may_be_lacking_from_lists_after_it,
     what_somebody_removed_counts_for_a_day_however_the_clock_is_set,
+    a_stranger_who_was_met_ahead_of_the_clock_is_met_again_soon,
 }
 
 const SPANS: Spans = Spans {
@@ -50,6 +51,15 @@ async fn a_delay_that_lies_ahead_of_the_clock_is_over(opened: Opened) {
     // An event after that is not held up by what was decided before.
     ledger.accept(&[entry("e", 7)], PACE, soon).await.unwrap();
     assert!(super::due(ledger, soon + PACE.debounce).await.contains(&7));
+}
+
+async fn a_stranger_who_was_met_ahead_of_the_clock_is_met_again_soon(opened: Opened) {
+    let ledger = &opened.ledger;
+    let (now, wait) = (ledger.clock().now(), Duration::from_secs(10));
+    ledger.expect_org("globex", wait, now + DAY).await.unwrap();
+    ledger.keep_time(SPANS).await.unwrap();
+    assert_eq!(ledger.due_strangers(now + wait / 2).await.unwrap(), []);
+    assert_eq!(ledger.due_strangers(now + 2 * wait).await.unwrap().len(), 1);
 }
 
 async fn a_lease_that_lies_ahead_of_the_clock_ends_a_lease_later(opened: Opened) {

@@ -60,11 +60,11 @@ async fn a_flood_of_strangers_is_met_ten_a_minute(opened: Opened) {
 
 async fn a_stranger_about_whom_github_does_not_answer_is_asked_about_again(opened: Opened) {
     let ledger = &opened.ledger;
-    ledger.expect_org("Globex", at(5)).await.unwrap();
+    ledger.expect_org("Globex", Duration::from_secs(4), at(1)).await.unwrap();
     assert_eq!(ledger.due_strangers(at(4)).await.unwrap(), []);
     let due = ledger.due_strangers(at(5)).await.unwrap();
     assert_eq!(due, [Stranger { org: None, ..stranger(0, "globex") }]);
-    ledger.met(&due[0], Met::Later(at(50)), at(6)).await.unwrap();
+    ledger.met(&due[0], Met::Later(Duration::from_secs(44)), at(6)).await.unwrap();
     // An event does not shorten the backoff.
     hear(ledger, 5, "globex", at(10)).await;
     assert_eq!(ledger.due_strangers(at(49)).await.unwrap(), []);
