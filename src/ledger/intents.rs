@@ -209,7 +209,7 @@ pub(super) async fn store_intents(
     managed_by: &str,
     now: Time,
 ) -> sqlx::Result<BTreeSet<ConnectionKey>> {
-    keep_late_creates(db, org, intents.iter().map(|intent| &intent.key), now).await?;
+    keep_late_creates(db, org, intents.iter().map(|intent| &intent.key), Some(now)).await?;
     // What is made again was removed by an earlier write of ours, if that was to delete it.
     let made = intents.iter().filter(|intent| intent.kind == IntentKind::Create);
     let made: Vec<ConnectionKey> = made.map(|intent| intent.key.clone()).collect();
@@ -292,33 +292,37 @@ pub(super) async fn end_writes_of_others(
 }
 
 /// Stores the unanswered creates of these connections, whose intents are about to be replaced or to end. They may arrive
-/// after that. An adoption has sent its create once its intent has `written`.
+/// after that, also where a list shows the connection already: somebody else may have made that one under our mark. An
+/// adoption has sent its create once its intent has `written`. `sent` is when the last of them was sent, at the latest; none:
+/// when its intent was stored.
 pub(super) async fn keep_late_creates<'k>(
     db: &mut AnyConnection,
     org: OrgId,
     keys: impl Iterator<Item = &'k ConnectionKey>,
-    now: Time,
+    sent: Option<Time>,
 ) -> sqlx::Result<()> {
-    let unanswered: Vec<(String, String)> = sqlx::query_as(
-        "SELECT datadog_team_id, github FROM intents
+    let unanswered: Vec<(String, String, i64)> = sqlx::query_as(
+        "SELECT datadog_team_id, github, at FROM intents
          WHERE org_id = $1 AND (kind = 'create' OR kind = 'adopt' AND written IS NOT NULL)
              AND (answered_at IS NULL OR answered_at < at)",
     )
     .bind(org.0)
     .fetch_all(&mut *db)
     .await?;
-    let unanswered: BTreeSet<ConnectionKey> = unanswered
+    let unanswered: BTreeMap<ConnectionKey, i64> = unanswered
         .into_iter()
-        .map(|(team, github)| ConnectionKey { datadog_team: team.as_str().into(), github })
+        .map(|(team, github, at)| (ConnectionKey { datadog_team: team.as_str().into(), github }, at))
         .collect();
-    let keys: Vec<&ConnectionKey> = keys.filter(|key| unanswered.contains(*key)).collect();
+    let sent = sent.map(|sent| sent.0);
+    let late: Vec<(&ConnectionKey, i64)> =
+        keys.filter_map(|key| unanswered.get(key).map(|at| (key, sent.unwrap_or(*at)))).collect();
     rows::insert(
         db,
         "INSERT INTO late_creates (datadog_team_id, github, sent_at) ",
         " ON CONFLICT (datadog_team_id, github) DO UPDATE SET sent_at = excluded.sent_at",
-        &rows::sorted(&keys, |key| (*key).clone()),
-        |row, key| {
-            row.bind(key.datadog_team.as_str()).bind(key.github.as_str()).bind(now.0);
+        &rows::sorted(&late, |(key, _)| (*key).clone()),
+        |row, (key, sent)| {
+            row.bind(key.datadog_team.as_str()).bind(key.github.as_str()).bind(*sent);
         },
     )
     .await?;

@@ -37,7 +37,7 @@ pub(super) async fn pass_on(db: &mut AnyConnection, passed: &PassedOn, now: Time
     let Some(team) = team else { return Ok(Passing::Lost(*to)) };
     let teams = [*to, TeamKey { org: *from, team: TeamId(team) }];
     // An unanswered create may arrive after teamlink has deleted this row's connection.
-    intents::keep_late_creates(db, to.org, std::iter::once(key), now).await?;
+    intents::keep_late_creates(db, to.org, std::iter::once(key), Some(now)).await?;
     sqlx::query(
         "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3 AND kind = 'create'",
     )

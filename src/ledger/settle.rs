@@ -78,6 +78,9 @@ impl Ledger {
             }
             store_owned(db, lane, owned, now).await?;
             note_unwanted(db, lane, looked_at, unwanted).await?;
+            if let Some(org) = lane.org() {
+                intents::keep_late_creates(db, org, closed_intents.iter(), None).await?;
+            }
             for key in closed_intents {
                 by_key(db, "DELETE FROM intents WHERE datadog_team_id = $1 AND github = $2 AND org_id = $3", lane, key)
                     .await?;

@@ -420,6 +420,10 @@ async fn a_create_that_nobody_answered_is_remembered_once_its_intent_is_another_
     intend(IntentKind::Adopt, "@acme/adopted", 6).await;
     intend(kind, "@acme/adopted", 7).await;
     assert_eq!(late().await.len(), 1);
+    // A list shows its connection, which somebody else may have made under our mark.
+    intend(kind, "@acme/shown", 8).await;
+    settle(Settlement { closed_intents: vec![key("@acme/shown")], ..Settlement::default() }).await;
+    assert_eq!(late().await[&key("@acme/shown")], at(8));
     let (day, hour) = (Duration::from_secs(86_400), 3_600);
     let keep = Keep { deliveries: day, audit: day, window: day };
     for (now, forgotten) in [(hour + 5, 0), (hour + 6, 1)] {
