@@ -72,8 +72,8 @@ impl Reader {
     /// As for [`Reader::connections`].
     pub async fn list_connections(&self, filter: &Filter) -> Result<List<Connection>, Trouble> {
         let kept = if *filter == Filter::github() {
-            // A page of all connections may be old: a look reads those of its teams.
-            Some(None)
+            // A page of all connections may be old: who writes for a team reads those of the team.
+            Some(self.look)
         } else if filter.connection_ids.is_empty() {
             self.look.map(Some)
         } else {

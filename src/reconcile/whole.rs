@@ -18,7 +18,7 @@ use super::{
 use crate::{
     datadog,
     ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settled, Settlement},
-    model::{Asks, HeldKind, MirrorTeam, OrgId, RemovedByOthers, Target, TeamId, Trouble},
+    model::{Asks, Class, HeldKind, MirrorTeam, OrgId, RemovedByOthers, Target, TeamId, Trouble},
     telemetry,
 };
 
@@ -36,7 +36,11 @@ pub(super) async fn look_at_whole(
         pace::retry(&trouble, mark.failures, false, eyes.options.backoff, clock.jitter(), clock.now())
     };
     let standing = Standing::read(ledger, org, &eyes.options, mark.asks.lifts_creates).await?;
-    let surveyed = eyes.survey(ledger, state, standing).await;
+    let surveyed = eyes.looking(lease.lane).survey(ledger, state, standing).await;
+    // Where a limit stopped it, the next look goes on with what was read.
+    if !matches!(&surveyed, Err(trouble) if trouble.class == Class::Throttled) {
+        eyes.datadog.looked(lease.lane);
+    }
     let found = release::read(eyes, ledger, state, surveyed.as_ref()).await?;
     let (mut settlement, mut next) = match surveyed {
         Ok(surveyed) => {
