@@ -210,7 +210,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
             let pause = Duration::from_secs_f64((1.0 / rate).min(3600.0));
             let mut anew = 0;
             parked::replay(&ledger, &intake, &chosen, pause, &consent.reason, |parked, tried| {
-                anew += usize::from(tried == Tried::ParkedAnew);
+                anew += usize::from(matches!(tried, Tried::ParkedAnew | Tried::NotKept));
                 out!("{} {}: {}", parked.id, parked.subject, said(tried));
             })
             .await?;
@@ -244,6 +244,7 @@ fn said(tried: Tried) -> &'static str {
         Tried::ParkedAnew => "given up on again; `teamlink parked show` tells why",
         Tried::Marked => "marked; a running daemon looks at it within seconds, or run `teamlink sync`",
         Tried::Gone => "not parked any more",
+        Tried::NotKept => "its payload was not kept, and its organisation was looked at instead; discard it",
     }
 }
 
@@ -295,9 +296,13 @@ fn show_story(story: &Story) {
         line("signature", delivery.signature.as_deref().unwrap_or("none"));
     }
     line("deliveries", &guids.join(" "));
-    if let Some(delivery) = delivery {
-        out!("payload      {} bytes", delivery.body.len());
-        out!("{}", Block::new(String::from_utf8_lossy(&delivery.body)));
+    match delivery {
+        Some(_) if parked.body_bytes.is_none() => line("payload", "not kept"),
+        Some(delivery) => {
+            out!("payload      {} bytes", delivery.body.len());
+            out!("{}", Block::new(String::from_utf8_lossy(&delivery.body)));
+        }
+        None => {}
     }
 }
 

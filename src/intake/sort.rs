@@ -35,10 +35,12 @@ pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
         host: delivery.host.clone(),
         signature: delivery.signature.clone(),
         body: delivery.body.clone(),
+        named: None,
         unfit: unfit.clone(),
     };
     if unfit.is_some() {
         entry.outcome = Outcome::Parked;
+        entry.named = event::decode(delivery).ok().and_then(|event| Some(event.org?.id));
         return entry;
     }
     let event = match event::decode(delivery) {
@@ -54,7 +56,7 @@ pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
         entry.team = Some(team);
     }
     let Some(org) = &event.org else { return entry };
-    entry.org = Some(org.id);
+    (entry.org, entry.named) = (Some(org.id), Some(org.id));
     match watch.standing(org.id, org.login.as_deref()) {
         Standing::Known => {}
         Standing::New(facts) => {

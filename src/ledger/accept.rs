@@ -63,6 +63,8 @@ pub struct Accepting {
     pub signature: Option<String>,
     /// The body; stored only when the delivery is parked.
     pub body: Bytes,
+    /// The organisation that it names, believed or not. It is looked at if the delivery is parked without its body.
+    pub named: Option<OrgId>,
     /// Where and why it is given up on; that parks it.
     pub unfit: Option<(ParkedPlace, String)>,
 }
@@ -96,6 +98,7 @@ impl Accepting {
             host: None,
             signature: None,
             body: Bytes::new(),
+            named: None,
             unfit: Some((ParkedPlace::Stub, cut(why, LONGEST_ERROR))),
             ..self
         }
@@ -186,7 +189,13 @@ impl Ledger {
                     note_lists(&mut transaction, &entry.targets, now).await?;
                 }
                 if let Some((place, error)) = &entry.unfit {
-                    parked::park_delivery(&mut transaction, entry, *place, error, now).await?;
+                    let kept = parked::park_delivery(&mut transaction, entry, *place, error, now).await?;
+                    if let Some(org) = entry.named.filter(|_| !kept)
+                        && orgs::is_bound(&mut transaction, org).await?
+                    {
+                        let target = Target::Org(org);
+                        requests.entry(target).or_insert(Request::of_event(target, entry.received_at));
+                    }
                 }
             }
             let requests: Vec<Request> = requests.into_values().collect();

@@ -106,9 +106,19 @@ pub fn release_of(org: OrgId) -> HeldKey {
     HeldKey::new(HeldKind::Release, Subject::Organisation(org))
 }
 
-/// Binds a login to an id; says whether it wasn't bound before.
-pub(super) async fn bind(db: &mut AnyConnection, org: &OrgFacts, now: Time) -> sqlx::Result<bool> {
-    let bound = sqlx::query(
+/// Whether an organisation is bound.
+pub(super) async fn is_bound(db: &mut AnyConnection, org: OrgId) -> sqlx::Result<bool> {
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT org_id FROM orgs WHERE org_id = $1 AND released_at IS NULL")
+            .bind(org.0)
+            .fetch_optional(db)
+            .await?;
+    Ok(found.is_some())
+}
+
+/// Binds a login to an id, unless that id is bound already.
+pub(super) async fn bind(db: &mut AnyConnection, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
+    sqlx::query(
         "INSERT INTO orgs (org_id, login, bound_login, seen_at) VALUES ($1, $2, $2, $3)
          ON CONFLICT (org_id) DO UPDATE SET
              login = excluded.login, bound_login = excluded.bound_login, seen_at = excluded.seen_at,
@@ -120,7 +130,7 @@ pub(super) async fn bind(db: &mut AnyConnection, org: &OrgFacts, now: Time) -> s
     .bind(now.0)
     .execute(db)
     .await?;
-    Ok(bound.rows_affected() > 0)
+    Ok(())
 }
 
 /// Remembers that an event said that an organisation was deleted.

@@ -1,5 +1,12 @@
 //! What was given up on until a person, a newer event or a full pass tries it again.
+//!
+//! A delivery is parked with its body, its payload. Whoever captured one delivery can send it under new GUIDs for ever, so
+//! equal payloads are stored once, and all of them together are bounded. Beyond the bounds a delivery is parked without its
+//! payload. What it may have told is not lost: the organisation that it names is looked at as a whole.
 
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
 use sqlx::{AnyConnection, Row};
 
 use super::{Accepting, AuditAction, AuditOutcome, Ledger, accept, rows};
@@ -80,16 +87,27 @@ pub struct Parked {
     pub owner: Option<(Lane, Option<TeamId>)>,
     /// A delivery's event.
     pub event: Option<String>,
-    /// The size of the kept body in bytes; none for an action.
+    /// The size of the kept payload in bytes; none for an action, and for a delivery whose payload was not kept.
     pub body_bytes: Option<i64>,
 }
+
+/// The most that payloads may take together, in bytes.
+const PAYLOADS: i64 = 256 << 20;
+
+/// The most that those of one [`DAY`] may take.
+const PAYLOADS_A_DAY: i64 = 64 << 20;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A payload counts as at least so many bytes, so that the number of their rows is bounded too.
+const LEAST: usize = 4 << 10;
 
 impl Ledger {
     /// Everything that is parked, oldest first.
     pub async fn parked(&self) -> sqlx::Result<Vec<Parked>> {
         let rows = sqlx::query(
             "SELECT id, kind, subject, place, class, attempts, first_error, first_at, error, parked_at, org_id,
-                 team_id, event, LENGTH(body) AS body_bytes
+                 team_id, event, COALESCE(LENGTH(body), (SELECT LENGTH(body) FROM payloads WHERE hash = payload)) AS body_bytes
              FROM parked ORDER BY id",
         )
         .fetch_all(&self.read)
@@ -120,11 +138,13 @@ impl Ledger {
             .collect()
     }
 
-    /// A parked delivery as it came, byte for byte; `None` for an action, and for what is parked no more.
+    /// A parked delivery as it came, byte for byte, without its body if that was not kept; `None` for an action, and for what
+    /// is parked no more.
     pub async fn parked_delivery(&self, id: i64) -> sqlx::Result<Option<Delivery>> {
         let row = sqlx::query(
-            "SELECT guid, event, host, signature, received_at, body FROM parked
-             WHERE id = $1 AND kind = 'delivery'",
+            "SELECT guid, event, host, signature, received_at,
+                 COALESCE(body, (SELECT body FROM payloads WHERE hash = payload)) AS body
+             FROM parked WHERE id = $1 AND kind = 'delivery'",
         )
         .bind(id)
         .fetch_optional(&self.read)
@@ -136,7 +156,7 @@ impl Ledger {
                 host: row.try_get("host")?,
                 signature: row.try_get("signature")?,
                 received_at: Time(row.try_get("received_at")?),
-                body: row.try_get::<Vec<u8>, _>("body")?.into(),
+                body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default().into(),
             })
         })
         .transpose()
@@ -174,6 +194,7 @@ impl Ledger {
                 .bind(attempts)
                 .execute(&mut *transaction)
                 .await?;
+            forget_payloads(&mut transaction).await?;
             transaction.commit().await?;
             Ok(gone.rows_affected() > 0)
         })
@@ -200,12 +221,13 @@ impl Ledger {
         .await
     }
 
-    /// The next delivery from the dead queue that was never accepted again, with its count of attempts. Each is given
+    /// The next delivery from the dead queue that was never accepted again, with its count of attempts, if its payload was kept. Each is given
     /// only once: were it to bring the process down, it must not do so again.
     pub async fn take_dead(&self) -> sqlx::Result<Option<(i64, i64)>> {
         sqlx::query_as(
             "UPDATE parked SET retried = TRUE WHERE id =
-                 (SELECT MIN(id) FROM parked WHERE kind = 'delivery' AND place = 'dead_queue' AND NOT retried)
+                 (SELECT MIN(id) FROM parked WHERE kind = 'delivery' AND place = 'dead_queue' AND NOT retried
+                      AND (body IS NOT NULL OR payload IS NOT NULL))
                  AND NOT retried
              RETURNING id, attempts",
         )
@@ -255,20 +277,66 @@ async fn note(
     Ok(())
 }
 
+/// Deletes the payloads that no parked delivery has.
+pub(super) async fn forget_payloads(db: &mut AnyConnection) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM payloads WHERE NOT EXISTS (SELECT 1 FROM parked WHERE payload = hash)")
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Stores a payload, unless it is stored already or the payloads take up too much. Returns its hash if it is stored.
+async fn store_payload(db: &mut AnyConnection, body: &[u8], now: Time) -> sqlx::Result<Option<String>> {
+    let hash = hex::encode(Sha256::digest(body));
+    let size = i64::try_from(body.len().max(LEAST)).unwrap_or(i64::MAX);
+    sqlx::query(
+        "INSERT INTO payloads (hash, size, stored_at, body)
+         SELECT $1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), $4
+         WHERE CAST((SELECT COALESCE(SUM(size), 0) FROM payloads) AS BIGINT) + $2 <= $5
+           AND CAST((SELECT COALESCE(SUM(size), 0) FROM payloads WHERE stored_at > $6) AS BIGINT) + $2 <= $7
+         ON CONFLICT (hash) DO NOTHING",
+    )
+    .bind(&hash)
+    .bind(size)
+    .bind(now.0)
+    .bind(body)
+    .bind(PAYLOADS)
+    .bind((now - DAY).0)
+    .bind(PAYLOADS_A_DAY)
+    .execute(&mut *db)
+    .await?;
+    let kept: Option<i64> = sqlx::query_scalar("SELECT size FROM payloads WHERE hash = $1")
+        .bind(&hash)
+        .fetch_optional(db)
+        .await?;
+    Ok(kept.map(|_| hash))
+}
+
+/// Parks a delivery. Returns whether its payload is kept.
 pub(super) async fn park_delivery(
     connection: &mut AnyConnection,
     entry: &Accepting,
     place: ParkedPlace,
     error: &str,
     now: Time,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
+    let payload = store_payload(connection, &entry.body, now).await?;
+    let mut error = rows::clean(error);
+    if payload.is_none() {
+        error += &format!(
+            "; its payload of {} bytes was not kept, since parked payloads may take {} MiB a day and {} MiB together",
+            entry.body.len(),
+            PAYLOADS_A_DAY >> 20,
+            PAYLOADS >> 20
+        );
+    }
     sqlx::query(
-        "INSERT INTO parked (kind, subject, guid, event, host, signature, received_at, body, place, class, attempts,
+        "INSERT INTO parked (kind, subject, guid, event, host, signature, received_at, payload, place, class, attempts,
              first_error, first_at, error, parked_at)
          VALUES ('delivery', $1, $1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10, $9, $10)
          ON CONFLICT (guid) WHERE kind = 'delivery' DO UPDATE SET
              event = excluded.event, host = excluded.host, signature = excluded.signature,
-             received_at = excluded.received_at, body = excluded.body, place = excluded.place,
+             received_at = excluded.received_at, body = NULL, payload = excluded.payload, place = excluded.place,
              class = excluded.class, attempts = parked.attempts + 1, error = excluded.error,
              parked_at = excluded.parked_at",
     )
@@ -277,12 +345,12 @@ pub(super) async fn park_delivery(
     .bind(entry.host.as_deref().map(rows::clean))
     .bind(entry.signature.as_deref().map(rows::clean))
     .bind(entry.received_at.0)
-    .bind(&*entry.body)
+    .bind(&payload)
     .bind(place.as_str())
     .bind(place.class().as_str())
-    .bind(rows::clean(error))
+    .bind(error)
     .bind(now.0)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(payload.is_some())
 }

@@ -28,13 +28,13 @@
 //!   the next one deletes those.
 //! - `connections`, `entries`, `documents`, `intents` and `held` say what is ours and what is under way. Only a look
 //!   deletes them. `orgs` binds logins until a person releases them, and names what is left of a released organisation.
-//!   What a person has to deal with (`parked`, `paused`) stays until they do. `meta` has a few rows.
+//!   What a person has to deal with (`parked`, `paused`) stays until they do, and `payloads` with what is parked. `meta` has a few rows.
 
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Ledger, held};
+use super::{Ledger, held, parked};
 use crate::model::Time;
 
 /// Rows deleted in one transaction of forgetting, so that writers never wait long for it.
@@ -217,6 +217,7 @@ impl Ledger {
                 }
             }
         }
+        parked::forget_payloads(&mut *self.write.acquire().await?).await?;
         Ok(forgotten)
     }
 

@@ -115,6 +115,8 @@ pub enum Tried {
     Marked,
     /// Somebody else took it away meanwhile.
     Gone,
+    /// A delivery's payload was not kept, so that there is nothing to try.
+    NotKept,
 }
 
 /// Tries each again, one after the other, with `pause` between two: deliveries are accepted as at the first time,
@@ -135,6 +137,7 @@ pub async fn replay(
             tokio::time::sleep(pause).await;
         }
         let tried = match parked.kind {
+            ParkedKind::Delivery if parked.body_bytes.is_none() => Tried::NotKept,
             ParkedKind::Delivery => match intake.replay(parked.id, parked.attempts, reason).await? {
                 Replayed::Accepted => Tried::Accepted,
                 Replayed::ParkedAnew => Tried::ParkedAnew,

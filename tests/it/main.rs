@@ -42,6 +42,7 @@ mod sandbox_contract;
 mod scenarios;
 mod second_writer;
 mod shutdown;
+mod strangers;
 mod stress;
 #[path = "../support/mod.rs"]
 mod support;

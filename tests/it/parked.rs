@@ -128,6 +128,35 @@ async fn a_delivery_that_was_not_believed_is_accepted_again_only_once_the_secret
     );
 }
 
+#[tokio::test]
+async fn a_delivery_whose_payload_was_not_kept_says_so_and_is_not_tried() {
+    let world = World::new(1, &[]).await;
+    let ledger = app::ledger(&world.settings).await.unwrap();
+    let intake = app::intake_alone(&world.settings, &ledger).await.unwrap();
+    let delivery = |guid: &str, body: Vec<u8>| Delivery {
+        guid: guid.into(),
+        event: "team".into(),
+        host: None,
+        signature: None,
+        received_at: Time(7),
+        body: body.into(),
+    };
+    // Two of 24 MiB fit into a day's 64 MiB.
+    for (number, guid) in ["a", "b", "c"].into_iter().enumerate() {
+        intake.accept_all(vec![delivery(guid, vec![b'x'; (24 << 20) + number])]).await.unwrap();
+    }
+    let lost = parked(&world).await.pop().unwrap();
+    assert_eq!((lost.subject.as_str(), lost.body_bytes), ("c", None));
+    let id = lost.id.to_string();
+    let (code, said) = teamlink(&world, &["parked", "show", &id]).await;
+    assert!(code == Some(0) && said.contains("payload      not kept"), "{said}");
+    assert!(said.contains("parked payloads may take 64 MiB a day and 256 MiB together"), "{said}");
+    let (code, said) = teamlink(&world, &["parked", "replay", &id, "--reason", "why", "--yes"]).await;
+    assert!(code == Some(2) && said.contains("its payload was not kept"), "{said}");
+    let (code, said) = teamlink(&world, &["parked", "discard", "--all", "--reason", "why", "--yes"]).await;
+    assert!(code == Some(0) && said.contains("3 of 3 discarded"), "{said}");
+}
+
 /// POSTs of connections that Datadog has been sent since then.
 async fn creates(world: &World, since: u64) -> usize {
     let sent =

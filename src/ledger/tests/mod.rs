@@ -38,6 +38,7 @@ fn entry(guid: &str, team: i64) -> Accepting {
         targets: vec![Target::Team(key(team))],
         deleted: None,
         stranger: None,
+        named: None,
         host: None,
         signature: None,
         body: bytes::Bytes::from_static(b"{}"),
@@ -91,6 +92,7 @@ mod flags;
 mod marks;
 mod parts;
 mod passing;
+mod payloads;
 mod printed;
 mod processes;
 mod releases;

@@ -1,0 +1,84 @@
+//! Organisations that nothing is bound to yet: what an event about one does, whoever wrote it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use teamlink::{app, model::Time};
+
+use crate::{
+    support::{
+        eventually,
+        world::{World, linked},
+    },
+    threats::deliver,
+};
+
+/// An event about an organisation with this login and id, as anybody may write it who knows the secret.
+fn team_event(id: i64, login: &str) -> Value {
+    json!({
+        "action": "created",
+        "team": {"id": 7, "slug": "core", "name": "Core"},
+        "organization": {"id": id, "login": login},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_event_binds_no_login_and_the_real_organisation_is_served_as_soon_as_github_shows_it() {
+    let env = [("TEAMLINK_GITHUB__ORGS", "acme,globex"), ("TEAMLINK_RECONCILE__EVERY", "1h")];
+    let mut world = World::new(2, &env).await;
+    // GitHub doesn't answer about globex when the daemon starts, so that nobody is bound.
+    world
+        .seed(json!({"orgs": [{"login": "globex", "teams": [{"name": "team-1"}, {"name": "team-2"}]}]}))
+        .await;
+    world.faults(json!([{"path": "/orgs/globex*", "status": 502}])).await;
+    world.start().await;
+    let address = world.daemon.as_ref().unwrap().addr;
+    let acme = linked(["team-1", "team-2"]);
+    world.becomes(&acme, Duration::from_secs(10)).await;
+    for number in 0..20 {
+        let guid = format!("forged-{number}");
+        assert_eq!(deliver(&world, address, &guid, &team_event(666 + number, "globex")).await, 202);
+    }
+    let ledger = app::ledger(&world.settings).await.unwrap();
+    assert_eq!(ledger.orgs().await.unwrap().len(), 1, "an event binds nobody");
+
+    world.faults(json!([])).await;
+    let both: BTreeSet<String> =
+        acme.into_iter().chain(["team-1", "team-2"].map(|slug| format!("{slug} = @globex/{slug}"))).collect();
+    world.becomes(&both, Duration::from_secs(60)).await;
+    let real = world.github(Method::GET, "/orgs/globex", Value::Null).await["id"].as_i64().unwrap();
+    let bound: Vec<i64> = ledger.orgs().await.unwrap().iter().map(|org| org.facts.id.0).collect();
+    assert!(bound.len() == 2 && bound.contains(&real), "{bound:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_organisations_cost_ten_questions_a_minute_and_no_metric_series() {
+    let mut world = World::new(1, &[("TEAMLINK_GITHUB__ORGS", "")]).await;
+    world.start().await;
+    let address = world.daemon.as_ref().unwrap().addr;
+    let since = world.seq().await;
+    let events =
+        (0..300).map(|number| {
+            let (world, guid) = (&world, format!("forged-{number}"));
+            async move {
+                deliver(world, address, &guid, &team_event(1_000 + number, &format!("org-{number}"))).await
+            }
+        });
+    assert!(join_all(events).await.into_iter().all(|status| status == 202));
+    let asked = async || {
+        let asks = |request: &&Value| request["path"].as_str().unwrap().starts_with("/orgs/org-");
+        world.requests(since).await.iter().filter(asks).count()
+    };
+    eventually("the first ten are asked about", 10, asked).await;
+    let ledger = app::ledger(&world.settings).await.unwrap();
+    let now = Time::from(std::time::SystemTime::now());
+    assert_eq!(ledger.due_strangers(now).await.unwrap(), [], "the others wait for the next minute");
+    assert!(ledger.orgs().await.unwrap().iter().all(|org| org.facts.login == "acme"));
+    let metrics =
+        world.http.get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(!metrics.contains("org-"), "{metrics}");
+    world.stop().await;
+}
