@@ -6,12 +6,15 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::body::{Body, BodyDataStream};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout, timeout_at},
 };
+
+/// A body in several pieces grows by at most so many bytes at a time.
+const GROWTH: usize = 256 << 10;
 
 /// Why there is no body.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,29 +49,38 @@ async fn read_stream(
     let mut permit: Option<OwnedSemaphorePermit> = None;
     // Most bodies come in one piece, which is then passed on without a copy.
     let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let mut rest = Vec::new();
     while let Some(piece) = stream.next().await {
         let piece = piece.map_err(|_| Trouble::Broken)?;
         let so_far = if rest.is_empty() { first.len() } else { rest.len() };
         if so_far + piece.len() > max {
             return Err(Trouble::TooLarge);
         }
-        let bytes = u32::try_from(piece.len()).map_err(|_| Trouble::TooLarge)?;
-        let more = Arc::clone(in_flight).try_acquire_many_owned(bytes).map_err(|_| Trouble::Busy)?;
-        match &mut permit {
-            Some(permit) => permit.merge(more),
-            None => permit = Some(more),
+        // What is reserved counts, used or not.
+        let room = if so_far == 0 { piece.len() } else { rest.capacity().max(first.len()) };
+        let held = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let grown = (so_far + piece.len().max(so_far.min(GROWTH))).min(max);
+        let room = if so_far + piece.len() > room { grown } else { room };
+        if room > held {
+            let bytes = u32::try_from(room - held).map_err(|_| Trouble::TooLarge)?;
+            let more = Arc::clone(in_flight).try_acquire_many_owned(bytes).map_err(|_| Trouble::Busy)?;
+            match &mut permit {
+                Some(permit) => permit.merge(more),
+                None => permit = Some(more),
+            }
         }
         if so_far == 0 {
             first = piece;
             continue;
         }
+        rest.reserve_exact(room - rest.len());
         if rest.is_empty() {
             rest.extend_from_slice(&first);
+            first = Bytes::new();
         }
         rest.extend_from_slice(&piece);
     }
-    Ok((if rest.is_empty() { first } else { rest.freeze() }, permit))
+    Ok((if rest.is_empty() { first } else { rest.into() }, permit))
 }
 
 /// Reads on for a while without keeping anything. A sender that is still sending would otherwise find the
