@@ -238,7 +238,9 @@ fn over_a_limit(
     }
     let held = held_beside(candidates, HeldKind::Delete, guarded, population);
     let removals = candidates.len() + held + population.waiting + population.removed;
-    let stay = population.owned.saturating_sub(given_up(&guarded.ready.actions));
+    let steps = &guarded.ready.actions;
+    let recorded = steps.iter().filter(|it| matches!(it.action, Action::Record { .. })).count();
+    let stay = (population.owned + recorded).saturating_sub(lost_to_replacement(steps));
     let of = stay + population.removed;
     if removals > limits.max_removals {
         let why = format!("{removals} removals exceed `guard.max_removals` ({})", limits.max_removals);
@@ -395,7 +397,7 @@ fn made_again(key: &ConnectionKey, population: &Population) -> Verdict {
 /// How many connections of ours an organisation has for certain after these steps and this many removals. A create may
 /// be refused, and then what it would have replaced stays.
 fn remaining(population: &Population, steps: &[Planned], removals: usize) -> usize {
-    let (mut gained, mut lost) = (0, removals + given_up(steps));
+    let (mut gained, mut lost) = (0, removals + lost_to_replacement(steps));
     for planned in steps {
         match &planned.action {
             Action::Record { .. } => gained += 1,
@@ -411,9 +413,8 @@ fn remaining(population: &Population, steps: &[Planned], removals: usize) -> usi
     (population.owned + gained).saturating_sub(lost)
 }
 
-/// How many connections of ours are replaced by none that these steps make: by one that was made before, or by somebody
-/// else's.
-fn given_up(steps: &[Planned]) -> usize {
+/// Counts the replaced connections whose replacement these steps don't create: it was made before, or is somebody else's.
+fn lost_to_replacement(steps: &[Planned]) -> usize {
     let mut by_team: BTreeMap<Option<TeamId>, (usize, usize)> = BTreeMap::new();
     for planned in steps {
         let (replaced, made) = by_team.entry(planned.team).or_default();

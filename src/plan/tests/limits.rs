@@ -50,6 +50,7 @@ fn removals_done_within_the_window_count_in_both_figures() {
 #[test]
 fn what_something_else_than_a_new_connection_of_ours_replaces_is_no_longer_counted() {
     let github = GithubHandle::new("acme", "new");
+    let new = github.clone();
     let replaced = removal("a", RemovalCause::Replaced { by: github.clone() });
     let gone = Planned { team: Some(TeamId(2)), ..gone("b") };
     let create = Planned {
@@ -69,8 +70,12 @@ fn what_something_else_than_a_new_connection_of_ours_replaces_is_no_longer_count
     // An earlier look made the new one: it and `b` are left.
     assert_eq!(held(&[&replaced, &gone], 3, 0.5), None);
     assert_eq!(held(&[&replaced, &gone], 3, 0.4), Some(HoldRule::MaxShare));
-    // This one makes it.
+    // This one makes it, or finds that an interrupted look has made it.
     assert_eq!(held(&[&create, &replaced, &gone], 2, 0.5), None);
+    let key = ConnectionKey::new(dd("a"), &new);
+    let action = Action::Record { key, id: "made".into() };
+    let record = Planned { team: Some(TeamId(1)), action, reason: String::new() };
+    assert_eq!(held(&[&record, &replaced, &gone], 2, 0.5), None);
 }
 
 #[test]
