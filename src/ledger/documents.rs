@@ -101,7 +101,7 @@ pub struct SettledDocument {
     pub accepted: Contents,
     /// A read that lacked some of that.
     pub suspicion: Option<Suspicion>,
-    /// The entries that we removed a short while ago.
+    /// The entries that went a short while ago.
     pub removed_entries: BTreeMap<EntryKey, RemovedEntry>,
     /// This look.
     pub look: LastLook,
@@ -116,9 +116,10 @@ pub struct SettledDocument {
 const PUT_BACK_WITHIN: Duration = Duration::from_secs(150);
 
 impl DocumentState {
-    /// Returns the entries that one recent PUT of ours removed. If they are back, they are removed once more.
+    /// Returns the entries that one recent PUT of ours removed, or that recent reads lacked when they were to go. If they are
+    /// back, they are removed once more.
     pub fn put_back(&self, now: Time) -> BTreeSet<EntryKey> {
-        let once = |it: &RemovedEntry| it.removals == 1 && it.is_young(now);
+        let once = |it: &RemovedEntry| it.removals <= 1 && it.is_young(now);
         self.removed_entries.iter().filter(|(_, it)| once(it)).map(|(key, _)| key.clone()).collect()
     }
 }

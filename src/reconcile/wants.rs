@@ -40,6 +40,11 @@ pub(super) struct Wants {
 }
 
 impl Wants {
+    /// Whether it is not known yet if this entry of ours is to go.
+    pub(super) fn is_undecided(&self, key: &EntryKey) -> bool {
+        self.suspected.contains_key(key) || self.unread.is_some() && self.spared.contains(key)
+    }
+
     /// These entries stay.
     pub(super) fn spare<'a>(&mut self, keys: impl IntoIterator<Item = &'a EntryKey>) {
         self.spared.extend(keys.into_iter().cloned());

@@ -124,8 +124,8 @@ pub(super) struct Look<'a> {
     pub(super) of_event: bool,
     /// Whether what is parked is tried again.
     tries: bool,
-    /// Additions that were stored before they are sent.
-    intended: BTreeSet<EntryKey>,
+    /// What was ours when the look began, and additions that were stored before they are sent.
+    pub(super) intended: BTreeSet<EntryKey>,
     /// Removals that asked for a slot, and those that got none.
     asked: BTreeSet<EntryKey>,
     without_slot: BTreeSet<EntryKey>,
@@ -382,7 +382,9 @@ impl<'a> Look<'a> {
             now.removed.len(),
             now.corrected.len(),
         );
-        let again = now.removed.values().filter(|key| self.state.removed_entries.contains_key(*key)).count();
+        let removed =
+            |key: &&EntryKey| self.state.removed_entries.get(*key).is_some_and(|it| it.removals > 0);
+        let again = now.removed.values().filter(removed).count();
         if again > 0 {
             telemetry::work::entries_removed_again(self.integration, again);
         }
@@ -407,7 +409,7 @@ impl<'a> Look<'a> {
     }
 
     /// What is ours once `now` is in Datadog, without what Datadog dropped of it. What is rejected and was never seen stays
-    /// ours: it may show up yet.
+    /// ours: it may show up yet. So does what reads lack while it is not decided whether it is to go.
     fn own(&mut self, now: &Merged, dropped: &BTreeSet<EntryKey>) {
         let mut entries = BTreeMap::new();
         for key in now.ours().into_iter().filter(|key| !dropped.contains(key)) {
@@ -417,8 +419,9 @@ impl<'a> Look<'a> {
             entries.insert(key, row);
         }
         for (key, row) in &self.state.entries {
-            if row.unseen_puts > 0 && self.rejected.contains_key(key) {
-                entries.entry(key.clone()).or_insert_with(|| row.clone());
+            let unseen = row.unseen_puts > 0 && self.rejected.contains_key(key);
+            if unseen || self.wants.is_undecided(key) {
+                entries.entry(key.clone()).or_insert_with(|| self.row(key, row.unseen_puts));
             }
         }
         self.state.entries = entries;

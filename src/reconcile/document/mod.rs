@@ -133,7 +133,7 @@ impl Eyes {
             // A removal that somebody undid is the same removal, unless it would empty the list now.
             let mut approved = state.approved.clone();
             if merged.left() > 0 {
-                approved.extend(put_back);
+                approved.extend(put_back.into_iter().filter(|key| state.removed_entries[key].removals > 0));
             }
             let merged = merged.guard(&self.options.limits, state.removed, &state.held, &approved);
             let others = merged.removed.values().filter(|key| !state.entries.contains_key(*key));

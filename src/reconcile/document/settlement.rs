@@ -12,7 +12,7 @@ use super::{
 use crate::{
     ledger::{
         AuditAction, AuditEntry, AuditOutcome, DocumentState, EntryRow, Held, LastLook, LeasedMark, Next,
-        ParkedAction, ParkedStep, RejectedEntry, SettledDocument, Settlement,
+        ParkedAction, ParkedStep, RejectedEntry, RemovedEntry, SettledDocument, Settlement,
     },
     model::{Class, EntryKey, HeldKey, HeldKind, HoldReason, Subject, Time, Trouble},
     plan::Merged,
@@ -48,6 +48,9 @@ impl Look<'_> {
             }
             End::Done { plan, reads_back, unfinished } => {
                 datadog_org = plan.remote.as_ref().and_then(|document| document.org_id);
+                if self.remember_vanished(&plan, now) {
+                    look.put_at = Some(now);
+                }
                 let next = if unfinished { Next::At(now) } else { self.next(mark, reads_back, &mut look) };
                 self.settle(*plan, &mut settlement);
                 next
@@ -122,6 +125,29 @@ impl Look<'_> {
         self.forget_removed(&merged);
     }
 
+    /// Remembers the entries of ours that were to go and that reads lack, as if a PUT had removed them: the reads may have
+    /// lacked what is there. Returns whether there are any.
+    fn remember_vanished(&mut self, plan: &DocumentPlan, now: Time) -> bool {
+        if self.put_at.is_none() && plan.is_undecided(now) {
+            return false;
+        }
+        let merged = &plan.merged;
+        let knows = |key: &EntryKey| {
+            let state = &self.state;
+            state.entries.contains_key(key) || state.removed_entries.contains_key(key) || merged.has(key)
+        };
+        let waits = |key: &EntryKey| {
+            let added = merged.added.contains_key(key) || merged.held_additions.contains_key(key);
+            added || self.rejected.contains_key(key)
+        };
+        let vanished: Vec<EntryKey> =
+            self.intended.iter().filter(|key| !knows(key) && !waits(key)).cloned().collect();
+        let any = !vanished.is_empty();
+        let removed = RemovedEntry { at: now, removals: 0 };
+        self.state.removed_entries.extend(vanished.into_iter().map(|key| (key, removed)));
+        any
+    }
+
     /// Forgets what was removed for good, and reports what somebody else put back for good.
     fn forget_removed(&mut self, merged: &Merged) {
         let now = self.eyes.options.clock.now();
@@ -132,13 +158,17 @@ impl Look<'_> {
         self.state.removed_entries = gone.into_iter().filter(|(_, it)| it.is_young(now)).collect();
         for (key, removed) in there {
             let waits = merged.held.contains_key(&key) || self.rejected.contains_key(&key);
-            let once = removed.removals == 1 && removed.is_young(now);
+            let once = removed.removals <= 1 && removed.is_young(now);
             if waits || once && merged.spared.contains(&key) {
                 self.state.removed_entries.insert(key, removed);
                 continue;
             }
-            let why =
-                format!("it is there again after {} removals, the last at {}", removed.removals, removed.at);
+            let why = match removed.removals {
+                0 => format!("it is there again, though reads until {} lacked it", removed.at),
+                removals => {
+                    format!("it is there again after {removals} removals, the last at {}", removed.at)
+                }
+            };
             telemetry::work::entry_put_back(self.integration, &key, &why);
             self.audit.push(self.line(AuditAction::PutBackByOthers, &key, why, AuditOutcome::Done));
         }

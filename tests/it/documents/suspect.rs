@@ -2,9 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use teamlink::model::{Asks, Cause, Integration, Target};
 
 use crate::support::{
-    documents::{approve_held, config, names, put, puts, repositories, repository, set},
+    documents::{approve_held, become_, config, names, path, put, puts, repo, repositories, repository, set},
+    eventually,
+    process::Process,
     world::{World, text},
 };
 
@@ -24,6 +27,14 @@ fn lies() -> [(&'static str, Value); 5] {
         ("null", answer(json!({"enabled_repos": null}))),
         ("an empty list", answer(json!({"enabled_repos": []}))),
     ]
+}
+
+/// GitHub's document with these entries alone.
+fn only(names: &[&str]) -> Value {
+    let entries: Vec<Value> = names.iter().map(|name| repository(name)).collect();
+    let attributes =
+        json!({"integration_id": "github", "org_id": 321_813, "config": {"enabled_repos": entries}});
+    json!({"body": {"data": {"id": "x", "type": "entity_integration_configs", "attributes": attributes}}})
 }
 
 async fn lie(world: &World, lie: &Value, times: Option<u32>) {
@@ -111,4 +122,48 @@ async fn the_first_entries_of_an_absent_or_empty_document_wait_for_a_person() {
         world.pass().await;
         assert_eq!(names(&world).await, set(&["app"]), "{empty:?}");
     }
+}
+
+#[tokio::test]
+async fn an_entry_that_was_to_go_and_that_reads_lacked_is_removed_when_it_shows_again() {
+    let world = repositories(&["app", "lib", "more"], &[]).await;
+    world.pass().await;
+    repo(&world, "lib", json!({"archived": true})).await;
+    lie(&world, &only(&["app", "more"]), None).await;
+    world.pass().await;
+    world.faults(json!([])).await;
+    assert_eq!(
+        names(&world).await,
+        set(&["app", "lib", "more"]),
+        "two reads lacked it, and nothing was sent"
+    );
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["app", "more"]));
+}
+
+#[tokio::test]
+async fn an_entry_stays_ours_while_reads_lack_it_and_github_does_not_say_whether_it_is_to_go() {
+    let world = repositories(&["app", "lib", "more"], &[]).await;
+    world.pass().await;
+    let lies = only(&["app", "more"])["body"].clone();
+    let reads = async || {
+        let all = world.requests(0).await;
+        all.iter().filter(|it| it["method"] == "GET" && it["path"] == path("github")).count()
+    };
+    let before = reads().await;
+    world
+        .faults(json!([
+            {"method": "GET", "path": "/api/v2/idp/*", "body": lies},
+            {"method": "GET", "path": "/repositories/*", "status": 502},
+        ]))
+        .await;
+    world.github(Method::DELETE, "/repos/acme/lib", Value::Null).await;
+    let ledger = teamlink::app::ledger(&world.settings).await.unwrap();
+    let document = [Target::Document(Integration::Github)];
+    ledger.mark(&document, Cause::Pass, Asks::PASS, ledger.clock().now()).await.unwrap();
+    let worker = Process::start(&world).await;
+    eventually("several reads have lacked it", true, async || reads().await >= before + 4).await;
+    world.faults(json!([])).await;
+    become_(&world, &["app", "more"]).await;
+    worker.stop().await;
 }
