@@ -79,7 +79,7 @@ pub async fn run(args: Args, loaded: Loaded) -> anyhow::Result<ExitCode> {
         }
     }
     for (login, trouble) in &unbound {
-        err!("error: failed to look up the organisation {}: {}", login, trouble);
+        err!("error: failed to bind the login {}: {}", login, trouble);
     }
     // What may pass by itself and did not is a failure; what waits for somebody is not.
     let failed = !unbound.is_empty()

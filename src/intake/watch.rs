@@ -72,7 +72,7 @@ impl Watch {
             return Standing::Known;
         }
         self.met_stranger |= bound.is_none();
-        let Some(login) = login else { return Standing::NotOurs };
+        let Some(login) = login.filter(|login| is_login(login)) else { return Standing::NotOurs };
         let lower = login.to_lowercase();
         if !self.wanted.is_empty() && !self.wanted.contains(&lower) {
             return Standing::NotOurs;
@@ -91,6 +91,12 @@ impl Watch {
     }
 }
 
+/// Whether GitHub could call an organisation so. Its logins have up to 39 characters, and those of its enterprises a few more.
+fn is_login(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=100).contains(&text.len()) && text.bytes().all(allowed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +113,14 @@ mod tests {
         }
         watch.relearn([(OrgId(1), "Acme".to_owned())], []);
         assert_eq!(watch.standing(OrgId(1), Some("acme")), Standing::Known);
+    }
+
+    #[test]
+    fn nobody_is_asked_about_what_cannot_be_a_login() {
+        let mut watch = watch(&[]);
+        for login in ["", "a/b", "a b", "..", "\u{e9}", &"x".repeat(101)] {
+            assert_eq!(watch.standing(OrgId(1), Some(login)), Standing::NotOurs, "{login}");
+        }
     }
 
     #[test]

@@ -9,12 +9,12 @@ use sqlx::{AnyConnection, Row};
 use super::{Ledger, accept, orgs, rows};
 use crate::model::{Integration, OrgFacts, OrgId, Target, Time};
 
-/// Events introduce so many organisations a [`MINUTE`]. The rest wait for their turn.
+/// GitHub is asked about so many organisations a [`MINUTE`], and about the same one once. The rest wait for their turn.
 const A_MINUTE: i64 = 10;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The most that are remembered. A full pass finds the rest.
+/// The most that events may have remembered. What the settings name is remembered in any case.
 const MOST: i64 = 1_000;
 
 /// An organisation that is not bound.
@@ -31,7 +31,7 @@ pub struct Stranger {
 /// What GitHub's answer means for a stranger.
 #[derive(Clone, Copy, Debug)]
 pub enum Met<'a> {
-    /// This organisation has the login, and is bound.
+    /// This organisation has the login. It is bound, if it was not before.
     Bound(&'a OrgFacts),
     /// There is nobody to bind.
     Nobody,
@@ -40,11 +40,12 @@ pub enum Met<'a> {
 }
 
 impl Ledger {
-    /// Returns the strangers about whom GitHub is to be asked now.
+    /// Returns the strangers about whom GitHub is to be asked now, in the order in which they are due.
     pub async fn due_strangers(&self, now: Time) -> sqlx::Result<Vec<Stranger>> {
         let rows = sqlx::query(
-            "SELECT login, org_id, failures FROM strangers WHERE COALESCE(met_at, 0) + wait <= $1
-             ORDER BY COALESCE(met_at, 0) + wait, login
+            "SELECT login, org_id, failures FROM strangers
+             WHERE wait IS NOT NULL AND COALESCE(met_at + wait, heard_at) <= $1
+             ORDER BY COALESCE(met_at + wait, heard_at), login
              LIMIT (SELECT CASE WHEN COUNT(*) < $2 THEN $2 - COUNT(*) ELSE 0 END FROM strangers WHERE met_at > $3)",
         )
         .bind(now.0)
@@ -62,22 +63,31 @@ impl Ledger {
         rows.iter().map(stranger).collect()
     }
 
-    /// Remembers a login of the settings whose organisation could not be read just now, for another try after `wait`.
+    /// Remembers a login of the settings whose organisation could not be read just now, for another try after `wait`. One
+    /// that is remembered already keeps its wait.
     pub async fn expect_org(&self, login: &str, wait: Duration, now: Time) -> sqlx::Result<()> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            remember(&mut transaction, login, (None, Some(now)), wait).await?;
+            sqlx::query(
+                "INSERT INTO strangers (login, heard_at, met_at, wait, failures) VALUES ($1, $2, $2, $3, 0)
+                 ON CONFLICT (login) DO UPDATE SET wait = COALESCE(strangers.wait, excluded.wait)",
+            )
+            .bind(rows::clean(&login.to_lowercase()))
+            .bind(now.0)
+            .bind(micros(wait))
+            .execute(&mut *transaction)
+            .await?;
             transaction.commit().await
         })
         .await
     }
 
-    /// Stores what GitHub answered about a stranger. Whatever was heard meanwhile under the same login is asked about again.
-    /// An organisation that is bound is marked as a whole: no event of it was kept until now.
+    /// Stores what GitHub answered about a stranger. What was heard meanwhile under the same login is asked about again. An
+    /// organisation that is bound is marked as a whole: no event of it was kept until now.
     pub async fn met(&self, stranger: &Stranger, met: Met<'_>, now: Time) -> sqlx::Result<()> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
-            // They counted towards the minute.
+            // Until then they count towards the minute.
             sqlx::query("DELETE FROM strangers WHERE wait IS NULL AND met_at <= $1")
                 .bind((now - MINUTE).0)
                 .execute(&mut *transaction)
@@ -87,11 +97,6 @@ impl Ledger {
                 for target in [Target::Org(facts.id), Target::Document(Integration::Github)] {
                     accept::mark_changed(&mut transaction, target, now).await?;
                 }
-                sqlx::query("DELETE FROM strangers WHERE login = $1")
-                    .bind(&stranger.login)
-                    .execute(&mut *transaction)
-                    .await?;
-                return transaction.commit().await;
             }
             let (wait, failures) = match met {
                 Met::Later(wait) => (Some(micros(wait)), i64::from(stranger.failures) + 1),
@@ -99,7 +104,7 @@ impl Ledger {
             };
             sqlx::query(
                 "UPDATE strangers SET met_at = $3, failures = $4,
-                     wait = CASE WHEN COALESCE(org_id, 0) = $2 THEN $5 ELSE 0 END
+                     wait = CASE WHEN COALESCE(org_id, 0) = $2 OR $6 = 1 THEN $5 ELSE $7 END
                  WHERE login = $1",
             )
             .bind(&stranger.login)
@@ -107,6 +112,8 @@ impl Ledger {
             .bind(now.0)
             .bind(failures)
             .bind(wait)
+            .bind(i64::from(matches!(met, Met::Bound(_))))
+            .bind(micros(MINUTE))
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await
@@ -115,29 +122,19 @@ impl Ledger {
     }
 }
 
-/// Remembers that an event named an organisation.
-pub(super) async fn hear(db: &mut AnyConnection, org: &OrgFacts) -> sqlx::Result<()> {
-    remember(db, &org.login, (Some(org.id), None), Duration::ZERO).await
-}
-
-/// Remembers a login. One that is remembered already keeps its wait.
-async fn remember(
-    db: &mut AnyConnection,
-    login: &str,
-    (org, met_at): (Option<OrgId>, Option<Time>),
-    wait: Duration,
-) -> sqlx::Result<()> {
+/// Remembers that an event named an organisation. One about which GitHub was asked is asked about again after a minute.
+pub(super) async fn hear(db: &mut AnyConnection, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
     sqlx::query(
-        "INSERT INTO strangers (login, org_id, met_at, wait, failures)
+        "INSERT INTO strangers (login, org_id, heard_at, wait, failures)
          SELECT $1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS BIGINT), 0
-         WHERE (SELECT COUNT(*) FROM strangers) < $5
+         WHERE (SELECT COUNT(*) FROM strangers) < $5 OR EXISTS (SELECT 1 FROM strangers WHERE login = $1)
          ON CONFLICT (login) DO UPDATE SET
-             org_id = COALESCE(excluded.org_id, strangers.org_id), wait = COALESCE(strangers.wait, excluded.wait)",
+             org_id = excluded.org_id, wait = COALESCE(strangers.wait, excluded.wait)",
     )
-    .bind(rows::clean(&login.to_lowercase()))
-    .bind(org.map(|org| org.0))
-    .bind(met_at.map(|at| at.0))
-    .bind(micros(wait))
+    .bind(rows::clean(&org.login.to_lowercase()))
+    .bind(org.id.0)
+    .bind(now.0)
+    .bind(micros(MINUTE))
     .bind(MOST)
     .execute(db)
     .await?;

@@ -2,6 +2,8 @@
 //! to an id is GitHub's own answer to this credential, which must list the organisation's teams. A login that was freed
 //! and taken by somebody else is not bound so.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 
 use super::{survey::Eyes, worker::Worker};
@@ -11,10 +13,15 @@ use crate::{
     telemetry,
 };
 
+/// How many times GitHub is asked about an organisation that only an event has named.
+const TRIES: u32 = 4;
+
 impl Worker {
     /// Asks about the strangers that are due, if any are, while the loop goes round.
     pub(super) async fn meet_in_background(&self, meeting: &mut JoinSet<()>) {
-        if !meeting.is_empty() {
+        // The one before is over: its errors are told.
+        while meeting.try_join_next().is_some() {}
+        if !meeting.is_empty() || !self.may_lease() {
             return;
         }
         match self.ledger.due_strangers(self.now()).await {
@@ -34,19 +41,18 @@ impl Worker {
     /// Asks GitHub about the strangers that are due, and binds those that are ours.
     pub(super) async fn meet_strangers(&self) -> sqlx::Result<()> {
         for stranger in self.ledger.due_strangers(self.now()).await? {
-            let answer = self.eyes.holder(&stranger.login).await;
-            let now = self.now();
+            let lists = self.eyes.options.lists(&stranger.login);
+            let answer = if lists { self.eyes.holder(&stranger.login).await } else { Answer::Absent };
             let met = match &answer {
-                Answer::Present(facts) if self.is_ours(&stranger, facts).await? => Met::Bound(facts),
-                Answer::Present(_) | Answer::Absent => Met::Nobody,
+                Answer::Present(facts) if self.is_meant(&stranger, facts).await? => Met::Bound(facts),
+                Answer::Present(_) => Met::Nobody,
+                Answer::Absent => self.later(&stranger, lists, Duration::ZERO),
                 Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
                     telemetry::work::not_bound(&stranger.login, trouble);
-                    let options = &self.eyes.options;
-                    let delay = options.backoff.delay(stranger.failures + 1, options.clock.jitter());
-                    Met::Later(delay.max(trouble.retry_after.unwrap_or_default()))
+                    self.later(&stranger, lists, trouble.retry_after.unwrap_or_default())
                 }
             };
-            self.ledger.met(&stranger, met, now).await?;
+            self.ledger.met(&stranger, met, self.now()).await?;
             if let Met::Bound(facts) = met {
                 telemetry::work::bound(facts.id, &facts.login);
                 self.wake.notify_one();
@@ -55,12 +61,23 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether whoever has the login is to be bound to it.
-    async fn is_ours(&self, stranger: &Stranger, holder: &OrgFacts) -> sqlx::Result<bool> {
+    /// Whether an organisation is asked about again that GitHub doesn't show now: one that the settings name always is, and one
+    /// that an event named a few times, since GitHub's answers lag behind its events.
+    fn later<'a>(&self, stranger: &Stranger, lists: bool, least: Duration) -> Met<'a> {
+        let options = &self.eyes.options;
+        if !lists || options.orgs.is_empty() && stranger.failures >= TRIES {
+            return Met::Nobody;
+        }
+        Met::Later(options.backoff.delay(stranger.failures + 1, options.clock.jitter()).max(least))
+    }
+
+    /// Whether whoever has the login is the one to be bound to it, or is bound already.
+    async fn is_meant(&self, stranger: &Stranger, holder: &OrgFacts) -> sqlx::Result<bool> {
         // Where the settings name no login, it is for the organisation that was heard of.
         let is_meant = !self.eyes.options.orgs.is_empty() || stranger.org == Some(holder.id);
         let known = self.ledger.orgs().await?;
-        Ok(is_meant && self.eyes.options.lists(&holder.login) && !is_taken(&known, holder))
+        let is_bound = known.iter().any(|org| org.facts.id == holder.id);
+        Ok(is_meant && (is_bound || !is_taken(&known, holder)))
     }
 }
 
@@ -70,7 +87,7 @@ impl Eyes {
         self.with_teams(self.github.org_by_login(login).await).await
     }
 
-    /// The same of an answer about the login.
+    /// Whoever was found under a login, if this credential sees their teams.
     pub(super) async fn with_teams(&self, holder: Answer<OrgFacts>) -> Answer<OrgFacts> {
         match holder {
             Answer::Present(facts) => self.github.teams_answer(&facts.login).await.map(|()| facts),

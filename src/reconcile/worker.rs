@@ -93,7 +93,6 @@ impl Worker {
                 () = shutdown.cancelled() => {}
                 () = self.wake.notified() => {}
                 () = crew.one_done(self.clock(), |lane| self.rest(lane)), if !crew.tasks.is_empty() => {}
-                Some(_) = meeting.join_next() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -249,7 +248,7 @@ impl Worker {
     }
 
     /// Whether this worker takes leases: not while another one has loaded other settings later.
-    fn may_lease(&self) -> bool {
+    pub(super) fn may_lease(&self) -> bool {
         self.ledger.outdated().is_none()
     }
 

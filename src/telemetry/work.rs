@@ -58,12 +58,8 @@ pub fn bound(id: OrgId, login: &str) {
 
 /// GitHub did not list the teams of whoever has a login, which is therefore not bound.
 pub fn not_bound(login: &str, trouble: &Trouble) {
-    error!(
-        org.login = login,
-        error.class = trouble.class.as_str(),
-        error = %trouble,
-        "failed to bind the login {login} to an organisation; nothing is done for it until GitHub lists its teams"
-    );
+    let class = trouble.class.as_str();
+    error!(org.login = login, error.class = class, error = %trouble, "failed to bind the login {login}; teamlink tries again");
 }
 
 /// An organisation has a login that is bound to another id.

@@ -192,14 +192,14 @@ async fn a_login_is_bound_only_once_github_lists_its_teams_and_the_others_are_se
         orgs.map(|org| org.bound_login).collect::<Vec<_>>()
     };
     let said = sync(1).await;
-    let absent = "failed to look up the organisation newcomer: GitHub has no organisation newcomer";
+    let absent = "failed to bind the login newcomer: GitHub has no organisation newcomer";
     assert!(said.contains(absent), "{said}");
     assert_eq!(world.connections().await, linked(["team-1", "team-2"]));
 
     world.seed(json!({"orgs": [{"login": "newcomer", "teams": [{"name": "team-1"}]}]})).await;
     world.faults(json!([{"path": "/orgs/newcomer/teams", "status": 403}])).await;
     let said = sync(1).await;
-    assert!(said.contains("failed to look up the organisation newcomer: "), "{said}");
+    assert!(said.contains("failed to bind the login newcomer: "), "{said}");
     assert_eq!(bound().await, ["acme"]);
 
     world.faults(json!([])).await;

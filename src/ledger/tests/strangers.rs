@@ -11,6 +11,8 @@ on_both! {
     a_flood_of_strangers_is_met_ten_a_minute,
     a_stranger_about_whom_github_does_not_answer_is_asked_about_again,
     what_is_heard_while_github_is_asked_is_asked_about_too,
+    one_login_named_again_and_again_is_asked_about_once_a_minute,
+    the_settings_are_remembered_however_many_events_name_others,
 }
 
 fn heard(guid: &str, id: i64, login: &str) -> Accepting {
@@ -78,5 +80,29 @@ async fn what_is_heard_while_github_is_asked_is_asked_about_too(opened: Opened) 
     let forged = ledger.due_strangers(at(0)).await.unwrap().remove(0);
     hear(ledger, 5, "globex", at(1)).await;
     ledger.met(&forged, Met::Nobody, at(2)).await.unwrap();
-    assert_eq!(ledger.due_strangers(at(2)).await.unwrap(), [stranger(5, "globex")]);
+    assert_eq!(ledger.due_strangers(at(61)).await.unwrap(), []);
+    assert_eq!(ledger.due_strangers(at(62)).await.unwrap(), [stranger(5, "globex")]);
+}
+
+async fn one_login_named_again_and_again_is_asked_about_once_a_minute(opened: Opened) {
+    let ledger = &opened.ledger;
+    let mut asked = 0;
+    for second in 0..150 {
+        hear(ledger, 600 + second, "globex", at(second)).await;
+        for stranger in ledger.due_strangers(at(second)).await.unwrap() {
+            ledger.met(&stranger, Met::Nobody, at(second)).await.unwrap();
+            asked += 1;
+        }
+    }
+    assert_eq!(asked, 3);
+}
+
+async fn the_settings_are_remembered_however_many_events_name_others(opened: Opened) {
+    let ledger = &opened.ledger;
+    let flood: Vec<_> =
+        (1..=1_100).map(|n| heard(&format!("g{n}"), 1_000 + n, &format!("org-{n}"))).collect();
+    ledger.accept(&flood, PACE, at(0)).await.unwrap();
+    assert_eq!(rows(ledger, "strangers").await, 1_000);
+    ledger.expect_org("globex", Duration::from_secs(1), at(0)).await.unwrap();
+    assert_eq!(rows(ledger, "strangers").await, 1_001);
 }
