@@ -22,6 +22,7 @@ use support::eventually;
 use teamlink::{
     intake::{Intake, Watch},
     ledger::{Ledger, Pace},
+    model::{OrgFacts, OrgId},
     queue::Consumer,
 };
 use tokio::sync::Notify;
@@ -37,8 +38,10 @@ async fn main() {
     let ledger =
         Ledger::open(&format!("sqlite:{}", directory.path().join("bench.db").display())).await.unwrap();
     let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
-    let intake =
-        Intake::start(ledger, Watch::new(&[], []), pace, Arc::new(Notify::new()), Default::default());
+    let acme = OrgFacts { id: OrgId(1), login: "acme".into() };
+    ledger.bind_org(&acme, ledger.clock().now()).await.unwrap();
+    let watch = Watch::new(&[], [(acme.id, acme.login)]);
+    let intake = Intake::start(ledger, watch, pace, Arc::new(Notify::new()), Default::default());
     // Once to declare the topology.
     run(&corner, &intake, async || {
         eventually("declared", true, async || corner.channel.status().connected()).await;

@@ -244,7 +244,7 @@ fn said(tried: Tried) -> &'static str {
         Tried::ParkedAnew => "given up on again; `teamlink parked show` tells why",
         Tried::Marked => "marked; a running daemon looks at it within seconds, or run `teamlink sync`",
         Tried::Gone => "not parked any more",
-        Tried::NotKept => "its payload was not kept, and its organisation was looked at instead; discard it",
+        Tried::NotKept => "its payload was not kept; discard it",
     }
 }
 

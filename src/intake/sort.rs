@@ -4,7 +4,7 @@ use super::watch::{Standing, Watch};
 use crate::{
     event::{self, About},
     ledger::{Accepting, Outcome, ParkedPlace},
-    model::{Delivery, Mark, Target, cut},
+    model::{Delivery, Mark, OrgId, Target, cut},
     telemetry,
 };
 
@@ -13,6 +13,17 @@ pub(super) struct Received {
     pub(super) delivery: Delivery,
     /// Where and why it is given up on, without a look at what it says.
     pub(super) unfit: Option<(ParkedPlace, String)>,
+}
+
+impl Received {
+    /// The organisation that an unfit delivery names. What a wrong signature stands under names nobody.
+    fn named(&self) -> Option<OrgId> {
+        let (place, _) = self.unfit.as_ref()?;
+        if *place == ParkedPlace::Signature {
+            return None;
+        }
+        Some(event::decode(&self.delivery).ok()?.org?.id)
+    }
 }
 
 /// GitHub's actions are a word or two.
@@ -40,7 +51,7 @@ pub(super) fn entry(received: &Received, watch: &mut Watch) -> Accepting {
     };
     if unfit.is_some() {
         entry.outcome = Outcome::Parked;
-        entry.named = event::decode(delivery).ok().and_then(|event| Some(event.org?.id));
+        entry.named = received.named();
         return entry;
     }
     let event = match event::decode(delivery) {

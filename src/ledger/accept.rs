@@ -63,7 +63,7 @@ pub struct Accepting {
     pub signature: Option<String>,
     /// The body; stored only when the delivery is parked.
     pub body: Bytes,
-    /// The organisation that it names, believed or not. It is looked at if the delivery is parked without its body.
+    /// The organisation that it names. It is looked at if the delivery is parked without its body.
     pub named: Option<OrgId>,
     /// Where and why it is given up on; that parks it.
     pub unfit: Option<(ParkedPlace, String)>,
@@ -76,6 +76,7 @@ impl Accepting {
             outcome: Outcome::Parked,
             targets: Vec::new(),
             deleted: None,
+            stranger: None,
             unfit: Some((ParkedPlace::Store, cut(format!("the ledger refused it: {error}"), LONGEST_ERROR))),
             ..self
         }
@@ -167,10 +168,13 @@ impl Ledger {
             let sign = self.sign(now).await?;
             let mut transaction = self.begin().await?;
             let known = store_deliveries(&mut transaction, &unique, now).await?;
+            let strangers = unique.iter().filter_map(|entry| entry.stranger.as_ref());
+            let strangers: BTreeMap<String, &OrgFacts> =
+                strangers.map(|org| (org.login.to_lowercase(), org)).collect();
+            for stranger in strangers.into_values() {
+                strangers::hear(&mut transaction, stranger, now).await?;
+            }
             for entry in &unique {
-                if let Some(stranger) = &entry.stranger {
-                    strangers::hear(&mut transaction, stranger).await?;
-                }
                 match entry.deleted {
                     Some(Target::Team(key)) => {
                         remember_deleted(&mut transaction, key, entry.received_at).await?;

@@ -2,7 +2,7 @@
 //!
 //! A delivery is parked with its body, its payload. Whoever captured one delivery can send it under new GUIDs for ever, so
 //! equal payloads are stored once, and all of them together are bounded. Beyond the bounds a delivery is parked without its
-//! payload. What it may have told is not lost: the organisation that it names is looked at as a whole.
+//! payload. If it can be read and is believed, the organisation that it names is then looked at as a whole.
 
 use std::time::Duration;
 
@@ -189,12 +189,20 @@ impl Ledger {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
             note(&mut transaction, id, action, reason, Some(attempts), now).await?;
+            let payload: Option<Option<String>> =
+                sqlx::query_scalar("SELECT payload FROM parked WHERE id = $1")
+                    .bind(id)
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+            let payload = payload.flatten();
             let gone = sqlx::query("DELETE FROM parked WHERE id = $1 AND attempts = $2")
                 .bind(id)
                 .bind(attempts)
                 .execute(&mut *transaction)
                 .await?;
-            forget_payloads(&mut transaction).await?;
+            if let Some(payload) = payload {
+                forget_payload(&mut transaction, &payload).await?;
+            }
             transaction.commit().await?;
             Ok(gone.rows_affected() > 0)
         })
@@ -221,7 +229,8 @@ impl Ledger {
         .await
     }
 
-    /// The next delivery from the dead queue that was never accepted again, with its count of attempts, if its payload was kept. Each is given
+    /// The next delivery from the dead queue whose payload is kept and that was never accepted again, with its count of
+    /// attempts. Each is given
     /// only once: were it to bring the process down, it must not do so again.
     pub async fn take_dead(&self) -> sqlx::Result<Option<(i64, i64)>> {
         sqlx::query_as(
@@ -277,17 +286,52 @@ async fn note(
     Ok(())
 }
 
-/// Deletes the payloads that no parked delivery has.
-pub(super) async fn forget_payloads(db: &mut AnyConnection) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM payloads WHERE NOT EXISTS (SELECT 1 FROM parked WHERE payload = hash)")
-        .execute(db)
+impl Ledger {
+    /// Deletes the payloads that no parked delivery has any more.
+    pub(super) async fn forget_payloads(&self) -> sqlx::Result<()> {
+        let unused: Vec<String> = sqlx::query_scalar(
+            "SELECT hash FROM payloads WHERE NOT EXISTS (SELECT 1 FROM parked WHERE payload = hash) LIMIT 1000",
+        )
+        .fetch_all(&self.read)
         .await?;
+        for hash in &unused {
+            self.retried(move || async move {
+                let mut transaction = self.begin().await?;
+                forget_payload(&mut transaction, hash).await?;
+                transaction.commit().await
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// Deletes a payload, unless a parked delivery has it.
+async fn forget_payload(db: &mut AnyConnection, hash: &str) -> sqlx::Result<()> {
+    lock_payload(db, hash).await?;
+    sqlx::query(
+        "DELETE FROM payloads WHERE hash = $1 AND NOT EXISTS (SELECT 1 FROM parked WHERE payload = $1)",
+    )
+    .bind(hash)
+    .execute(db)
+    .await?;
     Ok(())
+}
+
+/// Waits for whoever is about to use a payload, or to delete it. Returns whether it is there. What is asked after that sees
+/// what they did.
+async fn lock_payload(db: &mut AnyConnection, hash: &str) -> sqlx::Result<bool> {
+    let locked =
+        sqlx::query("UPDATE payloads SET size = size WHERE hash = $1").bind(hash).execute(db).await?;
+    Ok(locked.rows_affected() > 0)
 }
 
 /// Stores a payload, unless it is stored already or the payloads take up too much. Returns its hash if it is stored.
 async fn store_payload(db: &mut AnyConnection, body: &[u8], now: Time) -> sqlx::Result<Option<String>> {
     let hash = hex::encode(Sha256::digest(body));
+    if lock_payload(db, &hash).await? {
+        return Ok(Some(hash));
+    }
     let size = i64::try_from(body.len().max(LEAST)).unwrap_or(i64::MAX);
     sqlx::query(
         "INSERT INTO payloads (hash, size, stored_at, body)
@@ -305,11 +349,7 @@ async fn store_payload(db: &mut AnyConnection, body: &[u8], now: Time) -> sqlx::
     .bind(PAYLOADS_A_DAY)
     .execute(&mut *db)
     .await?;
-    let kept: Option<i64> = sqlx::query_scalar("SELECT size FROM payloads WHERE hash = $1")
-        .bind(&hash)
-        .fetch_optional(db)
-        .await?;
-    Ok(kept.map(|_| hash))
+    Ok(lock_payload(db, &hash).await?.then_some(hash))
 }
 
 /// Parks a delivery. Returns whether its payload is kept.
@@ -336,7 +376,9 @@ pub(super) async fn park_delivery(
          VALUES ('delivery', $1, $1, $2, $3, $4, $5, $6, $7, $8, 1, $9, $10, $9, $10)
          ON CONFLICT (guid) WHERE kind = 'delivery' DO UPDATE SET
              event = excluded.event, host = excluded.host, signature = excluded.signature,
-             received_at = excluded.received_at, body = NULL, payload = excluded.payload, place = excluded.place,
+             received_at = excluded.received_at,
+             body = CASE WHEN excluded.payload IS NULL THEN parked.body END,
+             payload = COALESCE(excluded.payload, parked.payload), place = excluded.place,
              class = excluded.class, attempts = parked.attempts + 1, error = excluded.error,
              parked_at = excluded.parked_at",
     )

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Row};
 
-use super::{Ledger, held, parked};
+use super::{Ledger, held};
 use crate::model::Time;
 
 /// Rows deleted in one transaction of forgetting, so that writers never wait long for it.
@@ -217,7 +217,7 @@ impl Ledger {
                 }
             }
         }
-        parked::forget_payloads(&mut *self.write.acquire().await?).await?;
+        self.forget_payloads().await?;
         Ok(forgotten)
     }
 

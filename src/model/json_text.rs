@@ -6,12 +6,13 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use serde_json::{Value, value::RawValue};
 
-/// A JSON value as its text. Clones share it. Two are equal when they say the same, however they are written.
+/// A JSON value as its text. Clones share it. Two are equal when they have the same value, however they are written.
 #[derive(Clone, Debug)]
 pub struct JsonText(Arc<str>);
 
 impl JsonText {
-    /// The value. `None` when no number of ours can hold one of its numbers, or it is nested too deeply.
+    /// The value, in which whole numbers of more than 64 bits lose digits. `None` when no number of ours can hold one of its
+    /// numbers, or it is nested too deeply.
     pub fn value(&self) -> Option<Value> {
         serde_json::from_str(&self.0).ok()
     }

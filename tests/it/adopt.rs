@@ -206,6 +206,30 @@ async fn what_a_crash_interrupts_is_finished_by_sync_by_the_daemon_and_by_adopt(
     assert_eq!((world.connections().await, owned(&world).await), (linked(&slugs), 3));
 }
 
+/// How many writes are under way on paper.
+async fn intents(world: &World) -> i64 {
+    let ledger = teamlink::app::ledger(&world.settings).await.unwrap();
+    let now = teamlink::model::Time::from(std::time::SystemTime::now());
+    ledger.counts(now).await.unwrap().intents
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_begun_adoption_is_finished_under_a_pause() {
+    let world = World::new(2, &[]).await;
+    let slugs = slugs(&world).await;
+    connect(&world, &slugs, "terraform").await;
+    for (slug, pause) in slugs.iter().zip(["all", "acme"]) {
+        killed_between(&world, slug).await;
+        let since = world.seq().await;
+        assert_eq!(teamlink(&world, &["pause", pause]).await.0, 0);
+        let (_, said) = teamlink(&world, &["sync"]).await;
+        assert_eq!(writes(&world, since).await, [("POST".to_owned(), 1)], "{pause}: {said}");
+        assert_eq!(intents(&world).await, 0, "{pause}");
+        assert_eq!(teamlink(&world, &["resume", pause]).await.0, 0);
+    }
+    assert_eq!((world.connections().await, owned(&world).await), (linked(&slugs), 2));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_looked_up_and_a_refused_delete_changes_nothing() {
     let world = World::new(2, &[]).await;

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use teamlink::sandbox;
 
 use crate::support::{
     documents::{become_, config, names, puts, repo, repositories, repository, set},
@@ -84,6 +85,29 @@ async fn a_document_of_another_datadog_organisation_is_not_replaced_by_hand() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the keys belong to Datadog organisation 7"), "{said}");
     assert_eq!(puts(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn with_keys_of_an_organisation_that_has_no_such_document_nothing_is_written() {
+    let mut world = repositories(&["app"], &[]).await;
+    world.pass().await;
+    let options = sandbox::Options { seed: 8, datadog_org: 7, ..Default::default() };
+    let other = sandbox::start(options).await.unwrap();
+    world.set(&[("TEAMLINK_DATADOG__BASE_URL", &other.url())]);
+    let written = async || {
+        let url = format!("{}/_sandbox/requests", other.url());
+        let all: Value = world.http.get(url).send().await.unwrap().json().await.unwrap();
+        all.as_array().unwrap().iter().filter(|it| it["method"] != "GET").count()
+    };
+    // There is no document whose organisation could be read.
+    world.github(Method::POST, "/orgs/acme/repos", json!({"name": "new"})).await;
+    let sync = world.teamlink(&["sync"]).await;
+    assert_ne!(sync.status.code(), Some(0), "{}", text(&sync));
+    assert!(text(&sync).contains("teamlink ledger rebind"), "{}", text(&sync));
+    let file = world.file("github.json", &json!({"enabled_repos": [repository("app")]}).to_string());
+    let (code, said) = put(&world, &file).await;
+    assert!(code == Some(1) && said.contains("(Organisation 7)"), "{said}");
+    assert_eq!(written().await, 0);
 }
 
 #[tokio::test]

@@ -24,6 +24,14 @@ fn repositories() -> usize {
     std::env::var("TEAMLINK_REPOSITORIES").map_or(1_000, |repositories| repositories.parse().unwrap())
 }
 
+/// Pages of the list of repositories that GitHub answered anew since then.
+async fn pages_anew(world: &World, since: u64) -> usize {
+    let all = world.requests(since).await;
+    all.iter()
+        .filter(|it| it["path"] == "/orgs/acme/repos" && it["method"] == "GET" && it["status"] == 200)
+        .count()
+}
+
 /// What was asked since then: what GitHub answered 304, which costs nothing, and the rest.
 async fn asked(world: &World, since: u64) -> (usize, usize) {
     let all = world.requests(since).await;
@@ -67,7 +75,12 @@ async fn a_document_costs_requests_in_proportion_to_what_changed_and_bounded_mem
         started.elapsed(),
         worker.peak()
     );
-    assert!(paid <= 2 * pages + 20, "{paid} requests");
+    assert!(paid <= 40, "{paid} requests");
+    let anew = pages_anew(&world, since).await;
+    assert!(
+        anew <= 2,
+        "a new repository stands on the last page of its list, and {anew} pages were read anew"
+    );
 
     let (since, started) = (world.seq().await, Instant::now());
     let some: Vec<String> =
@@ -86,6 +99,9 @@ async fn a_document_costs_requests_in_proportion_to_what_changed_and_bounded_mem
         started.elapsed(),
         worker.peak()
     );
+    // Each page that an archived repository stands on is read anew, and hardly twice.
+    let anew = pages_anew(&world, since).await;
+    assert!(anew <= 2 * pages.min(100), "{anew} pages were read anew for 100 events");
     assert!(worker.peak() <= MEMORY, "{} MB", worker.peak());
     worker.stop().await;
 }

@@ -304,6 +304,30 @@ async fn what_exclusive_takes_from_others_takes_slots_too_and_another_such_write
 }
 
 #[tokio::test]
+async fn of_two_exclusive_teamlinks_one_waits_for_a_person_and_says_so() {
+    let exclusive = ("TEAMLINK_INTEGRATIONS__GITHUB__MODE", "exclusive");
+    let include = "TEAMLINK_INTEGRATIONS__GITHUB__INCLUDE";
+    let settings = [exclusive, (include, "acme/one-*"), ("TEAMLINK_GUARD__MAX_SHARE", "1")];
+    let mut world = repositories(&["one-a", "one-b", "two-a", "two-b"], &settings).await;
+    world.pass().await;
+    assert_eq!(names(&world).await, set(&["one-a", "one-b"]));
+    let first = world.env["TEAMLINK_LEDGER__URL"].clone();
+    let second = world.file("second.db", "");
+    std::fs::remove_file(&second).unwrap();
+    let sides = [(format!("sqlite:{second}"), "acme/two-*"), (first, "acme/one-*")];
+    let mut said = [String::new(), String::new()];
+    for round in 0..12 {
+        let (ledger, of) = &sides[round % 2];
+        world.set(&[("TEAMLINK_LEDGER__URL", ledger), (include, of)]);
+        said[round % 2] = text(&world.teamlink(&["sync"]).await);
+    }
+    let sent = puts(&world).await.len();
+    assert!(sent <= 4, "{sent} PUTs");
+    let waits = said.iter().filter(|said| said.contains("two reads lack all entries of ours")).count();
+    assert_eq!(waits, 1, "{said:?}");
+}
+
+#[tokio::test]
 async fn the_limits_count_the_entries_that_were_removed_within_the_window() {
     let names_of: Vec<String> = (1..=6).map(|n| format!("repo-{n}")).collect();
     let all: Vec<&str> = names_of.iter().map(String::as_str).collect();

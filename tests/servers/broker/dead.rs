@@ -60,7 +60,7 @@ async fn the_dead_are_parked_and_accepted_again_once() {
     assert!(stays.first_error.contains("delivery_limit"), "{stays:?}");
     assert!(stays.error.contains("not JSON"), "{stays:?}");
     assert_eq!(stays.attempts, 2);
-    assert_eq!((worker.stored().await, worker.marks().await), (3, 2), "a team and its organisation");
+    assert_eq!((worker.stored().await, worker.marks().await), (3, 1), "a team");
 
     worker.stop().await;
     assert_eq!((corner.queued().await, corner.dead().await), (0, 0));

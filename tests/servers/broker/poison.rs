@@ -1,13 +1,17 @@
 //! A hundred kinds of poison among many good messages, on either ledger: no kind stops what comes behind it, and each is
 //! accounted for.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, LongString},
 };
-use teamlink::intake::VerifyWhen;
+use teamlink::{
+    intake::{Intake, VerifyWhen, Watch},
+    ledger::{Ledger, Pace},
+    model::Delivery,
+};
 
 use crate::{
     broker::worker::{TEAM, Worker, headers},
@@ -127,6 +131,7 @@ async fn poisoned(url: Option<&str>) {
     let parked = worker.parked().await;
     assert!(parked.len() >= 10, "what cannot be read is parked: {parked:?}");
     assert!(parked.iter().all(|(guid, _)| guid.len() <= 100), "{parked:?}");
+    assert!(!parked.iter().any(|(guid, _)| all.contains(guid)), "a good one is parked: {parked:?}");
     worker.stop().await;
 }
 
@@ -139,5 +144,32 @@ async fn a_hundred_kinds_of_poison_stop_nothing_on_sqlite() {
 async fn a_hundred_kinds_of_poison_stop_nothing_on_postgres() {
     let schema = Schema::create().await;
     poisoned(Some(&schema.url)).await;
+    schema.remove().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_even_be_parked_becomes_a_stub_and_stops_nothing_beside_it() {
+    let schema = Schema::create().await;
+    let ledger = Ledger::open(&schema.url).await.unwrap();
+    let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
+    let intake = Intake::start(ledger.clone(), Watch::new(&[], []), pace, Arc::default(), Default::default());
+    // Both doors bound a GUID. Were there a way past them, PostgreSQL could not index this one.
+    let delivery = |guid: &str| Delivery {
+        guid: guid.to_owned(),
+        event: "team".into(),
+        host: None,
+        signature: None,
+        received_at: ledger.clock().now(),
+        body: TEAM.into(),
+    };
+    let poison = noise(3_000);
+    intake.accept_all(["before", &poison, "behind"].map(delivery).into()).await.unwrap();
+    let parked = ledger.parked().await.unwrap();
+    assert_eq!(parked.iter().map(|it| it.place.as_str()).collect::<Vec<_>>(), ["stub"]);
+    assert!(parked[0].subject.starts_with("sha256:"), "{:?}", parked[0]);
+    assert!(parked[0].error.contains("failed to park it"), "{:?}", parked[0]);
+    let due = ledger.due_strangers(ledger.clock().now()).await.unwrap();
+    assert_eq!(due.len(), 1, "those beside it are stored");
+    ledger.close().await;
     schema.remove().await;
 }

@@ -10,6 +10,7 @@ use sqlx::{AnyConnection, Connection, SqliteConnection};
 use teamlink::{
     intake::{Intake, Verify, VerifyWhen, Watch},
     ledger::{Ledger, Pace},
+    model::{OrgFacts, OrgId},
     queue::{Consumer, DeadQueue, Options},
 };
 use tokio::{
@@ -53,7 +54,9 @@ impl Worker {
         let url = url.map_or_else(|| Self::url(&directory), str::to_owned);
         let ledger = Ledger::open(&url).await.unwrap();
         let pace = Pace { debounce: Duration::from_secs(1), max_wait: Duration::from_secs(5) };
-        let (watch, wake) = (Watch::new(&[], []), Arc::new(Notify::new()));
+        let acme = OrgFacts { id: OrgId(1), login: "acme".into() };
+        ledger.bind_org(&acme, ledger.clock().now()).await.unwrap();
+        let (watch, wake) = (Watch::new(&[], [(acme.id, acme.login)]), Arc::new(Notify::new()));
         let secrets = secrets.iter().map(|&secret| secret.into()).collect();
         let verify = Verify { when, secrets: watch::channel(secrets).1 };
         let intake = Intake::start(ledger.clone(), watch, pace, wake, Default::default()).verifying(verify);

@@ -99,14 +99,14 @@ async fn what_a_forger_signed_is_parked_and_marks_nothing() {
         worker.stop().await;
         assert_eq!(corner.queued().await, 0);
     }
-    // Only forged ones: nothing is marked, nothing is bound.
+    // Only forged ones: nothing is marked, and nobody is asked about.
     let corner = Corner::new().await;
     let worker = Worker::start_with(corner.options.clone(), VerifyWhen::Always, &["another"]).await;
     worker.is_ready().await;
     publish_signed(&corner).await;
     eventually("all are in the ledger", 3, async || worker.parked().await.len()).await;
     assert_eq!(worker.marks().await, 0);
-    assert!(worker.ledger.orgs().await.unwrap().is_empty());
+    assert_eq!(worker.ledger.due_strangers(worker.ledger.clock().now()).await.unwrap(), []);
     worker.stop().await;
 }
 
