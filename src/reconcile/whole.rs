@@ -18,7 +18,7 @@ use super::{
 use crate::{
     datadog,
     ledger::{LeasedMark, Ledger, LedgerError, MarkResult, Next, OrgState, Settled, Settlement},
-    model::{Asks, Class, HeldKind, MirrorTeam, OrgId, RemovedByOthers, Target, TeamId, Trouble},
+    model::{Asks, HeldKind, MirrorTeam, OrgId, RemovedByOthers, Target, TeamId, Trouble},
     telemetry,
 };
 
@@ -37,8 +37,8 @@ pub(super) async fn look_at_whole(
     };
     let standing = Standing::read(ledger, org, &eyes.options, mark.asks.lifts_creates).await?;
     let surveyed = eyes.looking(lease.lane).survey(ledger, state, standing).await;
-    // Where a limit stopped it, the next look goes on with what was read.
-    if !matches!(&surveyed, Err(trouble) if trouble.class == Class::Throttled) {
+    // Where a limit stopped it, the next look goes on with what was read. So does the release of one that is gone.
+    if surveyed.is_ok() {
         eyes.datadog.looked(lease.lane);
     }
     let found = release::read(eyes, ledger, state, surveyed.as_ref()).await?;
