@@ -13,7 +13,7 @@ use crate::{
     telemetry,
 };
 
-/// How many times GitHub is asked about an organisation that only an event has named.
+/// How many times GitHub may show nobody under a login that only an event has named: its answers lag behind its events.
 const TRIES: u32 = 4;
 
 impl Worker {
@@ -46,10 +46,16 @@ impl Worker {
             let met = match &answer {
                 Answer::Present(facts) if self.is_meant(&stranger, facts).await? => Met::Bound(facts),
                 Answer::Present(_) => Met::Nobody,
-                Answer::Absent => self.later(&stranger, lists, Duration::ZERO),
+                Answer::Absent
+                    if !lists || self.eyes.options.orgs.is_empty() && stranger.failures >= TRIES =>
+                {
+                    Met::Nobody
+                }
+                Answer::Absent => self.later(&stranger, Duration::ZERO),
+                // An outage, or a right that is missing, says nothing of the organisation.
                 Answer::Forbidden(trouble) | Answer::Failed(trouble) => {
                     telemetry::work::not_bound(&stranger.login, trouble);
-                    self.later(&stranger, lists, trouble.retry_after.unwrap_or_default())
+                    self.later(&stranger, trouble.retry_after.unwrap_or_default())
                 }
             };
             self.ledger.met(&stranger, met, self.now()).await?;
@@ -61,13 +67,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether an organisation is asked about again that GitHub doesn't show now: one that the settings name always is, and one
-    /// that an event named a few times, since GitHub's answers lag behind its events.
-    fn later<'a>(&self, stranger: &Stranger, lists: bool, least: Duration) -> Met<'a> {
+    /// Asks again later, at least after this time.
+    fn later<'a>(&self, stranger: &Stranger, least: Duration) -> Met<'a> {
         let options = &self.eyes.options;
-        if !lists || options.orgs.is_empty() && stranger.failures >= TRIES {
-            return Met::Nobody;
-        }
         Met::Later(options.backoff.delay(stranger.failures + 1, options.clock.jitter()).max(least))
     }
 
