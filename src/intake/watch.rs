@@ -22,7 +22,7 @@ pub struct Watch {
 pub enum Standing {
     /// Ours, and known.
     Known,
-    /// Perhaps ours, and not bound: GitHub is asked who has its login.
+    /// Perhaps ours, and not bound. The worker asks GitHub who has its login.
     New(OrgFacts),
     /// Not on the list.
     NotOurs,

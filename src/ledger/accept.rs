@@ -55,7 +55,7 @@ pub struct Accepting {
     pub targets: Vec<Target>,
     /// The team or the organisation that this event says was deleted.
     pub deleted: Option<Target>,
-    /// An organisation that is not bound, and may be ours: GitHub is asked about it.
+    /// An organisation that is not bound, and may be ours. The worker asks GitHub about it.
     pub stranger: Option<OrgFacts>,
     /// The host of the GitHub that sent it, when it says one.
     pub host: Option<String>,

@@ -230,8 +230,7 @@ impl Ledger {
     }
 
     /// The next delivery from the dead queue whose payload is kept and that was never accepted again, with its count of
-    /// attempts. Each is given
-    /// only once: were it to bring the process down, it must not do so again.
+    /// attempts. Each is given only once: were it to bring the process down, it must not do so again.
     pub async fn take_dead(&self) -> sqlx::Result<Option<(i64, i64)>> {
         sqlx::query_as(
             "UPDATE parked SET retried = TRUE WHERE id =
@@ -318,8 +317,8 @@ async fn forget_payload(db: &mut AnyConnection, hash: &str) -> sqlx::Result<()> 
     Ok(())
 }
 
-/// Waits for whoever is about to use a payload, or to delete it. Returns whether it is there. What is asked after that sees
-/// what they did.
+/// Locks a payload until the transaction ends, so that no other process deletes it while this one parks a delivery with it.
+/// Returns whether the ledger has it.
 async fn lock_payload(db: &mut AnyConnection, hash: &str) -> sqlx::Result<bool> {
     let locked =
         sqlx::query("UPDATE payloads SET size = size WHERE hash = $1").bind(hash).execute(db).await?;

@@ -9,7 +9,7 @@ use sqlx::{AnyConnection, Row};
 use super::{Ledger, accept, orgs, rows};
 use crate::model::{Integration, OrgFacts, OrgId, Target, Time};
 
-/// GitHub is asked about so many organisations a [`MINUTE`], and about the same one once. The rest wait for their turn.
+/// The worker asks GitHub about so many organisations a [`MINUTE`], and about the same one once. The rest wait.
 const A_MINUTE: i64 = 10;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -122,7 +122,7 @@ impl Ledger {
     }
 }
 
-/// Remembers that an event named an organisation. One about which GitHub was asked is asked about again after a minute.
+/// Remembers that an event named an organisation. If the worker has asked GitHub about it, it asks again a minute later.
 pub(super) async fn hear(db: &mut AnyConnection, org: &OrgFacts, now: Time) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO strangers (login, org_id, heard_at, wait, failures)

@@ -19,7 +19,7 @@ const TRIES: u32 = 4;
 impl Worker {
     /// Asks about the strangers that are due, if any are, while the loop goes round.
     pub(super) async fn meet_in_background(&self, meeting: &mut JoinSet<()>) {
-        // The one before is over: its errors are told.
+        // Takes away the task that has ended; it has logged its own errors.
         while meeting.try_join_next().is_some() {}
         if !meeting.is_empty() || !self.may_lease() {
             return;
