@@ -8,7 +8,10 @@ use std::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::world::{World, linked, text};
+use crate::support::{
+    eventually,
+    world::{World, linked, text},
+};
 
 const SOON: Duration = Duration::from_secs(45);
 const CONNECTIONS: &str = "/api/v2/team/connections";
@@ -228,6 +231,30 @@ async fn a_begun_adoption_is_finished_under_a_pause() {
         assert_eq!(teamlink(&world, &["resume", pause]).await.0, 0);
     }
     assert_eq!((world.connections().await, owned(&world).await), (linked(&slugs), 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_begun_adoption_ends_under_a_pause_when_either_of_its_teams_is_gone() {
+    for gone in ["the GitHub team", "the Datadog team"] {
+        let mut world = World::new(2, &[("TEAMLINK_DATADOG__TIMEOUT", "1s")]).await;
+        let slugs = slugs(&world).await;
+        connect(&world, &slugs, "terraform").await;
+        killed_between(&world, &slugs[0]).await;
+        assert_eq!(teamlink(&world, &["pause", "all"]).await.0, 0);
+        if gone == "the GitHub team" {
+            world.github(Method::DELETE, &format!("/orgs/acme/teams/{}", slugs[0]), Value::Null).await;
+        } else {
+            let id = &world.datadog_teams().await[&slugs[0]];
+            world.datadog(Method::DELETE, &format!("/api/v2/team/{id}"), Value::Null).await;
+        }
+        let since = world.seq().await;
+        // A request of the process that was killed may still arrive: only another look, later, knows that it did not.
+        let (_, said) = teamlink(&world, &["sync"]).await;
+        world.start().await;
+        eventually("writes under way", 0, async || intents(&world).await).await;
+        assert_eq!(writes(&world, since).await, [], "{gone}: {said}");
+        world.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

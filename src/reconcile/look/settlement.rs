@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Look, Options};
 use crate::{
-    ledger::{IntentKind, LeasedMark, MarkResult, Next, ParkedAction, ParkedStep, Settled, Settlement},
+    ledger::{
+        Intent, IntentKind, LeasedMark, MarkResult, Next, ParkedAction, ParkedStep, Settled, Settlement,
+    },
     model::{Class, ConnectionKey, LISTS_LAG, MirrorTeam, TeamId, TeamState, Time, Trouble},
     plan::{Guarded, Why},
     reconcile::{apply::Applied, fold::Folded, lease, pace},
@@ -124,14 +126,16 @@ impl Look<'_> {
         stored.closed_intents.extend(done.map(|intent| intent.key.clone()));
         let settled = |key| stored.closed_intents.contains(key) || stored.undone.contains(key);
         let open = open.iter().filter(|intent| !settled(&intent.key));
-        let interrupted: BTreeSet<TeamId> = open
-            .filter_map(|intent| intent.team)
-            // What is parked is not sent again: the next look finds what became of it.
-            .filter(|team| self.state.paused.of(*team).is_none() && !parked.contains(team))
-            .collect();
+        // What is paused is not sent again, and what is parked neither: the next look finds what became of it. Only what a
+        // person began is ended under a pause too.
+        let is_begun = |intent: &Intent| intent.kind == IntentKind::Adopt;
+        let interrupted = open
+            .filter(|it| is_begun(it) || it.team.is_some_and(|team| self.state.paused.of(team).is_none()));
+        let interrupted: BTreeSet<TeamId> =
+            interrupted.filter_map(|intent| intent.team).filter(|team| !parked.contains(team)).collect();
         // What a person took over stands again. Whether its team wants it, the next look decides.
         let taken = |key: &ConnectionKey| stored.owned.iter().any(|owned| owned.key == *key);
-        let adopted = self.state.intents.iter().filter(|it| it.kind == IntentKind::Adopt && taken(&it.key));
+        let adopted = self.state.intents.iter().filter(|it| is_begun(it) && taken(&it.key));
         stored.found.extend(adopted.filter_map(|intent| intent.team).collect::<Vec<_>>());
         for mark in &mut stored.marks {
             // An interrupted write may still arrive: look once more when it cannot any longer.
