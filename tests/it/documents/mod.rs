@@ -141,36 +141,52 @@ async fn observe_writes_nothing_and_upsert_removes_nothing() {
 
 #[tokio::test]
 async fn a_field_that_is_missing_in_githubs_answer_decides_nothing() {
+    missing_fields_decide_nothing("additive").await;
+}
+
+#[tokio::test]
+async fn a_field_that_is_missing_in_githubs_answer_decides_nothing_in_exclusive_either() {
+    missing_fields_decide_nothing("exclusive").await;
+}
+
+/// Each repository of a list lacks another field. Nothing of theirs goes, and what is known of another goes ahead.
+async fn missing_fields_decide_nothing(mode: &str) {
     let settings = [
         ("TEAMLINK_INTEGRATIONS__GITHUB__TOPICS", "backend"),
         ("TEAMLINK_INTEGRATIONS__GITHUB__VISIBILITY", "private"),
+        ("TEAMLINK_INTEGRATIONS__GITHUB__MODE", mode),
     ];
+    let fields = ["archived", "topics", "visibility"];
     let world = World::new(0, &[&[ORG], &settings[..]].concat()).await;
-    world.seed(json!({"orgs": [{"login": "acme", "repos": [{"name": "app", "private": true}]}]})).await;
-    world.github(Method::PUT, "/repos/acme/app/topics", json!({"names": ["backend"]})).await;
+    world.seed(json!({"orgs": [{"login": "acme"}]})).await;
+    let private = async |name: &str| {
+        world.github(Method::POST, "/orgs/acme/repos", json!({"name": name, "private": true})).await;
+        world.github(Method::PUT, &format!("/repos/acme/{name}/topics"), json!({"names": ["backend"]})).await;
+    };
+    for field in fields {
+        private(&format!("no-{field}")).await;
+    }
     approve_held(&world, &[]).await;
     world.pass().await;
-    assert_eq!(names(&world).await, set(&["app"]));
-    let lacking = async |field: &str| {
-        let mut list = world.github(Method::GET, "/orgs/acme/repos", Value::Null).await;
-        let app = list.as_array_mut().unwrap().iter_mut().find(|it| it["name"] == "app").unwrap();
-        app.as_object_mut().unwrap().remove(field);
-        world.faults(json!([{"method": "GET", "path": "/orgs/acme/repos", "body": list}])).await;
-    };
-    for field in ["topics", "archived", "visibility"] {
-        lacking(field).await;
-        let diff = world.teamlink(&["integrations", "diff", "github"]).await;
-        assert_eq!(diff.status.code(), Some(1), "{field}: {}", text(&diff));
-        assert!(text(&diff).contains(&format!("about acme/app lacks `{field}`")), "{}", text(&diff));
-        world.faults(json!([])).await;
+    let ours = ["no-archived", "no-topics", "no-visibility"];
+    assert_eq!(names(&world).await, set(&ours));
+
+    private("new").await;
+    let mut list = world.github(Method::GET, "/orgs/acme/repos", Value::Null).await;
+    for repository in list.as_array_mut().unwrap() {
+        let name = repository["name"].as_str().unwrap().to_owned();
+        if let Some(field) = name.strip_prefix("no-") {
+            repository.as_object_mut().unwrap().remove(field);
+        }
     }
-    // What is known goes ahead.
-    world.github(Method::POST, "/orgs/acme/repos", json!({"name": "new", "private": true})).await;
-    world.github(Method::PUT, "/repos/acme/new/topics", json!({"names": ["backend"]})).await;
-    lacking("topics").await;
+    world.faults(json!([{"method": "GET", "path": "/orgs/acme/repos", "body": list}])).await;
+    let diff = world.teamlink(&["integrations", "diff", "github"]).await;
+    assert_eq!(diff.status.code(), Some(1), "{}", text(&diff));
+    let names_one = |field: &&str| text(&diff).contains(&format!("about acme/no-{field} lacks `{field}`"));
+    assert!(fields.iter().any(names_one), "{}", text(&diff));
     let sync = world.teamlink(&["sync"]).await;
     assert_ne!(sync.status.code(), Some(0), "{}", text(&sync));
-    assert_eq!(names(&world).await, set(&["app", "new"]));
+    assert_eq!(names(&world).await, set(&[&ours[..], &["new"]].concat()));
 }
 
 #[tokio::test]
