@@ -245,6 +245,42 @@ async fn an_approval_ends_with_the_removal_that_it_was_given_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_approval_of_one_organisation_is_none_for_the_next_that_has_its_login() {
+    let world = World::new(2, &[("TEAMLINK_GITHUB__ORGS", "acme,initech")]).await;
+    world.seed(json!({"orgs": [{"login": "initech", "teams": [{"name": "team-1"}]}]})).await;
+    let rest = "[[mapping]]\ngithub = \"*/*\"\ndatadog = \"{slug}\"\n";
+    let ignoring = |glob: &str| format!("[[mapping]]\ngithub = \"{glob}\"\nignore = true\n");
+    let right = world.file("right.toml", &(ignoring("initech/*") + rest));
+    let wrong = world.file("wrong.toml", &(ignoring("*/team-1") + rest));
+    let first = world.teamlink(&["--config", &right, "sync"]).await;
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first));
+    // The hash with which one removal is approved.
+    let held = async || {
+        let sync = world.teamlink(&["--config", &wrong, "sync"]).await;
+        let said = text(&sync);
+        assert!(said.contains("held: delete @acme/team-1") && said.contains("1 held"), "{said}");
+        let command = said.lines().find_map(|line| line.trim().strip_prefix("teamlink approve ")).unwrap();
+        command.split(' ').next().unwrap().to_owned()
+    };
+    let approve =
+        async |hash: &str| world.teamlink(&["approve", hash, "--reason", "meant so"]).await.status.code();
+    let of_the_first = held().await;
+
+    world.github(Method::PATCH, "/orgs/acme", json!({"login": "acme-legacy"})).await;
+    world.github(Method::PATCH, "/orgs/initech", json!({"login": "acme"})).await;
+    // The same removal waits at the organisation that has the login now.
+    let of_the_second = held().await;
+    assert_ne!(of_the_first, of_the_second);
+    assert_eq!(approve(&of_the_first).await, Some(0), "that set was shown");
+    assert_eq!(held().await, of_the_second);
+    assert_eq!(approve(&of_the_second).await, Some(0));
+    let last = world.teamlink(&["--config", &wrong, "sync"]).await;
+    assert_eq!(last.status.code(), Some(0), "{}", text(&last));
+    let renamed = BTreeSet::from(["team-2 = @acme-legacy/team-2".to_owned()]);
+    assert_eq!(world.connections().await, renamed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_approval_outlives_a_look_that_could_not_carry_it_out() {
     let world = World::new(8, &[("TEAMLINK_RECONCILE__BACKOFF_MIN", "100ms")]).await;
     world.pass().await;

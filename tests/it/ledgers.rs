@@ -63,6 +63,11 @@ async fn opening_an_old_ledger_loses_nothing() {
 }
 
 #[tokio::test]
+async fn several_processes_that_start_at_once_bring_an_old_ledger_up_to_date() {
+    ledgers::several_processes_bring_it_up_to_date::<Sqlite>().await;
+}
+
+#[tokio::test]
 async fn a_loss_would_be_noticed() {
     ledgers::a_loss_is_noticed::<Sqlite>().await;
 }

@@ -80,6 +80,12 @@ impl Corner {
         }
     }
 
+    /// Removes the queue with all that waits in it.
+    pub async fn delete_queue(&self) {
+        let queue = self.options.queue.as_str();
+        self.channel.queue_delete(queue.into(), QueueDeleteOptions::default()).await.unwrap();
+    }
+
     /// Somebody who publishes here over a connection of their own.
     pub async fn publisher(&self) -> Publisher {
         let connection = Connection::connect(&amqp_url(), ConnectionProperties::default()).await.unwrap();

@@ -150,6 +150,19 @@ pub async fn opening_loses_nothing<L: Old>() {
     old.remove().await;
 }
 
+/// Several processes of this version start on it at the same time: one brings it up to date, and all come up.
+pub async fn several_processes_bring_it_up_to_date<L: Old>() {
+    let old = L::copy().await;
+    let before = old.tables().await;
+    let url = old.url();
+    let all = (0..6).map(|_| teamlink(&url, &[], &["audit"]));
+    for ran in futures_util::future::join_all(all).await {
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    assert_eq!(losses(&before, &old.tables().await), Vec::<String>::new());
+    old.remove().await;
+}
+
 /// The audit trail says of each old slot of the guard's window whose it was, and whether its removal was done.
 pub async fn old_slots_count_where_they_belong<L: Old>() {
     let old = L::copy().await;

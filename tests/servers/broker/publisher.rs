@@ -122,11 +122,19 @@ async fn a_queue_or_a_binding_that_is_removed_is_declared_again_before_the_next_
     assert_eq!(corner.queued().await, 20);
     running.stop().await;
 
+    let running = Running::start(corner.options.clone()).await;
+    corner.delete_queue().await;
+    for number in 21..=40 {
+        running.accept(delivery(number, "team")).await.unwrap();
+    }
+    assert_eq!(corner.queued().await, 20);
+    running.stop().await;
+
     // Where the topology is somebody else's, nothing is declared.
     let options = Options { declare: false, ..corner.options.clone() };
     let running = Running::start(options).await;
     corner.unbind().await;
-    let refused = running.accept(delivery(21, "team")).await.unwrap_err();
+    let refused = running.accept(delivery(41, "team")).await.unwrap_err();
     assert!(refused.contains("queue.bindings"), "{refused}");
     running.stop().await;
 }
