@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 
 use super::survey::Eyes;
 use crate::{
+    datadog::Reader,
     ledger::{DatadogHome, Ledger},
     model::{Answer, Class, DatadogOrg, DatadogTeamId, Trouble},
     telemetry,
@@ -61,7 +62,10 @@ impl Eyes {
         {
             return Ok(answer.clone());
         }
-        let answer = self.identify(ledger, binds).await?;
+        let (answer, unbound) = compare(&self.datadog, ledger).await?;
+        if let Some(shown) = unbound.filter(|_| binds) {
+            ledger.bind_datadog(&shown, clock.now()).await?;
+        }
         if let Err(trouble) = &answer
             && trouble.class == Class::Auth
         {
@@ -71,65 +75,61 @@ impl Eyes {
         *known = Some((clock.monotonic() + stands, answer.clone()));
         Ok(answer)
     }
+}
 
-    async fn identify(&self, ledger: &Ledger, binds: bool) -> sqlx::Result<Result<(), Trouble>> {
-        let DatadogHome { org: home, teams } = ledger.datadog_home().await?;
-        let shown = match self.datadog.org().await {
-            Answer::Present(org) => Some(org),
-            Answer::Absent | Answer::Forbidden(_) | Answer::Failed(_) => None,
-        };
-        if let (Some(home), Some(shown)) = (&home, &shown) {
-            if home.id == shown.id {
-                return Ok(Ok(()));
-            }
-            return Ok(Err(keys_of(shown, home)));
-        }
-        let said = match self.teams_say(&teams).await {
-            Ok(said) => said,
-            Err(trouble) => return Ok(Err(trouble)),
-        };
-        if let Teams::Elsewhere = said {
-            return Ok(Err(elsewhere(&format!(
-                "the keys show none of the {} Datadog teams that this ledger has connected",
-                teams.len()
-            ))));
-        }
-        // A ledger that has connections is bound once one of their teams is there.
-        let proven = matches!(said, Teams::There) || teams.is_empty();
-        if let (None, Some(shown)) = (home, shown)
-            && binds
-            && proven
-        {
-            ledger.bind_datadog(&shown, self.options.clock.now()).await?;
-        }
-        Ok(Ok(()))
+/// Compares the organisation of these keys with the ledger's, without any memory. Returns also the organisation to which a
+/// ledger that knows none yet may be bound.
+pub(super) async fn compare(
+    datadog: &Reader,
+    ledger: &Ledger,
+) -> sqlx::Result<(Result<(), Trouble>, Option<DatadogOrg>)> {
+    let DatadogHome { org: home, teams } = ledger.datadog_home().await?;
+    let shown = match datadog.org().await {
+        Answer::Present(org) => Some(org),
+        Answer::Absent | Answer::Forbidden(_) | Answer::Failed(_) => None,
+    };
+    if let (Some(home), Some(shown)) = (&home, &shown) {
+        let same = home.id == shown.id;
+        return Ok((if same { Ok(()) } else { Err(keys_of(shown, home)) }, None));
     }
+    let said = match teams_say(datadog, &teams).await {
+        Ok(said) => said,
+        Err(trouble) => return Ok((Err(trouble), None)),
+    };
+    if let Teams::Elsewhere = said {
+        let what =
+            format!("the keys show none of the {} Datadog teams that this ledger has connected", teams.len());
+        return Ok((Err(elsewhere(&what)), None));
+    }
+    // A ledger that has connections is bound once one of their teams is there.
+    let proven = matches!(said, Teams::There) || teams.is_empty();
+    Ok((Ok(()), shown.filter(|_| home.is_none() && proven)))
+}
 
-    /// Looks for teams that are known.
-    async fn teams_say(&self, known: &BTreeSet<DatadogTeamId>) -> Result<Teams, Trouble> {
-        if known.is_empty() {
-            return Ok(Teams::Unsaid);
-        }
-        for team in known.iter().take(SAMPLE) {
-            match self.datadog.team(team).await {
-                Answer::Present(_) => return Ok(Teams::There),
-                Answer::Absent => {}
-                Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
-            }
-        }
-        let list = self.datadog.list_teams().await?;
-        Ok(if list.items.iter().any(|team| known.contains(&team.id)) {
-            Teams::There
-        } else if list.items.is_empty() || list.wrong_total.is_some() {
-            Teams::Unsaid
-        } else {
-            Teams::Elsewhere
-        })
+/// Looks for teams that are known.
+async fn teams_say(datadog: &Reader, known: &BTreeSet<DatadogTeamId>) -> Result<Teams, Trouble> {
+    if known.is_empty() {
+        return Ok(Teams::Unsaid);
     }
+    for team in known.iter().take(SAMPLE) {
+        match datadog.team(team).await {
+            Answer::Present(_) => return Ok(Teams::There),
+            Answer::Absent => {}
+            Answer::Forbidden(trouble) | Answer::Failed(trouble) => return Err(trouble),
+        }
+    }
+    let list = datadog.list_teams().await?;
+    Ok(if list.items.iter().any(|team| known.contains(&team.id)) {
+        Teams::There
+    } else if list.items.is_empty() || list.wrong_total.is_some() {
+        Teams::Unsaid
+    } else {
+        Teams::Elsewhere
+    })
 }
 
 /// The keys are those of another organisation than the ledger's.
-pub(super) fn keys_of(shown: &DatadogOrg, home: &DatadogOrg) -> Trouble {
+fn keys_of(shown: &DatadogOrg, home: &DatadogOrg) -> Trouble {
     elsewhere(&format!("the keys belong to Datadog organisation {shown}, but this ledger to {home}"))
 }
 

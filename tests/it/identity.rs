@@ -87,7 +87,13 @@ async fn where_datadog_does_not_say_whose_the_keys_are_its_teams_do() {
     with_keys_of(&mut world, &other.url());
     let (code, said) = sync(&world).await;
     assert_ne!(code, Some(0), "{said}");
-    assert!(said.contains("of the 3 Datadog teams that this ledger has connected"), "{said}");
+    let shows = "the keys show none of the 3 Datadog teams that this ledger has connected";
+    assert!(said.contains(shows), "{said}");
+    // Nor by hand.
+    let file = world.file("pagerduty.json", r#"{"accounts": [{"enabled": true, "subdomain": "acme"}]}"#);
+    let put = world.teamlink(&["integrations", "put", "pagerduty", "--file", &file, "--yes"]).await;
+    assert_eq!(put.status.code(), Some(1), "{}", text(&put));
+    assert!(text(&put).contains(shows), "{}", text(&put));
     assert_eq!(writes(&other).await, [] as [&str; 0]);
     is_untouched(&mut world).await;
 }
