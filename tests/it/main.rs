@@ -12,6 +12,7 @@ mod clients;
 mod commands;
 mod connections;
 mod demo;
+mod deploy;
 mod documents;
 mod documents_proof;
 mod fairness;

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
+    process::Stdio,
     sync::Arc,
 };
 
@@ -12,7 +13,9 @@ use lapin::{
 };
 use teamlink::queue;
 use tokio::{
+    io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
+    process::Command,
     sync::watch,
 };
 
@@ -254,4 +257,25 @@ async fn pump(from: &TcpStream, to: &TcpStream, mut weather: watch::Receiver<Wea
             }
         }
     }
+}
+
+/// Has the local broker's own command do something, and gives it this on its standard input. The node has the name that its
+/// package gave it, or that which tests/run did.
+pub async fn rabbitmqctl(args: &[&str], input: &str) {
+    let mut said = String::new();
+    for node in [&[][..], &["--node", "rabbit@localhost"]] {
+        let mut command = Command::new("rabbitmqctl");
+        command.arg("--quiet").args(node).args(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running =
+            command.spawn().expect("this test needs rabbitmqctl and the broker on this machine");
+        running.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+        let output = running.wait_with_output().await.unwrap();
+        if output.status.success() {
+            return;
+        }
+        said += &String::from_utf8_lossy(&output.stdout);
+        said += &String::from_utf8_lossy(&output.stderr);
+    }
+    panic!("rabbitmqctl {args:?} failed: {said}");
 }

@@ -7,29 +7,16 @@ use lapin::{
     types::{AMQPValue, DecimalValue, FieldArray, FieldTable, LongString},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::process::Command;
 
 use crate::{
     broker::worker::{TEAM, Worker, headers},
-    network::Corner,
+    network::{Corner, rabbitmqctl},
     support::eventually,
 };
 
-/// Sets the largest frame that the broker agrees to from the next connection on. The node has the name that its package gave
-/// it, or that which tests/run did.
+/// Sets the largest frame that the broker agrees to from the next connection on.
 async fn frame_max(bytes: u32) {
-    let set = format!("application:set_env(rabbit, frame_max, {bytes}).");
-    let mut said = String::new();
-    for node in [&[][..], &["--node", "rabbit@localhost"]] {
-        let output =
-            Command::new("rabbitmqctl").arg("--quiet").args(node).args(["eval", &set]).output().await;
-        let output = output.expect("this test sets the broker's frame_max with rabbitmqctl");
-        if output.status.success() {
-            return;
-        }
-        said += &String::from_utf8_lossy(&output.stderr);
-    }
-    panic!("the broker's frame_max could not be set: {said}");
+    rabbitmqctl(&["eval", &format!("application:set_env(rabbit, frame_max, {bytes}).")], "").await;
 }
 
 /// A message with a header of so many bytes.

@@ -1,5 +1,6 @@
 //! RabbitMQ, and what teamlink makes of what happens to it.
 
+mod compose;
 mod consumer;
 mod dead;
 mod documents;
