@@ -37,6 +37,7 @@ async fn health_follows_the_loops_readiness_the_doors_and_metrics_the_facts() {
     };
     let router = admin::router(admin::Options {
         metrics,
+        loopback: true,
         loops: vec![("reconcile", check(&loop_turns))],
         doors: vec![("inbox", check(&door_works))],
         upstreams: vec![("datadog", Box::new(|| Err("answers 500".into())))],

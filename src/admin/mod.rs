@@ -3,19 +3,22 @@
 //! `/healthz` asks only whether the loops of this process still turn; it never depends on an upstream, so that
 //! an outage elsewhere cannot get a healthy process restarted. `/readyz` answers 200 while deliveries can be
 //! accepted; trouble upstream, and whether this process works, is told in its body, not in its status.
+//!
+//! A listener that only this machine reaches tells metrics only to those who ask for this machine: a browser here would
+//! otherwise pass them on to any web page whose name leads to this address.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use axum::{
-    Json, Router,
+    Router,
     extract::State,
-    http::{StatusCode, header},
-    response::IntoResponse,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use serde::Serialize;
 
-use crate::telemetry::Metrics;
+use crate::{printable, telemetry::Metrics};
 
 /// Answers whether something is well, and if not, what is wrong. Must not wait.
 pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -24,6 +27,8 @@ pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 pub struct Options {
     /// What `/metrics` renders.
     pub metrics: Metrics,
+    /// Whether the listener has an address of the loopback network, so that only this machine reaches it.
+    pub loopback: bool,
     /// The loops of this process, by name; one that no longer turns makes `/healthz` answer 503.
     pub loops: Vec<(&'static str, Check)>,
     /// The ways in, by name; one that cannot accept deliveries makes `/readyz` answer 503.
@@ -52,11 +57,11 @@ pub fn router(options: Options) -> Router {
         .with_state(Arc::new(options))
 }
 
-async fn healthz(State(options): State<Arc<Options>>) -> impl IntoResponse {
+async fn healthz(State(options): State<Arc<Options>>) -> Response {
     report(ask(&options.loops), BTreeMap::new(), "loops")
 }
 
-async fn readyz(State(options): State<Arc<Options>>) -> impl IntoResponse {
+async fn readyz(State(options): State<Arc<Options>>) -> Response {
     let (_, upstreams) = ask(&options.upstreams);
     let mut sections = BTreeMap::from([("upstreams", upstreams)]);
     if !options.workers.is_empty() {
@@ -65,8 +70,25 @@ async fn readyz(State(options): State<Arc<Options>>) -> impl IntoResponse {
     report(ask(&options.doors), sections, "doors")
 }
 
-async fn render_metrics(State(options): State<Arc<Options>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], options.metrics.render())
+async fn render_metrics(State(options): State<Arc<Options>>, headers: HeaderMap) -> Response {
+    let host = headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
+    if options.loopback && host.is_some_and(|host| !is_this_machine(&host)) {
+        let why = "server.listen is an address of this machine only: ask for localhost or for the address; a proxy in front \
+                   of /metrics has to send `Host: localhost`\n";
+        return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
+    }
+    let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (text, options.metrics.render()).into_response()
+}
+
+/// Whether a `Host` header names this machine, or an address. A web page can make neither lead elsewhere.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 type Answers = BTreeMap<&'static str, String>;
@@ -81,8 +103,32 @@ fn report(
     (ok, deciding): (bool, Answers),
     mut sections: BTreeMap<&'static str, Answers>,
     name: &'static str,
-) -> impl IntoResponse {
+) -> Response {
     sections.insert(name, deciding);
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Report { ok, sections }))
+    match serde_json::to_string(&Report { ok, sections }) {
+        // What an upstream said is in it.
+        Ok(text) => {
+            let json = [(header::CONTENT_TYPE, "application/json")];
+            (status, json, printable::json(&text).into_owned()).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_this_machine;
+
+    #[test]
+    fn only_addresses_and_localhost_are_this_machine() {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "10.0.0.7", "[::1]:8080", "[::1]"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in
+            ["", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"]
+        {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
 }

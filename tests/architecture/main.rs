@@ -82,7 +82,7 @@ const MODULES: &[Module] = &[
         ],
         "app puts the concrete parts together and may name all of them, but is no command",
     ),
-    ("admin", &["operate", "telemetry", "model"], "admin serves what `operate` answers"),
+    ("admin", &["operate", "telemetry", "printable", "model"], "admin serves what `operate` answers"),
     (
         "operate",
         &[

@@ -100,6 +100,18 @@ async fn the_admin_token_opens_nothing_that_could_write() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn a_web_page_whose_name_leads_to_this_machine_reads_no_metrics() {
+    let mut world = World::new(1, &[]).await;
+    world.start().await;
+    let url = format!("http://{}/metrics", world.daemon.as_ref().unwrap().addr);
+    let asks = async |host: &str| world.http.get(&url).header("host", host).send().await.unwrap().status();
+    assert_eq!(asks("evil.example").await, 421);
+    assert_eq!(asks("localhost:8080").await, 200);
+    assert_eq!(world.http.get(&url).send().await.unwrap().status(), 200);
+    world.stop().await;
+}
+
 /// The secrets that a process is given here. None is a part of anything else.
 const SECRETS: [(&str, &str); 6] = [
     ("GITHUB_TOKEN", "sekret-github-token"),
