@@ -2,13 +2,14 @@
 
 use std::{io, path::Path, str::FromStr, sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use backon::{ExponentialBuilder, Retryable};
 use sqlx::{
     Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
     sqlite::SqliteConnectOptions,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Ledger, LedgerError, Turnstile,
@@ -116,7 +117,7 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
         )
     };
     // A migration may take longer than any query later.
-    let mut migrating = AnyConnection::connect_with(&options).await.map_err(told).with_context(connecting)?;
+    let mut migrating = connect(options.clone()).await.with_context(connecting)?;
     schema::migrate(&mut migrating, Engine::Postgres)
         .await
         .with_context(|| format!("failed to open the ledger at {place}"))?;
@@ -132,6 +133,17 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
     ledger.time(Time(0)).await.map_err(told).with_context(connecting)?;
     ledger.clock.take_over();
     Ok(ledger)
+}
+
+/// Connects for the first time. What listens there may be no PostgreSQL: it says nothing, or what the driver can't bear.
+async fn connect(options: AnyConnectOptions) -> anyhow::Result<AnyConnection> {
+    // In a task of its own: the driver panics at a length that can't be.
+    let connecting = tokio::spawn(async move { AnyConnection::connect_with(&options).await });
+    match tokio::time::timeout(ACQUIRE_TIMEOUT, AbortOnDropHandle::new(connecting)).await {
+        Ok(Ok(connected)) => Ok(connected.map_err(told)?),
+        Ok(Err(_)) => bail!("what answers there doesn't speak PostgreSQL's protocol"),
+        Err(_) => bail!("nothing answered within {} s", ACQUIRE_TIMEOUT.as_secs()),
+    }
 }
 
 fn ledger(engine: Engine, write: AnyPool, read: AnyPool) -> Ledger {

@@ -112,6 +112,33 @@ async fn a_web_page_whose_name_leads_to_this_machine_reads_no_metrics() {
     world.stop().await;
 }
 
+#[tokio::test]
+async fn whoever_answers_in_place_of_postgresql_ends_a_command_with_an_error_and_no_more() {
+    let header = |length: u32| [&b"R"[..], &length.to_be_bytes()].concat();
+    for answer in [header(0), header(u32::MAX), b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), Vec::new()] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("postgres://u:p@{}/teamlink", listener.local_addr().unwrap());
+        let said = answer.clone();
+        let server = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut connection, _)) = listener.accept().await {
+                connection.write_all(&said).await.ok();
+                held.push(connection);
+            }
+        });
+        let world = World::new(0, &[("TEAMLINK_LEDGER__URL", &url)]).await;
+        let ran = tokio::time::timeout(Duration::from_secs(60), world.teamlink(&["audit"])).await;
+        let ran = ran.unwrap_or_else(|_| panic!("it hangs: {answer:?}"));
+        assert_eq!(ran.status.code(), Some(1), "{answer:?}: {}", text(&ran));
+        assert!(
+            text(&ran).contains("failed to connect to the ledger's PostgreSQL at 127.0.0.1"),
+            "{}",
+            text(&ran)
+        );
+        server.abort();
+    }
+}
+
 /// The secrets that a process is given here. None is a part of anything else.
 const SECRETS: [(&str, &str); 6] = [
     ("GITHUB_TOKEN", "sekret-github-token"),
