@@ -39,21 +39,26 @@ pub(super) fn connections(settings: &Settings, env: &BTreeMap<String, String>) -
         http("datadog.base_url", &datadog.base_url),
         telemetry.otlp_endpoint.as_ref().and_then(|url| http("telemetry.otlp_endpoint", url)),
         broker,
-        postgres(ledger.url.expose_secret()),
+        postgres(ledger.url.expose_secret(), env),
     ];
     upstreams.into_iter().flatten().chain(proxies).collect()
 }
 
-/// PostgreSQL's own default, `prefer`, sends the password in the clear to a server that declines TLS.
-fn postgres(url: &str) -> Option<Plaintext> {
+/// PostgreSQL's own default, `prefer`, sends the password in the clear to a server that declines TLS. What the URL leaves
+/// out, the variables of PostgreSQL's clients say.
+fn postgres(url: &str, env: &BTreeMap<String, String>) -> Option<Plaintext> {
     let url = Url::parse(url).ok().filter(|url| url.scheme().starts_with("postgres"))?;
     let parameter = |names: &[&str]| {
         let found = url.query_pairs().filter(|(name, _)| names.contains(&&**name)).last();
         found.map(|(_, value)| value.into_owned())
     };
-    let mode = parameter(&["sslmode", "ssl-mode"]).unwrap_or_default().to_lowercase();
+    let variable = |names: &[&str]| names.iter().find_map(|name| env.get(*name)).cloned();
+    let mode = parameter(&["sslmode", "ssl-mode"]).or_else(|| variable(&["PGSSLMODE"]));
+    let mode = mode.unwrap_or_default().to_lowercase();
     // Without a host, it is on this machine. What begins with a slash, or with its encoding, is a Unix socket.
-    let host = parameter(&["host", "hostaddr"]).or_else(|| url.host_str().map(str::to_owned))?;
+    let host = parameter(&["host", "hostaddr"])
+        .or_else(|| url.host_str().filter(|host| !host.is_empty()).map(str::to_owned))
+        .or_else(|| variable(&["PGHOSTADDR", "PGHOST"]))?;
     let is_socket = host.starts_with('/') || host.to_lowercase().starts_with("%2f");
     let elsewhere = Host::parse(&host).map_or(!is_socket, |host| is_elsewhere(&host));
     (elsewhere && !is_socket && !host.is_empty() && !ENCRYPTED.contains(&mode.as_str())).then(|| Plaintext {
@@ -164,5 +169,20 @@ mod tests {
             let settings = settings.unwrap_or_else(|told| panic!("{variable}={value}: {told:?}"));
             assert_eq!(settings.network.plaintext, [], "{variable}={value}");
         }
+    }
+
+    #[test]
+    fn what_the_url_of_postgresql_leaves_out_its_variables_say() {
+        let url = ("DATABASE_URL", "postgres:///teamlink");
+        for variable in ["PGHOST", "PGHOSTADDR"] {
+            let told = load(&[url, (variable, "10.0.0.7")]).unwrap_err();
+            assert!(told.len() == 1 && told[0].contains("credentials go to 10.0.0.7"), "{told:?}");
+            assert!(load(&[url, (variable, "10.0.0.7"), ("PGSSLMODE", "verify-full")]).is_ok());
+        }
+        assert!(load(&[url, ("PGHOST", "/var/run/postgresql")]).is_ok());
+        let here = ("DATABASE_URL", "postgres://127.0.0.1/teamlink");
+        assert!(load(&[here, ("PGHOST", "10.0.0.7")]).is_ok(), "the URL names the host");
+        let clear = ("DATABASE_URL", "postgres://db.example/teamlink?sslmode=prefer");
+        assert!(load(&[clear, ("PGSSLMODE", "verify-full")]).is_err(), "the URL says how");
     }
 }
