@@ -1,9 +1,13 @@
 //! `teamlink connections` and the network settings, with the built binary against the sandbox.
 
-use std::process::{Output, Stdio};
+use std::{
+    process::{Output, Stdio},
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Value, json};
 use teamlink::sandbox::{self, Remote, Sandbox};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn world() -> Sandbox {
     let sandbox = sandbox::start(sandbox::Options::default()).await.unwrap();
@@ -124,6 +128,40 @@ async fn both_upstreams_are_asked_through_the_proxy() {
     let asked = ["Datadog teams can be read", "teams of acme can be listed"];
     for what in asked {
         assert!(findings.iter().any(|it| it["what"] == what && it["verdict"] == "ok"), "{findings:#?}");
+    }
+}
+
+/// A proxy that answers in the place of GitHub and Datadog, and returns all that it was sent.
+#[tokio::test]
+async fn a_proxy_learns_no_credential_and_is_not_believed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let hears = heard.clone();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let hears = hears.clone();
+            tokio::spawn(async move {
+                let answers =
+                    ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"data\":[]}"];
+                for answer in answers {
+                    let mut sent = vec![0; 8_192];
+                    let length = connection.read(&mut sent).await.unwrap_or_default();
+                    hears.lock().unwrap().extend_from_slice(&sent[..length]);
+                    connection.write_all(answer.as_bytes()).await.ok();
+                }
+            });
+        }
+    });
+    let env = [("TEAMLINK_GITHUB__ORGS", "acme"), ("HTTPS_PROXY", &*proxy)];
+    let checked = teamlink(&["check"], &env).await;
+    assert_eq!(checked.status.code(), Some(1), "{checked:?}");
+    let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
+    for host in ["api.datadoghq.com", "api.github.com"] {
+        assert!(heard.contains(&format!("CONNECT {host}:443")), "{host}");
+    }
+    for secret in ["api-secret", "app-secret", "github-secret"] {
+        assert!(!heard.contains(secret), "{secret} was sent to the proxy");
     }
 }
 
