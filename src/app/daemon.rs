@@ -82,7 +82,7 @@ impl Daemon {
         let mut tasks = Tasks::default();
         let mut health = admin::Options {
             metrics,
-            loopback: addr.ip().is_loopback(),
+            loopback: addr.ip().to_canonical().is_loopback(),
             loops: Vec::new(),
             doors: Vec::new(),
             upstreams: Vec::new(),

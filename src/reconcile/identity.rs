@@ -62,10 +62,13 @@ impl Eyes {
         {
             return Ok(answer.clone());
         }
-        let (answer, unbound) = compare(&self.datadog, ledger).await?;
-        if let Some(shown) = unbound.filter(|_| binds) {
-            ledger.bind_datadog(&shown, clock.now()).await?;
+        let compared = compare(&self.datadog, &ledger.datadog_home().await?).await;
+        if let Ok(Some(shown)) = &compared
+            && binds
+        {
+            ledger.bind_datadog(shown, clock.now()).await?;
         }
+        let answer = compared.map(drop);
         if let Err(trouble) = &answer
             && trouble.class == Class::Auth
         {
@@ -77,36 +80,29 @@ impl Eyes {
     }
 }
 
-/// Compares the organisation of these keys with the ledger's, without any memory. Returns also the organisation to which a
-/// ledger that knows none yet may be bound.
-pub(super) async fn compare(
-    datadog: &Reader,
-    ledger: &Ledger,
-) -> sqlx::Result<(Result<(), Trouble>, Option<DatadogOrg>)> {
-    let DatadogHome { org: home, teams } = ledger.datadog_home().await?;
+/// Compares the organisation of these keys with the ledger's, without the cache. If the ledger has no organisation yet and
+/// may be bound, returns the organisation to bind it to.
+pub(super) async fn compare(datadog: &Reader, home: &DatadogHome) -> Result<Option<DatadogOrg>, Trouble> {
+    let DatadogHome { org: home, teams } = home;
     let shown = match datadog.org().await {
         Answer::Present(org) => Some(org),
         Answer::Absent | Answer::Forbidden(_) | Answer::Failed(_) => None,
     };
-    if let (Some(home), Some(shown)) = (&home, &shown) {
-        let same = home.id == shown.id;
-        return Ok((if same { Ok(()) } else { Err(keys_of(shown, home)) }, None));
+    if let (Some(home), Some(shown)) = (home, &shown) {
+        return if home.id == shown.id { Ok(None) } else { Err(keys_of(shown, home)) };
     }
-    let said = match teams_say(datadog, &teams).await {
-        Ok(said) => said,
-        Err(trouble) => return Ok((Err(trouble), None)),
-    };
+    let said = teams_say(datadog, teams).await?;
     if let Teams::Elsewhere = said {
-        let what =
-            format!("the keys show none of the {} Datadog teams that this ledger has connected", teams.len());
-        return Ok((Err(elsewhere(&what)), None));
+        let many = teams.len();
+        let what = format!("the keys show none of the {many} Datadog teams that this ledger has connected");
+        return Err(elsewhere(&what));
     }
     // A ledger that has connections is bound once one of their teams is there.
     let proven = matches!(said, Teams::There) || teams.is_empty();
-    Ok((Ok(()), shown.filter(|_| home.is_none() && proven)))
+    Ok(shown.filter(|_| home.is_none() && proven))
 }
 
-/// Looks for teams that are known.
+/// Returns whether Datadog shows any of the known teams.
 async fn teams_say(datadog: &Reader, known: &BTreeSet<DatadogTeamId>) -> Result<Teams, Trouble> {
     if known.is_empty() {
         return Ok(Teams::Unsaid);

@@ -10,6 +10,7 @@ use crate::{
     model::{Cause, Class, Configuration, Document, EntryKey, Fence, Integration, Lane, Subject, Trouble},
     plan,
     reconcile::{Options, identity, lease::Lease},
+    transport::retry,
 };
 
 /// One document in a person's hand.
@@ -40,13 +41,15 @@ impl DocumentByHand {
         Ok(Self { integration, ledger, options, lease, state })
     }
 
-    /// Checks that the keys are those of the ledger's Datadog organisation, as far as Datadog says whose they are.
+    /// Checks that the keys are those of the ledger's Datadog organisation, as far as Datadog says whose they are. What fails
+    /// is tried again for up to 30 s.
     ///
     /// # Errors
-    /// When they are another's, Datadog says nothing now, or the ledger fails.
+    /// When they are another's, Datadog still fails, or the ledger does.
     pub async fn check_keys(&self, reader: &datadog::Reader) -> anyhow::Result<()> {
-        let (same, _) = identity::compare(reader, &self.ledger).await?;
-        Ok(same?)
+        let home = self.ledger.datadog_home().await?;
+        retry(|| identity::compare(reader, &home)).await?;
+        Ok(())
     }
 
     /// What the PUT carries.
