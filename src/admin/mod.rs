@@ -4,8 +4,8 @@
 //! an outage elsewhere cannot get a healthy process restarted. `/readyz` answers 200 while deliveries can be
 //! accepted; trouble upstream, and whether this process works, is told in its body, not in its status.
 //!
-//! A listener that only this machine reaches tells metrics only to those who ask for this machine: a browser here would
-//! otherwise pass them on to any web page whose name leads to this address.
+//! On a loopback listener, `/metrics` accepts only `localhost` or an IP address as `Host`. This stops DNS rebinding, where a
+//! web page resolves its own name to this machine and reads the answer.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -72,17 +72,17 @@ async fn readyz(State(options): State<Arc<Options>>) -> Response {
 
 async fn render_metrics(State(options): State<Arc<Options>>, headers: HeaderMap) -> Response {
     let host = headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
-    if options.loopback && host.is_some_and(|host| !is_this_machine(&host)) {
-        let why = "server.listen is an address of this machine only: ask for localhost or for the address; a proxy in front \
-                   of /metrics has to send `Host: localhost`\n";
+    if options.loopback && host.is_some_and(|host| !is_no_rebound_name(&host)) {
+        let why = "the Host header is neither localhost nor an IP address, and server.listen is a loopback address. Request \
+                   localhost, or set `Host: localhost` in the proxy.\n";
         return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
     }
     let text = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (text, options.metrics.render()).into_response()
 }
 
-/// Whether a `Host` header names this machine, or an address. A web page can make neither lead elsewhere.
-fn is_this_machine(host: &str) -> bool {
+/// Returns whether a `Host` header is `localhost` or an IP address. A page that rebinds its name sends that name instead.
+fn is_no_rebound_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
         _ => host,
@@ -107,7 +107,7 @@ fn report(
     sections.insert(name, deciding);
     let status = if ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_string(&Report { ok, sections }) {
-        // What an upstream said is in it.
+        // The report contains texts from upstreams, so it is escaped.
         Ok(text) => {
             let json = [(header::CONTENT_TYPE, "application/json")];
             (status, json, printable::json(&text).into_owned()).into_response()
@@ -118,17 +118,17 @@ fn report(
 
 #[cfg(test)]
 mod tests {
-    use super::is_this_machine;
+    use super::is_no_rebound_name;
 
     #[test]
-    fn only_addresses_and_localhost_are_this_machine() {
+    fn only_addresses_and_localhost_are_no_rebound_names() {
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "10.0.0.7", "[::1]:8080", "[::1]"] {
-            assert!(is_this_machine(host), "{host}");
+            assert!(is_no_rebound_name(host), "{host}");
         }
         for host in
             ["", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"]
         {
-            assert!(!is_this_machine(host), "{host}");
+            assert!(!is_no_rebound_name(host), "{host}");
         }
     }
 }

@@ -135,14 +135,18 @@ async fn open_postgres(url: &str, turnstile: Option<Turnstile>) -> anyhow::Resul
     Ok(ledger)
 }
 
-/// Connects for the first time. What listens there may be no PostgreSQL: it says nothing, or what the driver can't bear.
+/// Opens the first connection. Another kind of server may listen there: it may stay silent, or make the driver panic.
 async fn connect(options: AnyConnectOptions) -> anyhow::Result<AnyConnection> {
-    // In a task of its own: the driver panics at a length that can't be.
-    let connecting = tokio::spawn(async move { AnyConnection::connect_with(&options).await });
+    // The driver panics on a message length below four. In its own task, that panic becomes an error.
+    let connecting = tokio::spawn(async move {
+        let mut connected = AnyConnection::connect_with(&options).await?;
+        connected.execute("SELECT 1").await?;
+        Ok::<_, sqlx::Error>(connected)
+    });
     match tokio::time::timeout(ACQUIRE_TIMEOUT, AbortOnDropHandle::new(connecting)).await {
         Ok(Ok(connected)) => Ok(connected.map_err(told)?),
-        Ok(Err(_)) => bail!("what answers there doesn't speak PostgreSQL's protocol"),
-        Err(_) => bail!("nothing answered within {} s", ACQUIRE_TIMEOUT.as_secs()),
+        Ok(Err(_)) => bail!("the server there doesn't speak the PostgreSQL protocol"),
+        Err(_) => bail!("no connection was established within {} s", ACQUIRE_TIMEOUT.as_secs()),
     }
 }
 

@@ -44,8 +44,8 @@ pub(super) fn connections(settings: &Settings, env: &BTreeMap<String, String>) -
     upstreams.into_iter().flatten().chain(proxies).collect()
 }
 
-/// PostgreSQL's own default, `prefer`, sends the password in the clear to a server that declines TLS. What the URL leaves
-/// out, the variables of PostgreSQL's clients say.
+/// Returns the ledger's connection if it may go without TLS. PostgreSQL's default, `prefer`, sends the password in the clear
+/// to a server that declines TLS. If the URL lacks a host or a mode, the driver uses `PGHOSTADDR`, `PGHOST` and `PGSSLMODE`.
 fn postgres(url: &str, env: &BTreeMap<String, String>) -> Option<Plaintext> {
     let url = Url::parse(url).ok().filter(|url| url.scheme().starts_with("postgres"))?;
     let parameter = |names: &[&str]| {
@@ -55,7 +55,7 @@ fn postgres(url: &str, env: &BTreeMap<String, String>) -> Option<Plaintext> {
     let variable = |names: &[&str]| names.iter().find_map(|name| env.get(*name)).cloned();
     let mode = parameter(&["sslmode", "ssl-mode"]).or_else(|| variable(&["PGSSLMODE"]));
     let mode = mode.unwrap_or_default().to_lowercase();
-    // Without a host, it is on this machine. What begins with a slash, or with its encoding, is a Unix socket.
+    // If neither names a host, PostgreSQL is on this machine. A host that begins with `/` or `%2f` is a Unix socket.
     let host = parameter(&["host", "hostaddr"])
         .or_else(|| url.host_str().filter(|host| !host.is_empty()).map(str::to_owned))
         .or_else(|| variable(&["PGHOSTADDR", "PGHOST"]))?;
@@ -64,7 +64,7 @@ fn postgres(url: &str, env: &BTreeMap<String, String>) -> Option<Plaintext> {
     (elsewhere && !is_socket && !host.is_empty() && !ENCRYPTED.contains(&mode.as_str())).then(|| Plaintext {
         key: "ledger.url".to_owned(),
         host: host.trim_matches(['[', ']']).to_lowercase(),
-        remedy: "append `?sslmode=verify-full`",
+        remedy: "add `sslmode=verify-full` to the URL",
     })
 }
 

@@ -127,7 +127,7 @@ fn make_secrets_makes_every_secret_once() {
     assert_eq!(made, names(&compose["secrets"]));
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
     for (name, text) in &first {
-        let to_fill_in = said.contains(&format!("Fill in {}/{name}.", folder.display()));
+        let to_fill_in = said.contains(&format!("Write the credential into {}/{name},", folder.display()));
         assert_eq!(text.is_empty(), to_fill_in, "{name}: {said}");
     }
     make();

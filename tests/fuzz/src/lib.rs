@@ -1,5 +1,5 @@
-//! What holds whatever comes in from outside, each for an input of any bytes. The targets beside this file try inputs that
-//! reach new code; `tests/it/fuzz.rs` spoils real ones, the same each time. Leading bytes of an input choose between cases.
+//! Properties that must hold for any input bytes. The targets in `targets` run them under coverage-guided fuzzing.
+//! `tests/it/fuzz.rs` runs them on corrupted real inputs, the same ones each time. The first bytes of an input select the case.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 

@@ -97,7 +97,9 @@ impl Deployment {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/compose.yaml");
         let compose: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
         let service = &compose["services"][name];
-        let args = service["command"].as_array().unwrap().iter().map(|it| it.as_str().unwrap());
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/teamlink.toml");
+        let mounted = |arg: &str| arg.replace("/etc/teamlink.toml", &rules.display().to_string());
+        let args = service["command"].as_array().unwrap().iter().map(|it| mounted(it.as_str().unwrap()));
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_teamlink"));
         command.args(args).env_clear().envs(self.environment(service)).kill_on_drop(true);
