@@ -51,6 +51,7 @@ const SCHEMA: &[(i64, &str, &str)] = &[
     (18, "disowned rows", include_str!("migrations/0018_disowned_rows.sql")),
     (19, "strangers", include_str!("migrations/0019_strangers.sql")),
     (20, "payloads", include_str!("migrations/0020_payloads.sql")),
+    (21, "heard at", include_str!("migrations/0021_heard_at.sql")),
 ];
 
 /// The version of the schema that teamlink 0.1.0 made.
