@@ -72,7 +72,7 @@ async fn readyz(State(options): State<Arc<Options>>) -> Response {
 
 async fn render_metrics(State(options): State<Arc<Options>>, headers: HeaderMap) -> Response {
     let host = headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
-    if options.loopback && host.is_some_and(|host| !is_no_rebound_name(&host)) {
+    if options.loopback && host.is_some_and(|host| !is_localhost_or_address(&host)) {
         let why = "the Host header is neither localhost nor an IP address, and server.listen is a loopback address. Request \
                    localhost, or set `Host: localhost` in the proxy.\n";
         return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
@@ -82,7 +82,7 @@ async fn render_metrics(State(options): State<Arc<Options>>, headers: HeaderMap)
 }
 
 /// Returns whether a `Host` header is `localhost` or an IP address. A page that rebinds its name sends that name instead.
-fn is_no_rebound_name(host: &str) -> bool {
+fn is_localhost_or_address(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => name,
         _ => host,
@@ -118,17 +118,17 @@ fn report(
 
 #[cfg(test)]
 mod tests {
-    use super::is_no_rebound_name;
+    use super::is_localhost_or_address;
 
     #[test]
-    fn only_addresses_and_localhost_are_no_rebound_names() {
+    fn a_name_that_a_page_may_rebind_is_neither_localhost_nor_an_address() {
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "10.0.0.7", "[::1]:8080", "[::1]"] {
-            assert!(is_no_rebound_name(host), "{host}");
+            assert!(is_localhost_or_address(host), "{host}");
         }
         for host in
             ["", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"]
         {
-            assert!(!is_no_rebound_name(host), "{host}");
+            assert!(!is_localhost_or_address(host), "{host}");
         }
     }
 }

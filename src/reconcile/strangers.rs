@@ -73,7 +73,7 @@ impl Worker {
         Met::Later(options.backoff.delay(stranger.failures + 1, options.clock.jitter()).max(least))
     }
 
-    /// Whether whoever has the login is the one to be bound to it, or is bound already.
+    /// Returns whether the organisation that has the login is to be bound to it, or is bound already.
     async fn is_meant(&self, stranger: &Stranger, holder: &OrgFacts) -> sqlx::Result<bool> {
         // Where the settings name no login, it is for the organisation that was heard of.
         let is_meant = !self.eyes.options.orgs.is_empty() || stranger.org == Some(holder.id);
@@ -89,7 +89,7 @@ impl Eyes {
         self.with_teams(self.github.org_by_login(login).await).await
     }
 
-    /// Whoever was found under a login, if this credential sees their teams.
+    /// Returns the organisation that has a login, if this credential may list its teams.
     pub(super) async fn with_teams(&self, holder: Answer<OrgFacts>) -> Answer<OrgFacts> {
         match holder {
             Answer::Present(facts) => self.github.teams_answer(&facts.login).await.map(|()| facts),

@@ -99,7 +99,7 @@ async fn with_keys_of_an_organisation_that_has_no_such_document_nothing_is_writt
         let all: Value = world.http.get(url).send().await.unwrap().json().await.unwrap();
         all.as_array().unwrap().iter().filter(|it| it["method"] != "GET").count()
     };
-    // There is no document whose organisation could be read.
+    // The other organisation has no document, so no answer names its id.
     world.github(Method::POST, "/orgs/acme/repos", json!({"name": "new"})).await;
     let sync = world.teamlink(&["sync"]).await;
     assert_ne!(sync.status.code(), Some(0), "{}", text(&sync));

@@ -99,7 +99,7 @@ async fn what_a_forger_signed_is_parked_and_marks_nothing() {
         worker.stop().await;
         assert_eq!(corner.queued().await, 0);
     }
-    // Only forged ones: nothing is marked, and nobody is asked about.
+    // All messages are forged: the worker marks nothing and asks GitHub about no organisation.
     let corner = Corner::new().await;
     let worker = Worker::start_with(corner.options.clone(), VerifyWhen::Always, &["another"]).await;
     worker.is_ready().await;
