@@ -119,8 +119,7 @@ impl DocumentState {
     /// Returns the entries that one recent PUT of ours removed, or that recent reads lacked when they were to go. If they are
     /// back, they are removed once more.
     pub fn put_back(&self, now: Time) -> BTreeSet<EntryKey> {
-        let once = |it: &RemovedEntry| it.removals <= 1 && it.is_young(now);
-        self.removed_entries.iter().filter(|(_, it)| once(it)).map(|(key, _)| key.clone()).collect()
+        self.removed_entries.iter().filter(|(_, it)| it.goes_again(now)).map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -128,6 +127,11 @@ impl RemovedEntry {
     /// Whether reads still look whether somebody puts it back.
     pub fn is_young(&self, now: Time) -> bool {
         self.at + PUT_BACK_WITHIN > now
+    }
+
+    /// Whether it is removed once more if it is back.
+    pub fn goes_again(&self, now: Time) -> bool {
+        self.removals <= 1 && self.is_young(now)
     }
 }
 

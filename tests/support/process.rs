@@ -41,11 +41,17 @@ impl Process {
         mut command: Command,
         env: impl IntoIterator<Item = (&str, String)>,
     ) -> Self {
+        command.arg("run").env_clear().envs(&world.env).envs(env);
+        Self::spawn(world, command).await
+    }
+
+    /// Spawns this command, which has all its other settings, and waits until it is healthy.
+    pub async fn spawn(world: &World, mut command: Command) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = port.local_addr().unwrap().to_string();
         drop(port);
-        command.arg("run").env_clear().envs(&world.env).envs(env).kill_on_drop(true);
         command.env("TEAMLINK_TELEMETRY__LOG", "warn").env("TEAMLINK_SERVER__LISTEN", &listen);
+        command.kill_on_drop(true);
         let started = Self { child: command.spawn().unwrap(), listen };
         let healthy = started.url("/healthz");
         let answers = async || world.http.get(&healthy).send().await.is_ok_and(|it| it.status().is_success());

@@ -158,8 +158,7 @@ impl Look<'_> {
         self.state.removed_entries = gone.into_iter().filter(|(_, it)| it.is_young(now)).collect();
         for (key, removed) in there {
             let waits = merged.held.contains_key(&key) || self.rejected.contains_key(&key);
-            let once = removed.removals <= 1 && removed.is_young(now);
-            if waits || once && merged.spared.contains(&key) {
+            if waits || removed.goes_again(now) && merged.spared.contains(&key) {
                 self.state.removed_entries.insert(key, removed);
                 continue;
             }

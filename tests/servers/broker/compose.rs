@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,13 +18,14 @@ use lapin::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::{
     network::rabbitmqctl,
     schema::Schema,
     support::{
         amqp_url, eventually,
+        process::Process,
         world::{World, linked},
     },
 };
@@ -92,27 +92,25 @@ impl Deployment {
         environment.map(|(name, it)| (name.clone(), value(it))).collect()
     }
 
-    /// Starts a service as its container would, and returns where it listens.
-    async fn start(&self, world: &World, name: &str) -> (Child, String) {
+    /// Starts a service as its container would, and waits until it is ready.
+    async fn start(&self, world: &World, name: &str) -> Process {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/compose.yaml");
         let compose: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
         let service = &compose["services"][name];
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/teamlink.toml");
         let mounted = |arg: &str| arg.replace("/etc/teamlink.toml", &rules.display().to_string());
         let args = service["command"].as_array().unwrap().iter().map(|it| mounted(it.as_str().unwrap()));
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_teamlink"));
-        command.args(args).env_clear().envs(self.environment(service)).kill_on_drop(true);
-        command.env("TEAMLINK_SERVER__LISTEN", &address).env("TEAMLINK_TELEMETRY__LOG", "warn");
+        command.args(args).env_clear().envs(self.environment(service));
         if name == "worker" {
             command.env("TEAMLINK_GITHUB__BASE_URL", world.sandbox.url());
             command.env("TEAMLINK_DATADOG__BASE_URL", world.sandbox.url());
         }
-        let child = command.spawn().unwrap();
-        let ready = format!("http://{address}/readyz");
+        let started = Process::spawn(world, command).await;
+        let ready = started.url("/readyz");
         let answers = async || world.http.get(&ready).send().await.is_ok_and(|it| it.status().is_success());
         eventually(name, true, answers).await;
-        (child, address)
+        started
     }
 
     async fn connect(&self, user: &str) -> Connection {
@@ -158,13 +156,13 @@ async fn compose_keeps_datadog_in_step_with_the_rights_that_its_users_have() {
     let world = World::new(2, &[]).await;
     world.seed(json!({"datadog_teams": [{"handle": "new", "name": "New"}]})).await;
     let deployment = Deployment::new(&schema).await;
-    let (worker, _) = deployment.start(&world, "worker").await;
-    let (webhook, address) = deployment.start(&world, "webhook").await;
+    let worker = deployment.start(&world, "worker").await;
+    let webhook = deployment.start(&world, "webhook").await;
     world.becomes(&linked(["team-1", "team-2"]), SOON).await;
 
     // An event passes from GitHub to Datadog, with its signature.
     let secret = deployment.read("github-webhook-secret");
-    let url = format!("http://{address}/webhooks/github");
+    let url = webhook.url("/webhooks/github");
     let hook = json!({"config": {"url": url, "secret": secret, "content_type": "json"}});
     world.github(Method::POST, "/orgs/acme/hooks", hook).await;
     world.github(Method::POST, "/orgs/acme/teams", json!({"name": "New"})).await;
@@ -193,9 +191,8 @@ async fn compose_keeps_datadog_in_step_with_the_rights_that_its_users_have() {
     .await;
     refused(&reader, "to publish elsewhere", async |it| publish(it, "amq.topic", "x").await).await;
 
-    for mut process in [webhook, worker] {
-        process.kill().await.unwrap();
-    }
+    webhook.stop().await;
+    worker.stop().await;
     deployment.remove().await;
     schema.remove().await;
 }
