@@ -82,8 +82,8 @@ impl Ledger {
         .await
     }
 
-    /// Stores what GitHub answered about a stranger. If an event named another id under its login meanwhile, the worker asks
-    /// GitHub about the login again. An organisation that is bound is marked as a whole: no event of it was kept until now.
+    /// Stores what GitHub answered about a stranger. If GitHub showed nobody to bind, and an event named another id under
+    /// its login meanwhile, the worker asks GitHub about the login once more, a minute later. An organisation that is bound is marked as a whole: no event of it was kept until now.
     pub async fn met(&self, stranger: &Stranger, met: Met<'_>, now: Time) -> sqlx::Result<()> {
         self.retried(move || async move {
             let mut transaction = self.begin().await?;
@@ -112,7 +112,7 @@ impl Ledger {
             .bind(now.0)
             .bind(failures)
             .bind(wait)
-            .bind(i64::from(matches!(met, Met::Bound(_))))
+            .bind(i64::from(!matches!(met, Met::Nobody)))
             .bind(micros(MINUTE))
             .execute(&mut *transaction)
             .await?;

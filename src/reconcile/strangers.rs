@@ -42,7 +42,7 @@ impl Worker {
     pub(super) async fn meet_strangers(&self) -> sqlx::Result<()> {
         for stranger in self.ledger.due_strangers(self.now()).await? {
             let lists = self.eyes.options.lists(&stranger.login);
-            let answer = if lists { self.eyes.holder(&stranger.login).await } else { Answer::Absent };
+            let answer = if lists { self.eyes.meet(&stranger).await } else { Answer::Absent };
             let met = match &answer {
                 Answer::Present(facts) if self.is_meant(&stranger, facts).await? => Met::Bound(facts),
                 Answer::Present(_) => Met::Nobody,
@@ -84,6 +84,18 @@ impl Worker {
 }
 
 impl Eyes {
+    /// The organisation that a stranger is, if this credential sees its teams. One that was given another login after
+    /// the event is found by its id, since the event of its new login may come much later.
+    async fn meet(&self, stranger: &Stranger) -> Answer<OrgFacts> {
+        match (self.holder(&stranger.login).await, stranger.org) {
+            (Answer::Absent, Some(org)) => match self.github.org(org).await {
+                Answer::Present(facts) if !self.options.lists(&facts.login) => Answer::Absent,
+                renamed => self.with_teams(renamed).await,
+            },
+            (answer, _) => answer,
+        }
+    }
+
     /// The organisation with this login, if this credential sees its teams.
     pub(super) async fn holder(&self, login: &str) -> Answer<OrgFacts> {
         self.with_teams(self.github.org_by_login(login).await).await

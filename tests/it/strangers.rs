@@ -82,3 +82,19 @@ async fn forged_organisations_cost_ten_questions_a_minute_and_no_metric_series()
     assert!(!metrics.contains("org-"), "{metrics}");
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_organisation_that_is_renamed_right_after_its_first_event_is_found_by_its_id() {
+    let mut world =
+        World::new(1, &[("TEAMLINK_GITHUB__ORGS", ""), ("TEAMLINK_RECONCILE__EVERY", "1h")]).await;
+    world.seed(json!({"orgs": [{"login": "globex", "teams": [{"name": "team-1"}]}]})).await;
+    world.start().await;
+    let address = world.daemon.as_ref().unwrap().addr;
+    let id = world.github(Method::GET, "/orgs/globex", Value::Null).await["id"].as_i64().unwrap();
+    // The event of the new login never comes.
+    world.github(Method::PATCH, "/orgs/globex", json!({"login": "initech"})).await;
+    assert_eq!(deliver(&world, address, "first", &team_event(id, "globex")).await, 202);
+    let renamed = BTreeSet::from(["team-1 = @initech/team-1".to_owned()]);
+    world.becomes(&renamed, Duration::from_secs(20)).await;
+    world.stop().await;
+}

@@ -82,6 +82,14 @@ async fn what_is_heard_while_github_is_asked_is_asked_about_too(opened: Opened) 
     ledger.met(&forged, Met::Nobody, at(2)).await.unwrap();
     assert_eq!(ledger.due_strangers(at(61)).await.unwrap(), []);
     assert_eq!(ledger.due_strangers(at(62)).await.unwrap(), [stranger(5, "globex")]);
+    // No answer says nothing of either, and its own wait stands.
+    let real = ledger.due_strangers(at(62)).await.unwrap().remove(0);
+    hear(ledger, 667, "globex", at(63)).await;
+    ledger.met(&real, Met::Later(Duration::from_secs(4)), at(64)).await.unwrap();
+    assert_eq!(
+        ledger.due_strangers(at(68)).await.unwrap(),
+        [Stranger { failures: 1, ..stranger(667, "globex") }]
+    );
 }
 
 async fn one_login_named_again_and_again_is_asked_about_once_a_minute(opened: Opened) {
