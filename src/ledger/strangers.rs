@@ -63,6 +63,18 @@ impl Ledger {
         rows.iter().map(stranger).collect()
     }
 
+    /// When GitHub is to be asked next about a stranger that isn't due now.
+    pub async fn next_stranger(&self, now: Time) -> sqlx::Result<Option<Time>> {
+        let at: Option<i64> = sqlx::query_scalar(
+            "SELECT MIN(COALESCE(met_at + wait, heard_at)) FROM strangers
+             WHERE wait IS NOT NULL AND COALESCE(met_at + wait, heard_at) > $1",
+        )
+        .bind(now.0)
+        .fetch_one(&self.read)
+        .await?;
+        Ok(at.map(Time))
+    }
+
     /// Remembers a login of the settings whose organisation could not be read just now, for another try after `wait`. One
     /// that is remembered already keeps its wait.
     pub async fn expect_org(&self, login: &str, wait: Duration, now: Time) -> sqlx::Result<()> {

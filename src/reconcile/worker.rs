@@ -148,7 +148,8 @@ impl Worker {
                 due.into_iter().partition(|due| self.upstreams_rest(due).is_zero());
             let Some(&due) = turns.in_order(able).first().filter(|_| self.may_lease()) else {
                 let rests = resting.iter().map(|due| now + self.upstreams_rest(due)).min();
-                return Ok(self.ledger.next_due(now).await?.into_iter().chain(rests).min());
+                let next = [self.ledger.next_due(now).await?, self.ledger.next_stranger(now).await?];
+                return Ok(next.into_iter().flatten().chain(rests).min());
             };
             turns.begin(due.lane);
             self.turn(due, true).await?;

@@ -64,6 +64,8 @@ async fn a_stranger_about_whom_github_does_not_answer_is_asked_about_again(opene
     let ledger = &opened.ledger;
     ledger.expect_org("Globex", Duration::from_secs(4), at(1)).await.unwrap();
     assert_eq!(ledger.due_strangers(at(4)).await.unwrap(), []);
+    assert_eq!(ledger.next_stranger(at(4)).await.unwrap(), Some(at(5)));
+    assert_eq!(ledger.next_stranger(at(5)).await.unwrap(), None);
     let due = ledger.due_strangers(at(5)).await.unwrap();
     assert_eq!(due, [Stranger { org: None, ..stranger(0, "globex") }]);
     ledger.met(&due[0], Met::Later(Duration::from_secs(44)), at(6)).await.unwrap();
