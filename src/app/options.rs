@@ -18,6 +18,9 @@ use crate::{
     upstream::Backoff,
 };
 
+/// As many new teams as somebody may make within a minute are read one by one; whoever forges ids gets no more than that.
+const UNKNOWN_BY_ID: usize = 50;
+
 /// How messages from the queue are checked.
 pub(super) fn verify(settings: &Settings, secrets: watch::Receiver<Vec<SecretString>>) -> intake::Verify {
     let when = match settings.queue.verify {
@@ -49,6 +52,7 @@ pub(super) fn reconcile(settings: &Settings, clock: Clock) -> anyhow::Result<rec
         max_per_window: settings.guard.max_per_window,
         window: settings.guard.window,
         first_creates: settings.guard.first_creates,
+        unknown_by_id: UNKNOWN_BY_ID,
         debounce: settings.reconcile.debounce,
         backoff: Backoff { min: settings.reconcile.backoff_min, max: settings.reconcile.backoff_max },
         max_attempts: settings.reconcile.max_attempts,

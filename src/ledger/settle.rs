@@ -410,6 +410,12 @@ async fn clear_mark(db: &mut AnyConnection, lane: Lane, mark: &MarkResult, now: 
     let Some(target) = rows::target_in(lane, mark.team) else { return Ok(()) };
     let (kind, org_id, team) = rows::target_columns(target);
     let (due, floor, error, burns) = match &mark.next {
+        Next::Waits(at) => {
+            let wait = "UPDATE marks SET due_at = $5 WHERE kind = $1 AND org_id = $2 AND team_id = $3 AND generation = $4";
+            let wait = sqlx::query(wait).bind(kind).bind(org_id).bind(team).bind(mark.generation).bind(at.0);
+            wait.execute(db).await?;
+            return Ok(());
+        }
         Next::Nothing => (None, Time(0), None, false),
         Next::At(at) => (Some(at.0), Time(0), None, false),
         Next::Retry { at, floor, error, burns } => (Some(at.0), *floor, Some(error), *burns),

@@ -47,6 +47,8 @@ pub enum Next {
     Nothing,
     /// Again at this time: a second look for a proof, or a read that a lagging replica may have spoiled.
     At(Time),
+    /// It was not looked at: its turn comes at this time, and everything else stays as it is.
+    Waits(Time),
     /// The look failed; again at `at`, and not before `floor` even if an event comes.
     Retry {
         /// When.

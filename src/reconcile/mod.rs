@@ -50,6 +50,7 @@ mod shared_team;
 mod strangers;
 mod survey;
 mod turns;
+mod unknown;
 mod upstreams;
 mod waiting;
 mod wants;
@@ -105,6 +106,9 @@ pub struct Options {
     pub window: Duration,
     /// Creates of an organisation's first pass.
     pub first_creates: usize,
+    /// Teams that events name and the mirror does not have: so many of an organisation are read by their ids a minute, and
+    /// the organisation's list decides about the rest.
+    pub unknown_by_id: usize,
     /// An organisation with fewer due teams than a full chunk waits this long between looks, so that a trickle of
     /// events is looked at together.
     pub debounce: Duration,

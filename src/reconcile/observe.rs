@@ -71,7 +71,7 @@ pub(super) async fn read(
             }
             // Asking a hundred times more would not help.
             Err(trouble) if matches!(trouble.class, Class::Throttled | Class::Auth | Class::Transient) => {
-                by_id.drain(..).for_each(|team| note(&mut reading, team, trouble.clone()));
+                by_id.drain(..).for_each(|team| reading.note(team, trouble.clone()));
             }
             Err(_) => {}
         }
@@ -103,7 +103,7 @@ pub(super) async fn read_by_id(
     for few in teams.chunks(AT_A_TIME) {
         if let Some(trouble) = &refused {
             // A limit or a refused credential holds for all of them: asking on would only make it worse.
-            few.iter().for_each(|team| note(reading, *team, trouble.clone()));
+            few.iter().for_each(|team| reading.note(*team, trouble.clone()));
             continue;
         }
         for (team, answer) in
@@ -118,7 +118,7 @@ pub(super) async fn read_by_id(
                     if matches!(trouble.class, Class::Throttled | Class::Auth) {
                         refused = Some(trouble.clone());
                     }
-                    note(reading, team, trouble);
+                    reading.note(team, trouble);
                 }
             }
         }
@@ -133,7 +133,7 @@ pub(super) async fn read_by_id(
     }
     match reading.absence_counts(github, state).await {
         Ok(()) => reading.seen.extend(known.into_iter().map(|team| (team, Seen::Absent))),
-        Err(trouble) => known.into_iter().for_each(|team| note(reading, team, trouble.clone())),
+        Err(trouble) => known.into_iter().for_each(|team| reading.note(team, trouble.clone())),
     }
 }
 
@@ -161,19 +161,20 @@ async fn by_slug(
                     absent.push(team);
                 }
                 Answer::Present(_) => absent.push(team),
-                Answer::Forbidden(trouble) | Answer::Failed(trouble) => note(reading, team, trouble),
+                Answer::Forbidden(trouble) | Answer::Failed(trouble) => reading.note(team, trouble),
             }
         }
     }
     absent
 }
 
-fn note(reading: &mut Reading, team: TeamId, trouble: Trouble) {
-    reading.seen.insert(team, Seen::Unreadable(trouble.message.clone()));
-    reading.troubles.insert(team, trouble);
-}
-
 impl Reading {
+    /// Notes that a team could not be read.
+    pub(super) fn note(&mut self, team: TeamId, trouble: Trouble) {
+        self.seen.insert(team, Seen::Unreadable(trouble.message.clone()));
+        self.troubles.insert(team, trouble);
+    }
+
     /// Reads the organisation where a connection of ours bears another login than it was last seen with: which of the
     /// two it has now decides what goes. While that cannot be known, nothing is decided about such teams.
     /// It is read too where another organisation has rows under its login.
@@ -194,7 +195,7 @@ impl Reading {
             Err(trouble) => {
                 let read: Vec<_> =
                     elsewhere.into_iter().filter(|team| self.seen.contains_key(team)).collect();
-                read.into_iter().for_each(|team| note(self, team, trouble.clone()));
+                read.into_iter().for_each(|team| self.note(team, trouble.clone()));
             }
         }
     }

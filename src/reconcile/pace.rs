@@ -28,6 +28,11 @@ pub(super) fn lag_look(event_at: Option<Time>, looked_at: Time) -> Option<Time> 
     LAG.iter().map(|&distance| event_at + distance).find(|&at| at > looked_at)
 }
 
+/// Since when the next such read is due: only what was read later counts as that read.
+pub(super) fn lag_since(event_at: Time, now: Time) -> Time {
+    LAG.iter().rev().map(|&distance| event_at + distance).find(|&at| at <= now).unwrap_or(event_at.min(now))
+}
+
 /// Datadog's lists may lag behind a write that it answered with success: they are read again at these distances from the
 /// answer.
 const NOT_VISIBLE: [Duration; 8] = [
@@ -90,7 +95,7 @@ mod tests {
     fn again(trouble: &Trouble, failures: u32, others_work: bool, jitter: f64) -> (Time, Time, bool) {
         match retry(trouble, failures, others_work, BACKOFF, jitter, NOW) {
             Next::Retry { at, floor, burns, .. } => (at, floor, burns),
-            Next::Nothing | Next::At(_) => panic!("a trouble is always retried"),
+            Next::Nothing | Next::At(_) | Next::Waits(_) => panic!("a trouble is always retried"),
         }
     }
 
@@ -102,6 +107,12 @@ mod tests {
         assert_eq!(after(5), Some(event + LAG[1]));
         assert_eq!(after(31), Some(event + LAG[2]));
         assert_eq!((after(120), lag_look(None, event)), (None, None));
+        let since = |seconds: u64| lag_since(event, event + Duration::from_secs(seconds));
+        assert_eq!(
+            [0, 4, 5, 29, 30, 500].map(since),
+            [0, 0, 5, 5, 30, 120].map(|it| event + Duration::from_secs(it))
+        );
+        assert_eq!(lag_since(event + Duration::from_secs(3600), event), event, "the clock was set back");
         assert_eq!(lag_look(Some(event + Duration::from_secs(3600)), event), None, "the clock was set back");
     }
 

@@ -390,7 +390,7 @@ fn waits(why: &Why) -> bool {
 fn sooner(next: &mut Next, at: Time) {
     match next {
         Next::Nothing => *next = Next::At(at),
-        Next::At(before) => *before = at.min(*before),
+        Next::At(before) | Next::Waits(before) => *before = at.min(*before),
         Next::Retry { at: before, floor, .. } => {
             *before = at.min(*before);
             *floor = at.min(*floor);

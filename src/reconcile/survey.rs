@@ -15,6 +15,7 @@ use super::{
     links::OthersLinks,
     listed::{ByTeam, FirstConnections, missing},
     observe,
+    unknown::Unknown,
 };
 use crate::{
     datadog::{self, Filter},
@@ -42,6 +43,8 @@ pub(super) struct Eyes {
     /// Which writes succeed, for those that fail.
     pub(super) evidence: Evidence,
     pub(super) identity: Identity,
+    /// Which teams that the mirror does not have may be read by their ids.
+    pub(super) unknown: Unknown,
     /// Datadog's connections, for the looks of a first pass.
     first: FirstConnections,
 }
@@ -61,8 +64,8 @@ impl Eyes {
         let directory = Directory::new(datadog.clone(), options.teams_ttl, options.clock.clone());
         let (options, others, evidence) = (Arc::new(options), OthersLinks::default(), Evidence::default());
         let first = FirstConnections::default();
-        let identity = Identity::default();
-        Self { github, datadog, directory, options, others, evidence, identity, first }
+        let (identity, unknown) = (Identity::default(), Unknown::default());
+        Self { github, datadog, directory, options, others, evidence, identity, unknown, first }
     }
 
     /// The same for a full pass, which leaves a reserve of the rate limits to events.

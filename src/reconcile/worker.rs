@@ -403,7 +403,10 @@ impl Worker {
         let unsettled = unsettled && !self.unserved().await?.contains(&lease.lane);
         Ok(match () {
             () if unsettled => After::Unsettled,
-            () if teams.len() < CHUNK => After::Rests,
+            () if teams.len() < CHUNK => {
+                eyes.unknown.forget_list(org);
+                After::Rests
+            }
             () => After::GoesOn,
         })
     }

@@ -198,6 +198,7 @@ pub fn settled(org: OrgId, due: &[LeasedMark], settlement: &Settlement, now: Tim
                     "look failed; it will be repeated"
                 );
             }
+            Next::Waits(_) => {}
             Next::Nothing | Next::At(_) => {
                 look("team", Looked::Answered);
                 if let Some(received) = mark.received_at {

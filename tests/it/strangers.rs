@@ -1,11 +1,18 @@
-//! Organisations that nothing is bound to yet: what an event about one does, whoever wrote it.
+//! Organisations that nothing is bound to yet, and teams that the mirror does not have: what an event about one does,
+//! whoever wrote it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
-use teamlink::{app, model::Time};
+use teamlink::{
+    app,
+    model::{Lane, OrgId, Time},
+};
 
 use crate::{
     support::{
@@ -17,9 +24,13 @@ use crate::{
 
 /// An event about an organisation with this login and id, as anybody may write it who knows the secret.
 fn team_event(id: i64, login: &str) -> Value {
+    event_of(7, id, login)
+}
+
+fn event_of(team: i64, id: i64, login: &str) -> Value {
     json!({
         "action": "created",
-        "team": {"id": 7, "slug": "core", "name": "Core"},
+        "team": {"id": team, "slug": "core", "name": "Core"},
         "organization": {"id": id, "login": login},
     })
 }
@@ -96,5 +107,48 @@ async fn an_organisation_that_is_renamed_right_after_its_first_event_is_found_by
     assert_eq!(deliver(&world, address, "first", &team_event(id, "globex")).await, 202);
     let renamed = BTreeSet::from(["team-1 = @initech/team-1".to_owned()]);
     world.becomes(&renamed, Duration::from_secs(20)).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_teams_cost_fifty_reads_a_minute_and_few_lists_and_nobody_waits_for_them() {
+    const FORGED: i64 = 2_000;
+    let grace = Duration::from_secs(2);
+    let mut world = World::new(3, &[("TEAMLINK_GUARD__GRACE", "2s")]).await;
+    world.pass().await;
+    world.seed(json!({"datadog_teams": [{"handle": "fresh", "name": "Fresh"}]})).await;
+    world.start().await;
+    let address = world.daemon.as_ref().unwrap().addr;
+    let org = world.github(Method::GET, "/orgs/acme", Value::Null).await["id"].as_i64().unwrap();
+    let (since, began) = (world.seq().await, Instant::now());
+    let forged = |number: i64| {
+        let (world, guid) = (&world, format!("forged-{number}"));
+        async move { deliver(world, address, &guid, &event_of(5_000_000 + number, org, "acme")).await }
+    };
+    let half = FORGED / 2;
+    assert!(join_all((0..half).map(forged)).await.into_iter().all(|status| status == 202));
+    // A team of the mirror and one that is new, among them.
+    world.github(Method::DELETE, "/orgs/acme/teams/team-1", Value::Null).await;
+    world.github(Method::POST, "/orgs/acme/teams", json!({"name": "fresh"})).await;
+    assert!(join_all((half..FORGED).map(forged)).await.into_iter().all(|status| status == 202));
+    world.becomes(&linked(["team-2", "team-3", "fresh"]), Duration::from_secs(20)).await;
+    let ledger = app::ledger(&world.settings).await.unwrap();
+    let now = || Time::from(std::time::SystemTime::now());
+    let unanswered = async || ledger.progress(Lane::Org(OrgId(org)), now()).await.unwrap().unanswered;
+    eventually("all are looked at", 0, unanswered).await;
+
+    let requests = world.requests(since).await;
+    let of =
+        |start: &str| requests.iter().filter(|it| it["path"].as_str().unwrap().starts_with(start)).count();
+    let minutes = usize::try_from(began.elapsed().as_secs() / 60).unwrap() + 1;
+    let by_id = of(&format!("/organizations/{org}/team/5"));
+    assert!(by_id <= 50 * minutes, "{by_id} forged teams were read by their ids in {minutes} minutes");
+    let is_list =
+        |it: &&Value| it["path"] == "/orgs/acme/teams" && it["query"].to_string().contains("per_page=100");
+    let lists = requests.iter().filter(is_list).count();
+    // The first fifty are more than a list has pages, and the proof that the deleted team is gone needs a list.
+    let most = began.elapsed().div_duration_f64(grace) as usize + 4;
+    assert!(lists <= most, "{lists} lists in {:?}", began.elapsed());
+    println!("{FORGED} forged teams: {} requests in {:?}", of("/org"), began.elapsed());
     world.stop().await;
 }

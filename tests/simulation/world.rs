@@ -433,6 +433,7 @@ pub fn clients(
         max_per_window: setup.max_per_window,
         window: setup.window,
         first_creates: setup.first_creates,
+        unknown_by_id: 50,
         debounce: Duration::from_secs(1),
         backoff: Backoff { min: Duration::from_secs(2), max: Duration::from_secs(600) },
         max_attempts: 12,

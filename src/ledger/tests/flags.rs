@@ -7,6 +7,7 @@ on_both! {
     a_mark_asks_for_what_any_of_its_requests_asked_for_until_a_look_answers_it,
     a_mark_of_version_0_1_0_asks_for_what_its_cause_decided,
     what_asks_for_it_does_not_wait_until_its_lane_has_rested,
+    a_mark_that_was_not_looked_at_stays_as_it_is_until_its_turn,
     the_audit_of_a_person_names_no_event_that_was_answered_before,
 }
 
@@ -99,4 +100,20 @@ async fn the_audit_of_a_person_names_no_event_that_was_answered_before(opened: O
     let audit = ledger.audit(None, at(0)).await.unwrap();
     let deliveries: Vec<_> = audit.iter().map(|line| line.deliveries.len()).collect();
     assert_eq!(deliveries, [1, 1, 0]);
+}
+
+async fn a_mark_that_was_not_looked_at_stays_as_it_is_until_its_turn(opened: Opened) {
+    let ledger = &opened.ledger;
+    ledger.accept(&[entry("a", 7)], PACE, at(0)).await.unwrap();
+    let before = ledger.due_teams(ORG, at(1), 1).await.unwrap();
+    let fence = ledger.lease(LANE, "t", at(1), TTL).await.unwrap().unwrap();
+    ledger.settle(LANE, fence, &done(7, before[0].generation, Next::Waits(at(20))), at(2)).await.unwrap();
+    assert_eq!(due(ledger, at(19)).await, [] as [i64; 0]);
+    assert_eq!(ledger.due_teams(ORG, at(20), 1).await.unwrap(), before);
+    // An event that came meanwhile has a turn of its own.
+    ledger.accept(&[entry("b", 7)], PACE, at(5)).await.unwrap();
+    let generation = ledger.due_teams(ORG, at(20), 1).await.unwrap()[0].generation;
+    ledger.accept(&[entry("c", 7)], PACE, at(6)).await.unwrap();
+    ledger.settle(LANE, fence, &done(7, generation, Next::Waits(at(60))), at(7)).await.unwrap();
+    assert_eq!(due(ledger, at(20)).await, [7]);
 }

@@ -154,6 +154,8 @@ pub(super) struct Look<'a> {
     pub(super) troubles: BTreeMap<TeamId, Trouble>,
     /// Those of them that GitHub gave no answer about.
     unread: BTreeSet<TeamId>,
+    /// Teams that were not read, and when their turn comes.
+    put_off: BTreeMap<TeamId, Time>,
     /// Teams that were put beside Datadog.
     asked: BTreeSet<TeamId>,
     /// Teams that the pass which asked for this look has listed: they are not read again.
@@ -204,6 +206,7 @@ impl<'a> Look<'a> {
             folded: BTreeMap::new(),
             troubles: BTreeMap::new(),
             unread: BTreeSet::new(),
+            put_off: BTreeMap::new(),
             asked: BTreeSet::new(),
             listed: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -236,9 +239,12 @@ impl<'a> Look<'a> {
         self.known.read_elsewhere(ledger).await?;
         let (listed, teams): (Vec<_>, Vec<_>) =
             self.due.keys().copied().partition(|team| self.listed.contains(team));
-        let teams = teams.into_iter().map(|team| (team, self.events.get(&team).copied())).collect();
+        let mut teams = teams.into_iter().map(|team| (team, self.events.get(&team).copied())).collect();
         let look = Moment { time: self.started, monotonic: self.monotonic };
+        let unknown = self.eyes.unknown_beyond(&self.state, &mut teams, look);
         self.reading = observe::read(&self.eyes.github, &self.state, &teams, look).await;
+        self.put_off =
+            self.eyes.read_unknown(&self.state, &mut self.reading, unknown, !teams.is_empty(), look).await;
         let listed = listed.into_iter().filter_map(|id| Some((id, self.state.teams.get(&id)?)));
         self.reading.seen.extend(listed.map(|(id, team)| (id, Seen::Present(team.facts.clone()))));
         for _ in 0..JOINS {

@@ -197,6 +197,9 @@ impl Look<'_> {
         retry: &Retry<'_>,
         parked: &mut Vec<ParkedAction>,
     ) -> Next {
+        if let Some(at) = self.put_off.get(&team) {
+            return Next::Waits(*at);
+        }
         if let Some(trouble) = self.troubles.get(&team) {
             let retry = retry.after(trouble, mark.failures, others_work);
             let attempts = mark.attempts + 1;

@@ -372,6 +372,8 @@ async fn due(worker: &Worker) -> Option<Time> {
 fn worker(service: &Direct, ledger: &Ledger, setup: &Setup, clock: &Clock, wake: &Arc<Notify>) -> Worker {
     let (github, reader, writer, mut options) = clients(service, setup, clock);
     options.teams_ttl = TEAMS_TTL;
+    // Where the next list may begin soon, it decides about most new teams.
+    options.unknown_by_id = if options.grace < Duration::from_secs(10) { 1 } else { 50 };
     options.backoff = Backoff { max: LONGEST_WAIT, ..options.backoff };
     Worker::new(github, reader, writer, ledger.clone(), options, "daemon:simulated".into(), wake.clone())
 }
