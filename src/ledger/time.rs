@@ -117,7 +117,7 @@ impl After {
     }
 
     /// The moments by table: the column, which rows, and after when.
-    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 21] {
+    fn moments(&self) -> [(&'static str, &'static str, &'static str, Time); 22] {
         [
             ("teams", "suspected_at", "gone_at IS NULL AND", self.grace),
             ("connections", "unwanted_since", "", self.grace),
@@ -140,6 +140,7 @@ impl After {
             ("orgs", "absent_since", "released_at IS NULL AND", self.grace),
             ("team_lists", "changed_at", "", self.lists),
             ("strangers", "met_at", "", self.rest),
+            ("strangers", "heard_at", "", self.rest),
             ("payloads", "stored_at", "", self.rest),
             // What somebody removed counts for a day.
             ("removed_by_others", "at", "", self.removed),

@@ -12,6 +12,7 @@ on_both! {
     what_a_proof_or_an_answer_waits_for_never_lies_ahead,
     what_was_recorded_just_before_a_jump_may_be_lacking_from_lists_after_it,
     what_somebody_removed_counts_for_a_day_however_the_clock_is_set,
+    a_stranger_who_was_heard_of_ahead_of_the_clock_is_met_at_once,
     a_stranger_who_was_met_ahead_of_the_clock_is_met_again_soon,
 }
 
@@ -60,6 +61,14 @@ async fn a_stranger_who_was_met_ahead_of_the_clock_is_met_again_soon(opened: Ope
     ledger.keep_time(SPANS).await.unwrap();
     assert_eq!(ledger.due_strangers(now + wait / 2).await.unwrap(), []);
     assert_eq!(ledger.due_strangers(now + 2 * wait).await.unwrap().len(), 1);
+}
+
+async fn a_stranger_who_was_heard_of_ahead_of_the_clock_is_met_at_once(opened: Opened) {
+    let ledger = &opened.ledger;
+    let now = ledger.clock().now();
+    strangers::hear(ledger, 5, "globex", now + DAY).await;
+    ledger.keep_time(SPANS).await.unwrap();
+    assert_eq!(ledger.due_strangers(now + Duration::from_secs(1)).await.unwrap().len(), 1);
 }
 
 async fn a_lease_that_lies_ahead_of_the_clock_ends_a_lease_later(opened: Opened) {

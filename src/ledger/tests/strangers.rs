@@ -20,7 +20,7 @@ fn heard(guid: &str, id: i64, login: &str) -> Accepting {
     Accepting { stranger, targets: vec![], ..entry(guid, 7) }
 }
 
-async fn hear(ledger: &Ledger, id: i64, login: &str, now: Time) {
+pub(super) async fn hear(ledger: &Ledger, id: i64, login: &str, now: Time) {
     ledger.accept(&[heard(&format!("{id}-{login}-{}", now.0), id, login)], PACE, now).await.unwrap();
 }
 
