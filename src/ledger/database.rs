@@ -3,7 +3,7 @@
 use std::{io, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use backon::{ExponentialBuilder, Retryable};
+use backon::{ConstantBuilder, ExponentialBuilder, Retryable, RetryableWithContext};
 use sqlx::{
     Any, AnyConnection, AnyPool, Connection as _, Executor as _, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
@@ -21,6 +21,10 @@ use crate::{clock::Clock, files, model::Time};
 const SQLITE_WRITER: &str =
     "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
 const SQLITE_READER: &str = "PRAGMA busy_timeout = 10000";
+
+/// SQLite: how often it is tried to give a new file its WAL, while another process writes to it: for ten seconds too.
+const WAL_TRIES: usize = 500;
+const WAL_PAUSE: Duration = Duration::from_millis(20);
 
 /// PostgreSQL: nothing waits for ever, for a query, a lock, or a process that stopped within a transaction.
 const POSTGRES: &str =
@@ -71,8 +75,8 @@ async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<
     let opening = || format!("failed to open the ledger {file}; its folder must exist and be writable");
     keep_private(&path).with_context(opening)?;
     // Not by the pool, which tries for half a minute what cannot be mended by trying.
-    let mut migrating = AnyConnection::connect_with(&options("rwc")?).await.with_context(opening)?;
-    migrating.execute(SQLITE_WRITER).await.with_context(opening)?;
+    let migrating = AnyConnection::connect_with(&options("rwc")?).await.with_context(opening)?;
+    let mut migrating = begin_writing(migrating).await.with_context(opening)?;
     schema::migrate(&mut migrating, Engine::Sqlite)
         .await
         .with_context(|| format!("failed to open the ledger {file}"))?;
@@ -80,6 +84,24 @@ async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<
     let write = pool(1, SQLITE_WRITER).connect_with(options("rwc")?).await.with_context(opening)?;
     let read = pool(2, SQLITE_READER).connect_lazy_with(options("ro")?);
     Ok(ledger(Engine::Sqlite, write, read))
+}
+
+/// Sets up a connection that writes. SQLite waits for another process everywhere but where a new file gets its WAL.
+async fn begin_writing(connection: AnyConnection) -> sqlx::Result<AnyConnection> {
+    let pauses = ConstantBuilder::default().with_delay(WAL_PAUSE).with_max_times(WAL_TRIES);
+    let begin = async |mut connection: AnyConnection| {
+        let begun = connection.execute(SQLITE_WRITER).await;
+        (connection, begun)
+    };
+    let (connection, begun) = begin.retry(pauses).context(connection).when(is_busy).await;
+    begun.map(|_| connection)
+}
+
+/// Whether another process is at an SQLite file.
+fn is_busy(error: &sqlx::Error) -> bool {
+    // The low byte of an extended code is the code: 5 SQLITE_BUSY.
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 /// The ledger's file is its owner's alone, because deliveries that are parked lie in it whole. SQLite gives the files that

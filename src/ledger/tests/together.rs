@@ -1,5 +1,7 @@
 //! Several processes on one ledger.
 
+use sqlx::{Connection as _, Executor as _};
+
 use super::*;
 use crate::model::Subject;
 
@@ -9,6 +11,20 @@ on_both! {
     processes_that_write_the_same_rows_at_once_all_get_through,
     a_lease_that_was_never_given_back_marks_what_was_interrupted,
     the_clock_of_a_process_decides_nothing_where_the_database_has_one,
+}
+
+#[tokio::test]
+async fn a_new_file_is_opened_as_soon_as_another_process_has_written_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
+    sqlx::any::install_default_drivers();
+    let mut other = sqlx::AnyConnection::connect(&format!("{url}?mode=rwc")).await.unwrap();
+    other.execute("BEGIN IMMEDIATE; CREATE TABLE theirs (it INTEGER)").await.unwrap();
+    let mut opening = Box::pin(Ledger::open(&url));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut opening).await;
+    assert!(early.is_err(), "it is open, or has failed: {:?}", early.map(|opened| opened.map(|_| ())));
+    other.execute("COMMIT").await.unwrap();
+    opening.await.unwrap();
 }
 
 async fn two_processes_take_no_more_slots_than_there_are(opened: Opened) {
