@@ -80,13 +80,17 @@ async fn forged_organisations_cost_ten_questions_a_minute_and_no_metric_series()
         });
     assert!(join_all(events).await.into_iter().all(|status| status == 202));
     let asked = async || {
-        let asks = |request: &&Value| request["path"].as_str().unwrap().starts_with("/orgs/org-");
-        world.requests(since).await.iter().filter(asks).count()
+        // About each it is asked again when a backoff is over: GitHub's answers lag behind its events.
+        let requests = world.requests(since).await;
+        let paths = requests.iter().map(|request| request["path"].as_str().unwrap());
+        paths.filter(|path| path.starts_with("/orgs/org-")).collect::<BTreeSet<_>>().len()
     };
-    eventually("the first ten are asked about", 10, asked).await;
+    eventually("the first ten are asked about", 10, &asked).await;
     let ledger = app::ledger(&world.settings).await.unwrap();
     let now = Time::from(std::time::SystemTime::now());
-    assert_eq!(ledger.due_strangers(now).await.unwrap(), [], "the others wait for the next minute");
+    let due = async || ledger.due_strangers(now).await.unwrap().len();
+    eventually("the others wait for the next minute", 0, due).await;
+    assert_eq!(asked().await, 10);
     assert!(ledger.orgs().await.unwrap().iter().all(|org| org.facts.login == "acme"));
     let metrics =
         world.http.get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap();
@@ -113,7 +117,6 @@ async fn an_organisation_that_is_renamed_right_after_its_first_event_is_found_by
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_teams_cost_fifty_reads_a_minute_and_few_lists_and_nobody_waits_for_them() {
     const FORGED: i64 = 2_000;
-    let grace = Duration::from_secs(2);
     let mut world = World::new(3, &[("TEAMLINK_GUARD__GRACE", "2s")]).await;
     world.pass().await;
     world.seed(json!({"datadog_teams": [{"handle": "fresh", "name": "Fresh"}]})).await;
@@ -143,12 +146,9 @@ async fn forged_teams_cost_fifty_reads_a_minute_and_few_lists_and_nobody_waits_f
     let minutes = usize::try_from(began.elapsed().as_secs() / 60).unwrap() + 1;
     let by_id = of(&format!("/organizations/{org}/team/5"));
     assert!(by_id <= 50 * minutes, "{by_id} forged teams were read by their ids in {minutes} minutes");
-    let is_list =
-        |it: &&Value| it["path"] == "/orgs/acme/teams" && it["query"].to_string().contains("per_page=100");
-    let lists = requests.iter().filter(is_list).count();
-    // The first fifty are more than a list has pages, and the proof that the deleted team is gone needs a list.
-    let most = began.elapsed().div_duration_f64(grace) as usize + 4;
-    assert!(lists <= most, "{lists} lists in {:?}", began.elapsed());
-    println!("{FORGED} forged teams: {} requests in {:?}", of("/org"), began.elapsed());
+    // Besides: the list of each grace, those of looks at more of the fifty than a list has pages, and the other two teams.
+    let all = of("/org");
+    assert!(all <= 150 * minutes, "{all} requests in {:?}", began.elapsed());
+    println!("{FORGED} forged teams: {all} requests in {:?}", began.elapsed());
     world.stop().await;
 }
