@@ -22,8 +22,8 @@ const SQLITE_WRITER: &str =
     "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL";
 const SQLITE_READER: &str = "PRAGMA busy_timeout = 10000";
 
-/// SQLite: how often it is tried to give a new file its WAL, while another process writes to it: for ten seconds too.
-const WAL_TRIES: usize = 500;
+/// SQLite: how long a writer tries to give a new file its WAL while another process writes to it, and the pause between.
+const WAL_PATIENCE: Duration = Duration::from_secs(10);
 const WAL_PAUSE: Duration = Duration::from_millis(20);
 
 /// PostgreSQL: nothing waits for ever, for a query, a lock, or a process that stopped within a transaction.
@@ -88,12 +88,16 @@ async fn open_sqlite(url: &str, turnstile: Option<Turnstile>) -> anyhow::Result<
 
 /// Sets up a connection that writes. SQLite waits for another process everywhere but where a new file gets its WAL.
 async fn begin_writing(connection: AnyConnection) -> sqlx::Result<AnyConnection> {
-    let pauses = ConstantBuilder::default().with_delay(WAL_PAUSE).with_max_times(WAL_TRIES);
+    let pauses = ConstantBuilder::default().with_delay(WAL_PAUSE).without_max_times();
+    // A try may have waited as long as SQLite waits: then there is no other.
+    let clock = Clock::default();
+    let began = clock.monotonic();
+    let tries_again = |error: &sqlx::Error| is_busy(error) && clock.monotonic() < began + WAL_PATIENCE;
     let begin = async |mut connection: AnyConnection| {
         let begun = connection.execute(SQLITE_WRITER).await;
         (connection, begun)
     };
-    let (connection, begun) = begin.retry(pauses).context(connection).when(is_busy).await;
+    let (connection, begun) = begin.retry(pauses).context(connection).when(tries_again).await;
     begun.map(|_| connection)
 }
 

@@ -27,6 +27,18 @@ async fn a_new_file_is_opened_as_soon_as_another_process_has_written_to_it() {
     opening.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_file_that_another_process_keeps_locked_is_given_up_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
+    sqlx::any::install_default_drivers();
+    let mut other = sqlx::AnyConnection::connect(&format!("{url}?mode=rwc")).await.unwrap();
+    other.execute("BEGIN EXCLUSIVE").await.unwrap();
+    let opened = tokio::time::timeout(Duration::from_secs(60), Ledger::open(&url)).await;
+    let error = format!("{:#}", opened.expect("it gives up").err().unwrap());
+    assert!(error.contains("database is locked"), "{error}");
+}
+
 async fn two_processes_take_no_more_slots_than_there_are(opened: Opened) {
     let other = Ledger::open(&opened.url).await.unwrap();
     let hour = Duration::from_secs(3600);
