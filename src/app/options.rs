@@ -18,7 +18,7 @@ use crate::{
     upstream::Backoff,
 };
 
-/// As many new teams as somebody may make within a minute are read one by one; whoever forges ids gets no more than that.
+/// A person rarely creates more teams within a minute. Who forges ids has no more than these read by their ids.
 const UNKNOWN_BY_ID: usize = 50;
 
 /// How messages from the queue are checked.

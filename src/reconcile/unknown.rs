@@ -1,5 +1,5 @@
-//! Teams that events name and the mirror does not have. Whoever can send events can name any number of ids, and each
-//! costs requests: some of them are read by their ids, and about the rest the organisation's list decides. Each process
+//! Teams that events name and the mirror does not have. Who sends events can name any number of ids, and to read each costs
+//! a request. The worker reads some of them by their ids; about the rest the organisation's list decides. Each process
 //! counts for itself. Nothing is lost: what waits stays marked, and is read later again as every new team is.
 
 use std::{

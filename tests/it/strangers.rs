@@ -1,5 +1,5 @@
-//! Organisations that nothing is bound to yet, and teams that the mirror does not have: what an event about one does,
-//! whoever wrote it.
+//! Organisations that are not bound yet, and teams that the mirror does not have: what an event about one of them does,
+//! even if an attacker wrote it.
 
 use std::{
     collections::BTreeSet,
@@ -80,12 +80,12 @@ async fn forged_organisations_cost_ten_questions_a_minute_and_no_metric_series()
         });
     assert!(join_all(events).await.into_iter().all(|status| status == 202));
     let asked = async || {
-        // About each it is asked again when a backoff is over: GitHub's answers lag behind its events.
+        // The worker asks about an organisation again after a backoff, because GitHub's answers lag behind its events.
         let requests = world.requests(since).await;
         let paths = requests.iter().map(|request| request["path"].as_str().unwrap());
         paths.filter(|path| path.starts_with("/orgs/org-")).collect::<BTreeSet<_>>().len()
     };
-    eventually("the first ten are asked about", 10, &asked).await;
+    eventually("the worker asks about the first ten", 10, &asked).await;
     let ledger = app::ledger(&world.settings).await.unwrap();
     let now = Time::from(std::time::SystemTime::now());
     let due = async || ledger.due_strangers(now).await.unwrap().len();
